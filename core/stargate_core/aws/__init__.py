@@ -1,0 +1,1 @@
+"""What Bedrock is: signing, operations, endpoints, exceptions."""

@@ -1,0 +1,1 @@
+"""The declarative configuration: its schema, and how a file becomes one."""

@@ -1,0 +1,1 @@
+"""The APIs callers speak, one file each."""

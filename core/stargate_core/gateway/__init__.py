@@ -1,0 +1,1 @@
+"""The machines: a session, its exchanges, the pool."""

@@ -1,0 +1,1 @@
+"""The plugins Stargate ships, one file each."""

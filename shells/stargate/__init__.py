@@ -1,0 +1,1 @@
+"""Stargate: an LLM gateway for AWS Bedrock."""

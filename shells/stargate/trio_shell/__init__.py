@@ -1,0 +1,1 @@
+"""The trio shell: sockets, timers and TLS around the core."""
