@@ -1,0 +1,331 @@
+"""AWS Signature Version 4: signing what we send to AWS, verifying what AWS SDKs send to us.
+
+*Signing.* Time comes in as an argument: every attempt is signed with the time of that attempt. What can be kept
+is kept: the signing key per day, the date per second, and everything but the values per (method, target, header
+names), so that a call costs two short SHA-256 runs and one HMAC over a key that is already set up.
+
+*Verification* rebuilds the canonical request from the signed headers as received, and hashes the body again: what
+the caller claims in `x-amz-content-sha256` must be true. As at AWS, `host` must be signed, and every `x-amz-*`
+header that is there; the scope's day must be the date's; the clocks may differ by five minutes.
+
+Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html;
+botocore/auth.py (SigV4Auth) is the oracle in the tests.
+"""
+
+import enum
+import hashlib
+import hmac
+import re
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from stargate_core.aws.canonical import (
+    ALGORITHM,
+    UNSIGNED_PAYLOAD,
+    Headers,
+    amz_date,
+    canonical_path,
+    canonical_query,
+    canonical_request,
+    read_amz_date,
+    signable,
+    signing_key,
+    string_to_sign,
+)
+from stargate_core.secret import Secret
+
+__all__ = [
+    "ALGORITHM",
+    "SKEW_NS",
+    "UNSIGNED_PAYLOAD",
+    "AuthorizationError",
+    "Credentials",
+    "Headers",
+    "Presented",
+    "Signer",
+    "VerifyResult",
+    "amz_date",
+    "canonical_request",
+    "parse_authorization",
+    "read_amz_date",
+    "signable",
+    "signing_key",
+    "string_to_sign",
+    "verify",
+]
+
+SKEW_NS: Final = 5 * 60 * 1_000_000_000
+"""How far AWS lets clocks differ."""
+
+_SECOND_NS: Final = 1_000_000_000
+_PLANS_MAX: Final = 1024
+_ADDED: Final = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-token"})
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """AWS credentials, of long or short life."""
+
+    access_key_id: str
+    secret_access_key: Secret
+    session_token: Secret | None = None
+    expires_at_ns: int | None = None
+    """Wall time in nanoseconds; None when they do not expire."""
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What all requests of one (method, target, header names) have in common."""
+
+    template: bytes
+    """The canonical request, with %b where a header's value and the payload's hash go."""
+    columns: tuple[int, ...]
+    """Which header gives each value; -1 is the date."""
+    signed: bytes
+
+
+class Signer:
+    """Signs with one set of credentials, for one region and service (its *signing* name: `bedrock`)."""
+
+    __slots__ = (
+        "_credentials",
+        "_date",
+        "_hmac",
+        "_plans",
+        "_region",
+        "_scope",
+        "_second",
+        "_service",
+        "_token",
+    )
+
+    def __init__(self, credentials: Credentials, region: str, service: str) -> None:
+        self._credentials = credentials
+        self._region = region.encode()
+        self._service = service.encode()
+        token = credentials.session_token
+        self._token = token.reveal().encode() if token is not None else None
+        self._plans: dict[tuple[bytes, bytes, tuple[bytes, ...]], _Plan] = {}
+        self._scope = b""
+        self._start_second(0)
+
+    def authorize(
+        self, method: bytes, target: bytes, headers: Headers, body: bytes, wall_ns: int
+    ) -> list[tuple[bytes, bytes]]:
+        """The headers to add: `x-amz-date`, `x-amz-security-token` when there is one, `authorization`.
+
+        `target` is the request target exactly as it will be sent, `headers` what will be sent with it, `host`
+        included; all of them are signed but those that never are. `wall_ns` is the wall time of this attempt.
+        Raises ValueError when `host` is missing or a header is there that this function adds.
+        """
+        second = wall_ns // _SECOND_NS
+        if second != self._second:
+            self._start_second(second)
+        date = self._date
+        key = (method, target, tuple([name for name, _ in headers]))
+        plan = self._plans.get(key) or self._plan(key)
+        values = [date if at < 0 else b" ".join(headers[at][1].split()) for at in plan.columns]
+        canonical = plan.template % (*values, hashlib.sha256(body).hexdigest().encode())
+        keyed = self._hmac.copy()
+        keyed.update(string_to_sign(date, self._scope, canonical))
+        authorization = b"%b Credential=%b/%b, SignedHeaders=%b, Signature=%b" % (
+            ALGORITHM,
+            self._credentials.access_key_id.encode(),
+            self._scope,
+            plan.signed,
+            keyed.hexdigest().encode(),
+        )
+        if self._token is None:
+            return [(b"x-amz-date", date), (b"authorization", authorization)]
+        return [
+            (b"x-amz-date", date),
+            (b"x-amz-security-token", self._token),
+            (b"authorization", authorization),
+        ]
+
+    def _start_second(self, second: int) -> None:
+        """Keep the date of this second, and the signing key of its day."""
+        self._second = second
+        self._date = amz_date(second * _SECOND_NS)
+        day = self._date[:8]
+        if not self._scope.startswith(day):
+            self._scope = b"/".join((day, self._region, self._service, b"aws4_request"))
+            key = signing_key(self._credentials.secret_access_key, day, self._region, self._service)
+            self._hmac = hmac.new(key, digestmod="sha256")
+
+    def _plan(self, key: tuple[bytes, bytes, tuple[bytes, ...]]) -> _Plan:
+        method, target, names = key
+        lower = [name.lower() for name in names]
+        if b"host" not in lower:
+            raise ValueError("a request without a host header cannot be signed")
+        if not _ADDED.isdisjoint(lower):
+            raise ValueError(f"already there: {_ADDED.intersection(lower)}")
+        added = [(b"x-amz-date", b"")]
+        if self._token is not None:
+            added.append((b"x-amz-security-token", b""))
+        signed = signable([*((name, b"") for name in lower), *added])
+        lines: list[bytes] = []
+        columns: list[int] = []
+        for name in signed:
+            if name == b"x-amz-security-token":
+                lines.append(name + b":" + _escaped(b" ".join((self._token or b"").split())))
+                continue
+            places = [at for at, other in enumerate(lower) if other == name] or [-1]
+            columns += places
+            lines.append(_escaped(name) + b":" + b",".join([b"%b"] * len(places)))
+        path, _, query = target.partition(b"?")
+        before = [method, canonical_path(path), canonical_query(query)]
+        after = [b"", _escaped(b";".join(signed)), b"%b"]
+        template = b"\n".join([*map(_escaped, before), *lines, *after])
+        if len(self._plans) >= _PLANS_MAX:
+            self._plans.clear()
+        plan = self._plans[key] = _Plan(template, tuple(columns), b";".join(signed))
+        return plan
+
+
+def _escaped(text: bytes) -> bytes:
+    return text.replace(b"%", b"%%")
+
+
+class VerifyResult(enum.Enum):
+    """What became of a signature presented to us."""
+
+    OK = "OK"
+    MALFORMED = "MALFORMED"
+    """The Authorization header or the date cannot be read."""
+    MISSING_HEADER = "MISSING_HEADER"
+    """A header that was signed, or must be there, is not."""
+    UNSIGNED_HEADER = "UNSIGNED_HEADER"
+    """`host`, or an `x-amz-*` header that is there, was not signed."""
+    WRONG_SCOPE = "WRONG_SCOPE"
+    """Signed for another day or service, or not for AWS4."""
+    EXPIRED = "EXPIRED"
+    NOT_YET_VALID = "NOT_YET_VALID"
+    BODY_MISMATCH = "BODY_MISMATCH"
+    """The body is not the one `x-amz-content-sha256` names, or that is not a hash."""
+    UNSIGNED_PAYLOAD = "UNSIGNED_PAYLOAD"
+    """The body is left out of the signature, and that is not allowed here."""
+    BAD_SIGNATURE = "BAD_SIGNATURE"
+
+
+class AuthorizationError(ValueError):
+    """An Authorization header of SigV4 that cannot be read. `result` says why."""
+
+    def __init__(self, result: VerifyResult, detail: str) -> None:
+        super().__init__(detail)
+        self.result = result
+
+
+class Presented(msgspec.Struct, frozen=True):
+    """What a caller's Authorization header says. Nothing of it is proven until `verify`."""
+
+    access_key_id: str
+    day: bytes
+    region: bytes
+    service: bytes
+    signed_headers: tuple[bytes, ...]
+    signature: bytes
+    date: bytes
+    """The `x-amz-date`."""
+
+
+_CREDENTIAL: Final = re.compile(
+    rb"([!-+\--.0-~]{1,128})/(\d{8})/([a-z0-9-]{1,64})/([a-z0-9-]{1,64})/aws4_request"
+)
+_SIGNED_HEADERS: Final = re.compile(rb"[!#-+\--:<-@\[-~]+(;[!#-+\--:<-@\[-~]+)*")
+_SIGNATURE: Final = re.compile(rb"[0-9a-f]{64}")
+
+
+def parse_authorization(headers: Headers) -> Presented | None:
+    """The signature presented in the request's headers; None when there is none of SigV4.
+
+    Raises AuthorizationError when there is one that cannot be read.
+    """
+    presented = [value for name, value in headers if name.lower() == b"authorization"]
+    if not any(value.startswith(ALGORITHM) for value in presented):
+        return None
+    if len(presented) > 1:
+        raise AuthorizationError(VerifyResult.MALFORMED, "more than one Authorization header")
+    scheme, _, parameters = presented[0].partition(b" ")
+    parts = [part.strip().partition(b"=") for part in parameters.split(b",")]
+    fields = {name: value for name, _, value in parts}
+    credential = _CREDENTIAL.fullmatch(fields.pop(b"Credential", b""))
+    names = fields.pop(b"SignedHeaders", b"")
+    signature = fields.pop(b"Signature", b"")
+    if scheme != ALGORITHM or fields or len(parts) != 3:
+        raise AuthorizationError(VerifyResult.MALFORMED, "not AWS4-HMAC-SHA256 with its three parameters")
+    if credential is None:
+        raise AuthorizationError(
+            VerifyResult.MALFORMED, "Credential is not key/day/region/service/aws4_request"
+        )
+    signed = tuple(names.split(b";"))
+    if not _SIGNED_HEADERS.fullmatch(names) or list(signed) != sorted({name.lower() for name in signed}):
+        raise AuthorizationError(VerifyResult.MALFORMED, "SignedHeaders is not lower case, sorted and unique")
+    if not _SIGNATURE.fullmatch(signature):
+        raise AuthorizationError(VerifyResult.MALFORMED, "Signature is not 64 hexadecimal digits")
+    dates = [value.strip() for name, value in headers if name.lower() == b"x-amz-date"]
+    if not dates:
+        raise AuthorizationError(VerifyResult.MISSING_HEADER, "no x-amz-date")
+    if len(dates) > 1 or read_amz_date(dates[0]) is None:
+        raise AuthorizationError(VerifyResult.MALFORMED, "x-amz-date is not one date YYYYMMDDTHHMMSSZ")
+    key_id, day, region, service = credential.groups()
+    return Presented(key_id.decode(), day, region, service, signed, signature, dates[0])
+
+
+def verify(
+    presented: Presented,
+    secret: Secret,
+    method: bytes,
+    target: bytes,
+    headers: Headers,
+    body: bytes,
+    wall_ns: int,
+    skew_ns: int = SKEW_NS,
+    *,
+    services: Collection[bytes] = (b"bedrock",),
+    unsigned_payload: bool = False,
+) -> VerifyResult:
+    """Whether the holder of `secret` signed this, for one of `services`, within `skew_ns` of `wall_ns`.
+
+    `unsigned_payload` allows signatures that leave the body out.
+    """
+    claim = _check_claims(presented, headers, wall_ns, skew_ns, services)
+    if claim is not VerifyResult.OK:
+        return claim
+    payload_hash = hashlib.sha256(body).hexdigest().encode()
+    claimed = [value.strip() for name, value in headers if name.lower() == b"x-amz-content-sha256"]
+    if claimed == [UNSIGNED_PAYLOAD]:
+        if not unsigned_payload:
+            return VerifyResult.UNSIGNED_PAYLOAD
+        payload_hash = UNSIGNED_PAYLOAD
+    elif claimed and claimed != [payload_hash]:
+        return VerifyResult.BODY_MISMATCH
+    canonical = canonical_request(method, target, headers, presented.signed_headers, payload_hash)
+    scope = b"/".join((presented.day, presented.region, presented.service, b"aws4_request"))
+    key = signing_key(secret, presented.day, presented.region, presented.service)
+    expected = hmac.digest(key, string_to_sign(presented.date, scope, canonical), "sha256").hex().encode()
+    return (
+        VerifyResult.OK if hmac.compare_digest(expected, presented.signature) else VerifyResult.BAD_SIGNATURE
+    )
+
+
+def _check_claims(
+    presented: Presented, headers: Headers, wall_ns: int, skew_ns: int, services: Collection[bytes]
+) -> VerifyResult:
+    """Everything that can be refused before the signature itself is computed."""
+    if presented.day != presented.date[:8] or presented.service not in services:
+        return VerifyResult.WRONG_SCOPE
+    names = {name.lower() for name, _ in headers}
+    signed = set(presented.signed_headers)
+    if not signed <= names:
+        return VerifyResult.MISSING_HEADER
+    if any(name == b"host" or name.startswith(b"x-amz-") for name in names - signed):
+        return VerifyResult.UNSIGNED_HEADER
+    signed_at_ns = read_amz_date(presented.date)
+    if signed_at_ns is None:
+        return VerifyResult.MALFORMED
+    if wall_ns - signed_at_ns > skew_ns:
+        return VerifyResult.EXPIRED
+    if signed_at_ns - wall_ns > skew_ns:
+        return VerifyResult.NOT_YET_VALID
+    return VerifyResult.OK
