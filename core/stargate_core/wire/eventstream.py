@@ -38,10 +38,8 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
-from stargate_core.wire.sentinels import END, NEED_DATA, Sentinel
-
 FRAME_BYTES_MAX: Final = 24 * 1024 * 1024
-"""The largest frame by default: the specification's figure for a payload, aws-c-event-stream's for a frame."""
+"""The largest frame by default: the specification's largest payload; in aws-c-event-stream a frame's."""
 HEADERS_BYTES_MAX: Final = 128 * 1024
 """The largest header block: the specification's figure, as in botocore and both Go SDKs."""
 
@@ -51,6 +49,19 @@ _PRELUDE_BYTES: Final = 12
 _FRAME_BYTES_MIN: Final = 16
 _CACHED_BLOCK_BYTES_MAX: Final = 512
 _CACHED_BLOCKS: Final = 512
+
+
+class Sentinel(enum.Enum):
+    """The answers of a stream decoder's `next_event()` that are not events."""
+
+    NEED_DATA = "NEED_DATA"
+    """No complete event is buffered: receive more."""
+    END = "END"
+    """The peer ended where it may end: nothing will follow."""
+
+
+NEED_DATA: Final = Sentinel.NEED_DATA
+END: Final = Sentinel.END
 
 
 class Int8(msgspec.Struct, frozen=True, gc=False):
@@ -214,7 +225,7 @@ class EventStreamDecoder:
         return frames
 
     def _decode(self, data: bytes, frames: list[Frame]) -> int:
-        """Append the frames of `data`; say where the incomplete one begins, and set `_needed` to its length."""
+        """Append the frames of `data`; return where the incomplete one begins, set `_needed` to its length."""
         at = 0
         available = len(data)
         while available - at >= _PRELUDE_BYTES:
