@@ -2,12 +2,13 @@
 
 The rules kept here, and why:
 
-- The canonical path is the path *as it stands on the wire*, with dot segments and double slashes removed, and
-  then percent-encoded once more. A model id is encoded once on the wire (`%3A`) and so twice here (`%253A`). AWS
-  does the same to the path it receives; only S3 differs, and S3 is not spoken here.
+- The canonical path is the path *as it stands on the wire*, with dot segments and double slashes removed,
+  and then percent-encoded once more. A model id is encoded once on the wire (`%3A`) and so twice here
+  (`%253A`). AWS does the same to the path it receives; only S3 differs, and S3 is not spoken here.
 - The canonical query is the wire's pairs, sorted by name and then value, as they were written.
-- Header values lose outer blanks, and runs of blanks inside become one; several headers of one name are joined
-  with commas. Headers that proxies change are never signed (botocore's list, and `authorization` itself).
+- Header values lose outer blanks, and runs of blanks inside become one; several headers of one name are
+  joined with commas. Headers that proxies change are never signed (botocore's list, and `authorization`
+  itself).
 
 Everything here is a pure function on bytes, tested on its own against the AWS suite's intermediate results.
 

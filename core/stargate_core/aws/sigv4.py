@@ -1,12 +1,13 @@
 """AWS Signature Version 4: signing what we send to AWS, verifying what AWS SDKs send to us.
 
-*Signing.* Time comes in as an argument: every attempt is signed with the time of that attempt. What can be kept
-is kept: the signing key per day, the date per second, and everything but the values per (method, target, header
-names), so that a call costs two short SHA-256 runs and one HMAC over a key that is already set up.
+*Signing.* Time comes in as an argument: every attempt is signed with the time of that attempt. What can be
+kept is kept: the signing key per day, the date per second, and everything but the values per (method,
+target, header names), so that a call costs two short SHA-256 runs and one HMAC over a key that is already
+set up.
 
-*Verification* rebuilds the canonical request from the signed headers as received, and hashes the body again: what
-the caller claims in `x-amz-content-sha256` must be true. As at AWS, `host` must be signed, and every `x-amz-*`
-header that is there; the scope's day must be the date's; the clocks may differ by five minutes.
+*Verification* rebuilds the canonical request from the signed headers as received, and hashes the body again:
+what the caller claims in `x-amz-content-sha256` must be true. As at AWS, `host` must be signed, and every
+`x-amz-*` header that is there; the scope's day must be the date's; the clocks may differ by five minutes.
 
 Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html;
 botocore/auth.py (SigV4Auth) is the oracle in the tests.

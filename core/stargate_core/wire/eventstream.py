@@ -225,7 +225,7 @@ class EventStreamDecoder:
         return frames
 
     def _decode(self, data: bytes, frames: list[Frame]) -> int:
-        """Append the frames of `data`; return where the incomplete one begins, set `_needed` to its length."""
+        """Append the frames of `data`; return where an incomplete one begins, set `_needed` to its length."""
         at = 0
         available = len(data)
         while available - at >= _PRELUDE_BYTES:
