@@ -123,6 +123,9 @@ BREACHES: Final = {
     "async def f(): ...": "awaits nothing",
     "async def f():\n    await g()": "awaits nothing",
     "x = [i async for i in y]": "awaits nothing",
+    # builtins
+    "def f(path):\n    return open(path).read()": "reaches outside",
+    "x = eval('1')": "reaches outside",
     # state that outlives a machine
     "def f():\n    global x\n    x = 1": "pass the value",
     "seen = {}": "is Final",

@@ -4,6 +4,7 @@ Import bans are not here: import-linter reads the import graph and ruff the name
 core/ruff.toml). What is left are habits that no linter knows and that break a replay all the same:
 
 - waiting (`async`, `await`): the core waits by returning;
+- builtins that reach outside (`open`, `print`, `eval`);
 - state that outlives a machine: `global`, a module-level container that something writes to, a cache without
   a bound;
 - order that changes from run to run: `hash()`, `id()`, iteration over a set (its order depends on
@@ -34,6 +35,7 @@ _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _CONTAINERS: Final = frozenset(
     {"list", "dict", "set", "bytearray", "deque", "defaultdict", "Counter", "OrderedDict", "ChainMap"}
 )
+_AMBIENT: Final = frozenset({"open", "input", "print", "exec", "eval", "compile", "breakpoint", "__import__"})
 _MUTATORS: Final = frozenset(
     {
         "add", "append", "appendleft", "clear", "discard", "extend", "extendleft", "insert", "pop", "popitem",
@@ -55,6 +57,16 @@ def waiting(tree: ast.Module) -> Iterator[Finding]:
                 yield Finding(node.lineno, "the core awaits nothing: return a Command")
             case ast.comprehension(is_async=1):
                 yield Finding(node.target.lineno, "the core awaits nothing: return a Command")
+            case _:
+                pass
+
+
+def ambient_builtins(tree: ast.Module) -> Iterator[Finding]:
+    """No builtin that reaches outside or runs text as code: they need no import, so no import rule sees them."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(func=ast.Name(id=name)) if name in _AMBIENT:
+                yield Finding(node.lineno, f"{name}() reaches outside: take bytes, return commands")
             case _:
                 pass
 
@@ -138,7 +150,7 @@ def float_time(tree: ast.Module) -> Iterator[Finding]:
             yield Finding(node.lineno, f"{name}: time is an int, in nanoseconds")
 
 
-RULES: Final[tuple[Rule, ...]] = (waiting, module_state, unstable_order, float_time)
+RULES: Final[tuple[Rule, ...]] = (waiting, ambient_builtins, module_state, unstable_order, float_time)
 
 
 def findings(source: str) -> list[Finding]:
