@@ -62,7 +62,7 @@ def waiting(tree: ast.Module) -> Iterator[Finding]:
 
 
 def ambient_builtins(tree: ast.Module) -> Iterator[Finding]:
-    """No builtin that reaches outside or runs text as code: they need no import, so no import rule sees them."""
+    """No builtin that reaches outside or runs text as code; needing no import, they escape the import rules."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in _AMBIENT:
