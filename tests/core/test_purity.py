@@ -24,7 +24,7 @@ COMPANIONS: Final = ("_yaml", "cython_runtime", "typing_extensions")
 BANNED: Final = frozenset(
     {
         # the network
-        "_select", "_ssl", "email", "ftplib", "http", "mimetypes", "select", "selectors", "smtplib", "socket",
+        "_select", "_ssl", "email", "ftplib", "http.client", "http.server", "mimetypes", "select", "selectors", "smtplib", "socket",
         "socketserver", "ssl", "urllib.request", "urllib.response", "xmlrpc",
         # event loops, threads, processes
         "_asyncio", "_multiprocessing", "_posixsubprocess", "_queue", "anyio", "asyncio", "concurrent",

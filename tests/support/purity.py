@@ -62,7 +62,7 @@ def waiting(tree: ast.Module) -> Iterator[Finding]:
 
 
 def ambient_builtins(tree: ast.Module) -> Iterator[Finding]:
-    """No builtin that reaches outside or runs text as code; needing no import, they escape the import rules."""
+    """No builtin that reaches outside or runs text as code: no import rule sees those."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=name)) if name in _AMBIENT:
