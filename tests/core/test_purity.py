@@ -24,8 +24,9 @@ COMPANIONS: Final = ("_yaml", "cython_runtime", "typing_extensions")
 BANNED: Final = frozenset(
     {
         # the network
-        "_select", "_ssl", "email", "ftplib", "http.client", "http.server", "mimetypes", "select", "selectors", "smtplib", "socket",
-        "socketserver", "ssl", "urllib.request", "urllib.response", "xmlrpc",
+        "_select", "_ssl", "email", "ftplib", "http.client", "http.server", "mimetypes", "select",
+        "selectors", "smtplib", "socket", "socketserver", "ssl", "urllib.request", "urllib.response",
+        "xmlrpc",
         # event loops, threads, processes
         "_asyncio", "_multiprocessing", "_posixsubprocess", "_queue", "anyio", "asyncio", "concurrent",
         "contextvars", "multiprocessing", "queue", "sched", "signal", "subprocess", "threading", "trio",
