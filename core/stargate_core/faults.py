@@ -41,9 +41,400 @@ class Row(msgspec.Struct, frozen=True):
     """What the caller reads when nothing better is known."""
     retry_here: bool = False
     """May the gateway itself try again before anything has reached the client?"""
-    should_retry: bool | None = None
-    """`x-should-retry` for the caller's SDK; None leaves the header out."""
+    should_retry: bool = True
+    """`x-should-retry` for the caller's SDK: every error bears it."""
     anthropic_status: int | None = None
     """Where Anthropic uses a status of its own (529 overloaded)."""
     retry_after_seconds: int | None = None
     """Retry-After when the cause itself carries none."""
+    aws_status: int | None = None
+    """The status AWS gives this exception, where ours differs; native callers see AWS's."""
+
+
+class Cause(enum.Enum):
+    """Why a request failed. Each member has one row in `TABLE`."""
+
+    # The caller's doing.
+    KEY_MISSING = enum.auto()
+    KEYS_DISAGREE = enum.auto()
+    KEY_INVALID = enum.auto()
+    SIGNATURE_INVALID = enum.auto()
+    MODEL_FORBIDDEN = enum.auto()
+    HTTP_MALFORMED = enum.auto()
+    HTTP_UNSUPPORTED = enum.auto()
+    HTTP_VERSION = enum.auto()
+    HEAD_TOO_LARGE = enum.auto()
+    TARGET_TOO_LONG = enum.auto()
+    BODY_TOO_LARGE = enum.auto()
+    BODY_MALFORMED = enum.auto()
+    BODY_INVALID = enum.auto()
+    CLIENT_TOO_SLOW = enum.auto()
+    ROUTE_UNKNOWN = enum.auto()
+    METHOD_NOT_ALLOWED = enum.auto()
+    MODEL_UNKNOWN = enum.auto()
+    CONTEXT_OVERFLOW = enum.auto()
+    RATE_LIMITED = enum.auto()
+    # The gateway's own.
+    INTERNAL = enum.auto()
+    PLUGIN_FAILED = enum.auto()
+    CREDENTIALS_MISSING = enum.auto()
+    DRAINING = enum.auto()
+    POOL_TIMEOUT = enum.auto()
+    # The path to Bedrock.
+    CONNECT_FAILED = enum.auto()
+    TLS_FAILED = enum.auto()
+    CONNECT_TIMEOUT = enum.auto()
+    FIRST_TOKEN_TIMEOUT = enum.auto()
+    IDLE_TIMEOUT = enum.auto()
+    TOTAL_TIMEOUT = enum.auto()
+    UPSTREAM_GARBLED = enum.auto()
+    UPSTREAM_LOST = enum.auto()
+    STREAM_CUT = enum.auto()
+    STREAM_CORRUPT = enum.auto()
+    MODEL_OUTPUT_MALFORMED = enum.auto()
+    # Bedrock's own words.
+    UPSTREAM_VALIDATION = enum.auto()
+    UPSTREAM_ACCESS_DENIED = enum.auto()
+    UPSTREAM_CREDENTIALS = enum.auto()
+    UPSTREAM_NOT_FOUND = enum.auto()
+    UPSTREAM_CONFLICT = enum.auto()
+    UPSTREAM_THROTTLED = enum.auto()
+    UPSTREAM_QUOTA = enum.auto()
+    UPSTREAM_NOT_READY = enum.auto()
+    UPSTREAM_MODEL_TIMEOUT = enum.auto()
+    UPSTREAM_MODEL_ERROR = enum.auto()
+    UPSTREAM_INTERNAL = enum.auto()
+    UPSTREAM_UNAVAILABLE = enum.auto()
+    UPSTREAM_UNKNOWN = enum.auto()
+
+
+_C, _G, _U = Blame.CLIENT, Blame.GATEWAY, Blame.UPSTREAM
+_INVALID, _SERVER = "invalid_request_error", "server_error"
+
+TABLE: Final[dict[Cause, Row]] = {
+    Cause.KEY_MISSING: Row(
+        _C, 401, "UNAUTHORIZED", _INVALID, "invalid_api_key", "authentication_error",
+        "MissingAuthenticationTokenException", "Missing or invalid API key", should_retry=False,
+    ),
+    # Two credentials that disagree prove nothing, so the caller is as good as unknown.
+    Cause.KEYS_DISAGREE: Row(
+        _C, 401, "UNAUTHORIZED", _INVALID, "invalid_api_key", "authentication_error",
+        "MissingAuthenticationTokenException", "Missing or invalid API key: the headers bear different keys",
+        should_retry=False,
+    ),
+    Cause.KEY_INVALID: Row(
+        _C, 403, "FORBIDDEN", _INVALID, "invalid_api_key", "permission_error", "UnrecognizedClientException",
+        "Invalid API key", should_retry=False,
+    ),
+    Cause.SIGNATURE_INVALID: Row(
+        _C, 403, "FORBIDDEN", _INVALID, "invalid_api_key", "permission_error", "InvalidSignatureException",
+        "The request signature does not match", should_retry=False,
+    ),
+    Cause.MODEL_FORBIDDEN: Row(
+        _C, 403, "FORBIDDEN", "permission_error", None, "permission_error", "AccessDeniedException",
+        "This key may not use this model", should_retry=False,
+    ),
+    Cause.HTTP_MALFORMED: Row(
+        _C, 400, "BAD_REQUEST", _INVALID, None, _INVALID, "ValidationException",
+        "The request is not well-formed HTTP", should_retry=False,
+    ),
+    Cause.HTTP_UNSUPPORTED: Row(
+        _C, 501, "NOT_IMPLEMENTED", _INVALID, None, _INVALID, "ValidationException",
+        "The request uses a feature of HTTP that is not supported", should_retry=False,
+    ),
+    Cause.HTTP_VERSION: Row(
+        _C, 505, "HTTP_VERSION_NOT_SUPPORTED", _INVALID, None, _INVALID, "ValidationException",
+        "This listener speaks HTTP/1.1", should_retry=False,
+    ),
+    Cause.HEAD_TOO_LARGE: Row(
+        _C, 431, "HEADERS_TOO_LARGE", _INVALID, None, "request_too_large", "ValidationException",
+        "The request's headers are too large", should_retry=False,
+    ),
+    Cause.TARGET_TOO_LONG: Row(
+        _C, 414, "URI_TOO_LONG", _INVALID, None, "request_too_large", "ValidationException",
+        "The request's target is too long", should_retry=False,
+    ),
+    Cause.BODY_TOO_LARGE: Row(
+        _C, 413, "PAYLOAD_TOO_LARGE", _INVALID, None, "request_too_large", "ValidationException",
+        "The request's body is too large", should_retry=False,
+    ),
+    Cause.BODY_MALFORMED: Row(
+        _C, 400, "BAD_REQUEST", _INVALID, None, _INVALID, "ValidationException",
+        "The request's body is not valid JSON", should_retry=False,
+    ),
+    Cause.BODY_INVALID: Row(
+        _C, 400, "INVALID_REQUEST", _INVALID, None, _INVALID, "ValidationException",
+        "The request's body is not what this API takes", should_retry=False,
+    ),
+    Cause.CLIENT_TOO_SLOW: Row(
+        _C, 408, "REQUEST_TIMEOUT", _INVALID, None, "timeout_error", "RequestTimeoutException",
+        "The request did not arrive in time", should_retry=True,
+    ),
+    Cause.ROUTE_UNKNOWN: Row(
+        _C, 404, "NOT_FOUND", _INVALID, None, "not_found_error", "UnknownOperationException",
+        "There is nothing at this path", should_retry=False,
+    ),
+    Cause.METHOD_NOT_ALLOWED: Row(
+        _C, 405, "METHOD_NOT_ALLOWED", _INVALID, None, _INVALID, "UnknownOperationException",
+        "This path does not take this method", should_retry=False,
+    ),
+    Cause.MODEL_UNKNOWN: Row(
+        _C, 404, "MODEL_NOT_FOUND", _INVALID, "model_not_found", "not_found_error", "ResourceNotFoundException",
+        "There is no such model", should_retry=False,
+    ),
+    Cause.CONTEXT_OVERFLOW: Row(
+        _C, 400, "INVALID_REQUEST", _INVALID, "context_length_exceeded", _INVALID, "ValidationException",
+        "The input is too long for the model", should_retry=False,
+    ),
+    Cause.RATE_LIMITED: Row(
+        _C, 429, "RATE_LIMITED", "rate_limit_error", "rate_limit_exceeded", "rate_limit_error",
+        "ThrottlingException", "The rate limit is exceeded", should_retry=True, retry_after_seconds=1,
+    ),
+    Cause.INTERNAL: Row(
+        _G, 500, "INTERNAL_ERROR", _SERVER, None, "api_error", "InternalServerException",
+        "The gateway failed", should_retry=False,
+    ),
+    Cause.PLUGIN_FAILED: Row(
+        _G, 500, "INTERNAL_ERROR", _SERVER, None, "api_error", "InternalServerException",
+        "A plugin of the gateway failed", should_retry=False,
+    ),
+    Cause.CREDENTIALS_MISSING: Row(
+        _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
+        "The gateway has no AWS credentials", should_retry=False, retry_after_seconds=60,
+    ),
+    Cause.DRAINING: Row(
+        _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "overloaded_error", "ServiceUnavailableException",
+        "The gateway is shutting down", should_retry=True, anthropic_status=529, retry_after_seconds=1,
+    ),
+    Cause.POOL_TIMEOUT: Row(
+        _G, 504, "POOL_TIMEOUT", _SERVER, None, "timeout_error", "ServiceUnavailableException",
+        "No connection to Bedrock became free in time", should_retry=True,
+    ),
+    Cause.CONNECT_FAILED: Row(
+        _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_connect_failed", "api_error", "ServiceUnavailableException",
+        "Bedrock could not be reached", retry_here=True, should_retry=True,
+    ),
+    Cause.TLS_FAILED: Row(
+        _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_tls_failed", "api_error", "ServiceUnavailableException",
+        "The secure connection to Bedrock failed", should_retry=False,
+    ),
+    Cause.CONNECT_TIMEOUT: Row(
+        _U, 504, "CONNECT_TIMEOUT", _SERVER, None, "timeout_error", "ServiceUnavailableException",
+        "Bedrock did not accept the connection in time", retry_here=True, should_retry=True,
+    ),
+    Cause.FIRST_TOKEN_TIMEOUT: Row(
+        _U, 504, "FIRST_TOKEN_TIMEOUT", _SERVER, None, "timeout_error", "ModelTimeoutException",
+        "The model did not begin to answer in time", retry_here=True, should_retry=True,
+    ),
+    Cause.IDLE_TIMEOUT: Row(
+        _U, 504, "IDLE_TIMEOUT", _SERVER, None, "timeout_error", "ModelTimeoutException",
+        "The model fell silent for too long", retry_here=True, should_retry=True,
+    ),
+    Cause.TOTAL_TIMEOUT: Row(
+        _U, 504, "TOTAL_TIMEOUT", _SERVER, None, "timeout_error", "ModelTimeoutException",
+        "The request took longer than it may", should_retry=True,
+    ),
+    Cause.UPSTREAM_GARBLED: Row(
+        _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_protocol_error", "api_error", "InternalServerException",
+        "Bedrock's answer could not be understood", retry_here=True, should_retry=True,
+    ),
+    Cause.UPSTREAM_LOST: Row(
+        _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_connection_lost", "api_error", "InternalServerException",
+        "The connection to Bedrock was lost", retry_here=True, should_retry=True,
+    ),
+    Cause.STREAM_CUT: Row(
+        _U, 502, "UPSTREAM_STREAM_BROKEN", _SERVER, "upstream_stream_broken", "api_error",
+        "ModelStreamErrorException", "The answer was cut off before its end", retry_here=True, should_retry=True,
+    ),
+    Cause.STREAM_CORRUPT: Row(
+        _U, 502, "UPSTREAM_STREAM_BROKEN", _SERVER, "upstream_stream_broken", "api_error",
+        "ModelStreamErrorException", "The answer was damaged on its way", retry_here=True, should_retry=True,
+    ),
+    # No peer's choice of `stop` is honest for a model that garbled its own output.
+    Cause.MODEL_OUTPUT_MALFORMED: Row(
+        _U, 502, "MODEL_ERROR", _SERVER, "model_error", "api_error", "ModelErrorException",
+        "The model produced malformed output", retry_here=True, should_retry=True,
+    ),
+    Cause.UPSTREAM_VALIDATION: Row(
+        _C, 400, "INVALID_REQUEST", _INVALID, None, _INVALID, "ValidationException",
+        "Bedrock refused the request as invalid", should_retry=False,
+    ),
+    # The gateway's own credentials are at fault. AWS's text names roles and accounts: it goes to the log only.
+    Cause.UPSTREAM_ACCESS_DENIED: Row(
+        _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
+        "The gateway may not use this model", should_retry=False, retry_after_seconds=60,
+    ),
+    Cause.UPSTREAM_CREDENTIALS: Row(
+        _G, 502, "UPSTREAM_ERROR", _SERVER, "upstream_auth", "api_error", "ServiceUnavailableException",
+        "Bedrock did not accept the gateway's credentials", should_retry=False,
+    ),
+    Cause.UPSTREAM_NOT_FOUND: Row(
+        _C, 404, "MODEL_NOT_FOUND", _INVALID, "model_not_found", "not_found_error", "ResourceNotFoundException",
+        "Bedrock knows no such model", should_retry=False,
+    ),
+    Cause.UPSTREAM_CONFLICT: Row(
+        _C, 409, "CONFLICT", _INVALID, None, _INVALID, "ConflictException",
+        "The request conflicts with one made before", should_retry=False, aws_status=400,
+    ),
+    Cause.UPSTREAM_THROTTLED: Row(
+        _U, 429, "RATE_LIMITED", "rate_limit_error", "rate_limit_exceeded", "rate_limit_error",
+        "ThrottlingException", "Bedrock is throttling this model", retry_here=True, should_retry=True,
+        retry_after_seconds=1,
+    ),
+    Cause.UPSTREAM_QUOTA: Row(
+        _U, 503, "QUOTA_EXCEEDED", "insufficient_quota", "insufficient_quota", "rate_limit_error",
+        "ServiceQuotaExceededException", "The gateway's quota at Bedrock is used up", should_retry=False,
+        retry_after_seconds=60, aws_status=400,
+    ),
+    Cause.UPSTREAM_NOT_READY: Row(
+        _U, 503, "MODEL_UNAVAILABLE", _SERVER, "model_not_ready", "overloaded_error", "ModelNotReadyException",
+        "The model is not ready yet", retry_here=True, should_retry=True, anthropic_status=529,
+        retry_after_seconds=5, aws_status=429,
+    ),
+    Cause.UPSTREAM_MODEL_TIMEOUT: Row(
+        _U, 504, "MODEL_TIMEOUT", _SERVER, "timeout", "timeout_error", "ModelTimeoutException",
+        "The model took too long", should_retry=True, aws_status=408,
+    ),
+    Cause.UPSTREAM_MODEL_ERROR: Row(
+        _U, 502, "MODEL_ERROR", _SERVER, "model_error", "api_error", "ModelErrorException",
+        "The model failed", retry_here=True, should_retry=True, aws_status=424,
+    ),
+    Cause.UPSTREAM_INTERNAL: Row(
+        _U, 500, "UPSTREAM_ERROR", _SERVER, None, "api_error", "InternalServerException",
+        "Bedrock failed", retry_here=True, should_retry=True,
+    ),
+    Cause.UPSTREAM_UNAVAILABLE: Row(
+        _U, 503, "SERVICE_UNAVAILABLE", _SERVER, "overloaded", "overloaded_error", "ServiceUnavailableException",
+        "Bedrock is overloaded", retry_here=True, should_retry=True, anthropic_status=529, retry_after_seconds=1,
+    ),
+    Cause.UPSTREAM_UNKNOWN: Row(
+        _U, 502, "UPSTREAM_ERROR", _SERVER, None, "api_error", "InternalServerException",
+        "Bedrock failed in an unknown way", should_retry=True,
+    ),
+}  # fmt: skip
+
+AWS_CAUSES: Final[dict[str, Cause]] = {
+    "ValidationException": Cause.UPSTREAM_VALIDATION,
+    "AccessDeniedException": Cause.UPSTREAM_ACCESS_DENIED,
+    "ResourceNotFoundException": Cause.UPSTREAM_NOT_FOUND,
+    "ConflictException": Cause.UPSTREAM_CONFLICT,
+    "ThrottlingException": Cause.UPSTREAM_THROTTLED,
+    "TooManyRequestsException": Cause.UPSTREAM_THROTTLED,
+    "ServiceQuotaExceededException": Cause.UPSTREAM_QUOTA,
+    "ModelNotReadyException": Cause.UPSTREAM_NOT_READY,
+    "ModelTimeoutException": Cause.UPSTREAM_MODEL_TIMEOUT,
+    "ModelErrorException": Cause.UPSTREAM_MODEL_ERROR,
+    "ModelStreamErrorException": Cause.UPSTREAM_MODEL_ERROR,
+    "InternalServerException": Cause.UPSTREAM_INTERNAL,
+    "InternalFailure": Cause.UPSTREAM_INTERNAL,
+    "ServiceUnavailableException": Cause.UPSTREAM_UNAVAILABLE,
+    "overloaded_error": Cause.UPSTREAM_UNAVAILABLE,
+    "ExpiredTokenException": Cause.UPSTREAM_CREDENTIALS,
+    "ExpiredToken": Cause.UPSTREAM_CREDENTIALS,
+    "RequestExpired": Cause.UPSTREAM_CREDENTIALS,
+    "UnrecognizedClientException": Cause.UPSTREAM_CREDENTIALS,
+    "InvalidClientTokenId": Cause.UPSTREAM_CREDENTIALS,
+    "InvalidSignatureException": Cause.UPSTREAM_CREDENTIALS,
+    "IncompleteSignatureException": Cause.UPSTREAM_CREDENTIALS,
+    "MissingAuthenticationTokenException": Cause.UPSTREAM_CREDENTIALS,
+}
+"""AWS's exception names (PascalCase) to causes; a name that is not here is `UPSTREAM_UNKNOWN`."""
+
+_PRIVATE: Final = frozenset({Cause.UPSTREAM_ACCESS_DENIED, Cause.UPSTREAM_CREDENTIALS})
+"""Causes whose AWS text names the gateway's own roles, accounts or signatures: never shown to a caller."""
+
+_OVERFLOW_WORDS: Final = ("input is too long", "prompt is too long", "maximum context length", "too many input tokens")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One failure of one request: its cause, and what is particular to this time."""
+
+    cause: Cause
+    message: str = ""
+    """What the caller reads; empty: the row's own words."""
+    detail: str = ""
+    """For the log only: AWS's private wording, the shell's error text."""
+    param: str | None = None
+    """The request field at fault, as OpenAI's envelope names it."""
+    retry_after_seconds: int | None = None
+    aws_name: str | None = None
+    """The exception Bedrock itself named, for native callers and the log."""
+    aws_status: int | None = None
+
+    @property
+    def row(self) -> Row:
+        """The row of `TABLE` that says what this means to everybody."""
+        return TABLE[self.cause]
+
+    @property
+    def text(self) -> str:
+        """The caller's message."""
+        return self.message or self.row.message
+
+    @property
+    def retry_after(self) -> int | None:
+        """Whole seconds for Retry-After: always there on 429 and 503, never above a minute."""
+        seconds = self.retry_after_seconds if self.retry_after_seconds is not None else self.row.retry_after_seconds
+        if seconds is None and self.row.status in {429, 503}:
+            seconds = 1
+        return None if seconds is None else max(0, min(seconds, RETRY_AFTER_SECONDS_MAX))
+
+
+class Refused(Exception):
+    """Raised inside the core by a plugin or a dialect to end an exchange with a fault; caught in one place."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.cause.name)
+        self.fault = fault
+
+
+def refuse(cause: Cause, message: str = "", *, param: str | None = None, detail: str = "") -> Refused:
+    """A `Refused` to raise, for the usual case."""
+    return Refused(Fault(cause, message, param=param, detail=detail))
+
+
+def fault_of_aws(
+    name: str, status: int, message: str, *, original_status: int | None = None, retry_after_seconds: int | None = None
+) -> Fault:
+    """The fault an AWS error means: by its name, never by its HTTP status alone (an in-stream one has none).
+
+    name: PascalCase without namespace or URI, '' when the answer named none; status: the HTTP status, 0 in a stream.
+    """
+    cause = AWS_CAUSES.get(name)
+    if cause is None:
+        cause = _cause_of_status(status) if not name else Cause.UPSTREAM_UNKNOWN
+    if cause is Cause.UPSTREAM_VALIDATION and any(words in message.lower() for words in _OVERFLOW_WORDS):
+        # The upstream wording stays inside: clients' recovery matches it.
+        cause = Cause.CONTEXT_OVERFLOW
+    elif cause is Cause.UPSTREAM_MODEL_ERROR and original_status is not None and 400 <= original_status < 500:
+        cause = _cause_of_status(original_status)
+    private = cause in _PRIVATE
+    return Fault(
+        cause,
+        message="" if private else message,
+        detail=message if private else "",
+        retry_after_seconds=retry_after_seconds,
+        aws_name=name or None,
+        aws_status=status or None,
+    )
+
+
+def _cause_of_status(status: int) -> Cause:
+    """What an answer means that names no exception: a proxy's page, an empty body."""
+    match status:
+        case 400 | 422:
+            return Cause.UPSTREAM_VALIDATION
+        case 403:
+            return Cause.UPSTREAM_ACCESS_DENIED
+        case 404:
+            return Cause.UPSTREAM_NOT_FOUND
+        case 429:
+            return Cause.UPSTREAM_THROTTLED
+        case 500:
+            return Cause.UPSTREAM_INTERNAL
+        case 503 | 529:
+            return Cause.UPSTREAM_UNAVAILABLE
+        case 408 | 504:
+            return Cause.UPSTREAM_MODEL_TIMEOUT
+        case _:
+            return Cause.UPSTREAM_UNKNOWN

@@ -1,0 +1,239 @@
+"""Converse's answers and stream events as typed values, for the dialects that translate them.
+
+Read leniently where Bedrock may grow (unknown members, unknown events and unknown union keys are skipped; every payload's
+padding `p` is never even built) and strictly where a guess would be dishonest: an answer without `output` or `stopReason`,
+or an event of the wrong shape, is no answer, and becomes `BadAnswer`.
+
+Token counts may arrive as JSON floats where a guardrail has touched the body, so both kinds of number are taken.
+
+Sources: botocore/data/bedrock-runtime/2023-09-30 (ConverseResponse, ConverseStreamOutput); recorded traffic.
+"""
+
+from typing import Any, Final, TypeAlias, TypeVar
+
+import msgspec
+
+from stargate_core.dialects.face import BadAnswer, Usage
+from stargate_core.faults import Cause, Fault
+
+NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""All that msgspec raises on bytes that are no JSON, or not of the expected type."""
+
+MALFORMED_STOPS: Final = frozenset({"malformed_model_output", "malformed_tool_use"})
+"""Stop reasons that are failures of the model: no dialect has an honest word of success for them."""
+
+Count: TypeAlias = int | float | None
+T = TypeVar("T")
+
+
+class TokenUsage(msgspec.Struct, rename="camel", gc=False):
+    """What a call has used."""
+
+    input_tokens: Count = 0
+    output_tokens: Count = 0
+    cache_read_input_tokens: Count = 0
+    cache_write_input_tokens: Count = 0
+
+    def counts(self) -> Usage:
+        """The same, as everybody else knows it."""
+        return Usage(
+            int(self.input_tokens or 0),
+            int(self.output_tokens or 0),
+            int(self.cache_read_input_tokens or 0),
+            int(self.cache_write_input_tokens or 0),
+        )
+
+
+class ServiceTier(msgspec.Struct):
+    """Which tier has served a call."""
+
+    type: str | None = None
+
+
+# ------------------------------------------------------------------------------------------------ a whole answer
+
+
+class ToolUse(msgspec.Struct, rename="camel"):
+    """The model calls a tool; `type` says whose: absent or `tool_use` is the caller's, else Bedrock runs it."""
+
+    tool_use_id: str
+    name: str
+    input: msgspec.Raw = msgspec.Raw(b"{}")
+    type: str | None = None
+
+    @property
+    def is_callers(self) -> bool:
+        """Whether the caller is asked to run it."""
+        return self.type is None or self.type == "tool_use"
+
+
+class ReasoningText(msgspec.Struct):
+    """What the model thought."""
+
+    text: str | None = None
+
+
+class ReasoningContent(msgspec.Struct, rename="camel"):
+    """Thoughts; redacted ones have no text."""
+
+    reasoning_text: ReasoningText | None = None
+
+
+class CitedText(msgspec.Struct):
+    """A piece of text that has citations."""
+
+    text: str | None = None
+
+
+class CitationsContent(msgspec.Struct):
+    """Text with its citations."""
+
+    content: list[CitedText] | None = None
+
+
+class ContentBlock(msgspec.Struct, rename="camel"):
+    """One block of a message; exactly one member is there, or none that we know."""
+
+    text: str | None = None
+    tool_use: ToolUse | None = None
+    reasoning_content: ReasoningContent | None = None
+    citations_content: CitationsContent | None = None
+
+
+class Message(msgspec.Struct):
+    """What the model said."""
+
+    content: list[ContentBlock]
+
+
+class Output(msgspec.Struct):
+    """Where the message is."""
+
+    message: Message
+
+
+class Answer(msgspec.Struct, rename="camel"):
+    """A whole answer of Converse."""
+
+    output: Output
+    stop_reason: str
+    usage: TokenUsage | None = None
+    service_tier: ServiceTier | None = None
+
+
+# ------------------------------------------------------------------------------------------------- stream events
+
+
+class ToolUseStart(msgspec.Struct, rename="camel"):
+    """The head of a tool call."""
+
+    tool_use_id: str
+    name: str
+    type: str | None = None
+
+    @property
+    def is_callers(self) -> bool:
+        """Whether the caller is asked to run it."""
+        return self.type is None or self.type == "tool_use"
+
+
+class Start(msgspec.Struct, rename="camel"):
+    """What begins: a tool call, or something that we do not know."""
+
+    tool_use: ToolUseStart | None = None
+
+
+class ContentBlockStart(msgspec.Struct, rename="camel"):
+    """A block begins. Bedrock sends this for tool blocks only."""
+
+    content_block_index: int
+    start: Start
+
+
+class ToolUseDelta(msgspec.Struct):
+    """A fragment of a tool call's JSON."""
+
+    input: str = ""
+
+
+class ReasoningDelta(msgspec.Struct):
+    """A fragment of a thought; a signature or a redacted thought has no text."""
+
+    text: str | None = None
+
+
+class Delta(msgspec.Struct, rename="camel"):
+    """One fragment; exactly one member is there, or none that we know."""
+
+    text: str | None = None
+    tool_use: ToolUseDelta | None = None
+    reasoning_content: ReasoningDelta | None = None
+
+
+class ContentBlockDelta(msgspec.Struct, rename="camel"):
+    """A fragment of a block."""
+
+    content_block_index: int
+    delta: Delta
+
+
+class ContentBlockStop(msgspec.Struct, rename="camel"):
+    """A block ends."""
+
+    content_block_index: int
+
+
+class MessageStop(msgspec.Struct, rename="camel"):
+    """The message ends; its usage is still to come."""
+
+    stop_reason: str
+
+
+class Metadata(msgspec.Struct, rename="camel"):
+    """The last event."""
+
+    usage: TokenUsage | None = None
+
+
+ANSWER: Final = msgspec.json.Decoder(Answer)
+BLOCK_START: Final = msgspec.json.Decoder(ContentBlockStart)
+BLOCK_DELTA: Final = msgspec.json.Decoder(ContentBlockDelta)
+BLOCK_STOP: Final = msgspec.json.Decoder(ContentBlockStop)
+MESSAGE_STOP: Final = msgspec.json.Decoder(MessageStop)
+METADATA: Final = msgspec.json.Decoder(Metadata)
+
+
+def garbled(detail: str) -> BadAnswer:
+    """A `BadAnswer` to raise: upstream said something that is none of its words."""
+    return BadAnswer(Fault(Cause.UPSTREAM_GARBLED, detail=detail))
+
+
+def read(decoder: "msgspec.json.Decoder[T]", payload: bytes, what: str) -> T:
+    """`payload` as the decoder's type. Raises BadAnswer; its detail names `what`, and never quotes the payload."""
+    try:
+        return decoder.decode(payload)
+    except NOT_JSON as error:
+        raise garbled(f"{what}: {describe(error)}") from None
+
+
+def describe(error: Exception) -> str:
+    """What is wrong with some JSON, without a word of its content."""
+    if isinstance(error, msgspec.ValidationError):
+        # "Expected `int`, got `str` - at `$.usage.inputTokens`"; an invalid value would be quoted, so leave it out.
+        text, _, place = str(error).partition(" - at ")
+        return f"{text if text.startswith(('Expected', 'Object')) else 'invalid value'} at {place or '`$`'}"
+    return "not JSON"
+
+
+def check_stop(reason: str) -> None:
+    """Raise BadAnswer where the model says of its own output that it is malformed."""
+    if reason in MALFORMED_STOPS:
+        raise BadAnswer(Fault(Cause.MODEL_OUTPUT_MALFORMED, detail=reason))
+
+
+def any_json(payload: bytes, what: str) -> Any:
+    """`payload` as plain Python values. Raises BadAnswer."""
+    try:
+        return msgspec.json.decode(payload)
+    except NOT_JSON as error:
+        raise garbled(f"{what}: {describe(error)}") from None

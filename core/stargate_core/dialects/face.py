@@ -1,0 +1,220 @@
+"""What a dialect is: a pure translation between one client API and Bedrock.
+
+A dialect has two halves. Going in, it *reads* a request into an `Ask` (what policy needs to know: the model, whether it
+streams, how much it may produce) and, once a plugin has chosen the target, *composes* the Bedrock call. Coming back, a
+`Translator` (one for each call) turns Bedrock's answer into the caller's own form.
+
+The unit of an answer is a `Part`: one SSE event, one event-stream frame, or the whole JSON of a plain answer. Plugins see
+parts in the body_filter phase, as typed values, never as bytes. Where no plugin looks, a translator may go from frame to
+bytes directly (`frame`), and `frame` must equal rendering `parts` one by one: a test holds it to that.
+
+A translator never decides alone that a stream ended well. It says `complete` when Bedrock's own end has been seen
+(`messageStop` and `metadata`; `message_stop` for Anthropic bodies); the exchange says everything else: cut, damage,
+silence, loss.
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, TypeAlias
+
+import msgspec
+
+from stargate_core.aws.operations import Operation
+from stargate_core.faults import Fault
+from stargate_core.wire.eventstream import Frame
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class Request(msgspec.Struct, frozen=True):
+    """One HTTP request, whole."""
+
+    method: bytes
+    target: bytes
+    """The request target as received, still encoded."""
+    path: bytes
+    """The target's path, still encoded, after a route has stripped its own prefix."""
+    query: bytes
+    headers: Headers
+    """Names in lower case, in the order received."""
+    body: bytes
+    request_id: str
+    """The gateway's id for this exchange, 32 hexadecimal digits."""
+    created_seconds: int
+    """Wall time of the request, whole seconds."""
+    client: str = ""
+    """The peer's address, for the log."""
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first value of a header, by its lower-case name."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+class Surface(enum.Enum):
+    """Which of Bedrock's APIs serves a model."""
+
+    CONVERSE = "converse"
+    INVOKE = "invoke"
+
+
+class Target(msgspec.Struct, frozen=True):
+    """Where a call goes: a model id or ARN as Bedrock knows it, and through which surface."""
+
+    model: str
+    surface: Surface = Surface.CONVERSE
+
+
+class Ask(msgspec.Struct):
+    """What a caller asks for, as far as policy must know."""
+
+    model: str | None
+    """The name the caller used; None where the caller named none and the configuration's default applies."""
+    stream: bool
+    body: Any = None
+    """The dialect's own parsed request; opaque to everybody else."""
+    operation: Operation | None = None
+    """For native callers, who name the operation themselves."""
+    output_tokens_max: int | None = None
+    """The most tokens the caller lets the model produce, where said."""
+    local: bool = False
+    """Answered by the gateway itself (a model list): no call to Bedrock."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One call to Bedrock, complete but for authority, date and signature."""
+
+    operation: Operation
+    method: bytes
+    target: bytes
+    """Path and query, encoded exactly as they are to go over the wire and into the signature."""
+    headers: Headers
+    """Lower-case names; all of them are signed."""
+    body: bytes
+    stream: bool
+    """Whether a 200 answer is an event stream."""
+
+
+class PartKind(enum.Enum):
+    """What a part is."""
+
+    ANSWER = "answer"
+    EVENT = "event"
+
+
+class Part(msgspec.Struct):
+    """One unit of an answer, in the caller's dialect. Plugins may change `payload` in place, or drop the part."""
+
+    kind: PartKind
+    name: str
+    """The SSE event's or frame's name; '' where the dialect has none."""
+    payload: Any
+    """The JSON object, as plain Python values."""
+    dropped: bool = False
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as Bedrock counts them: `input_tokens` excludes what was read from or written to its prompt cache."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """All of them."""
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A whole HTTP answer in the caller's dialect. Framing headers and request ids are added by the session."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+class BadAnswer(Exception):
+    """Bedrock's answer says something this dialect cannot honestly pass on; carries the fault to tell instead."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.cause.name)
+        self.fault = fault
+
+
+class Translator(Protocol):
+    """Bedrock's answer to one call, turned into the caller's dialect."""
+
+    complete: bool
+    """Bedrock's own end of the stream has been seen."""
+    meaningful: bool
+    """Something was produced that is worth a status line (a bare messageStart is not)."""
+    stop_reason: str | None
+    """Bedrock's stop reason, for the log."""
+    usage: Usage | None
+    """Bedrock's token counts, once known."""
+    raw: bool
+    """Whether frames are passed on byte for byte: the exchange then writes each verified frame's own bytes."""
+
+    def answer(self, headers: Headers, body: bytes) -> Part:
+        """A whole 200 answer. Raises BadAnswer where it isn't one."""
+        ...
+
+    def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
+        """The HTTP answer that carries the part."""
+        ...
+
+    def stream_headers(self, upstream_headers: Headers) -> Headers:
+        """The headers of a streamed 200 answer."""
+        ...
+
+    def parts(self, frame: Frame) -> Sequence[Part]:
+        """What an event frame means to the caller. Raises BadAnswer where the stream must end in an error."""
+        ...
+
+    def render(self, part: Part) -> bytes:
+        """A part of a stream, as bytes."""
+        ...
+
+    def frame(self, frame: Frame) -> bytes:
+        """`parts` and `render` in one, for streams no plugin looks at. Raises BadAnswer likewise."""
+        ...
+
+    def finish(self) -> bytes:
+        """The dialect's closing bytes (`data: [DONE]`), written after `complete` and never otherwise."""
+        ...
+
+    def broken(self, fault: Fault) -> bytes:
+        """The in-band error that ends a stream whose status line is already out."""
+        ...
+
+    def keepalive(self) -> bytes:
+        """Bytes a client of this dialect ignores, for silent gaps; empty where there are none."""
+        ...
+
+
+class Dialect(Protocol):
+    """One client API."""
+
+    NAME: ClassVar[str]
+    REQUEST_ID_HEADER: ClassVar[bytes]
+    """The header its SDKs read the request id from, lower case."""
+
+    def read(self, request: Request) -> Ask:
+        """Understand a request. Raises Refused (400 and the like) where it isn't one."""
+        ...
+
+    def compose(self, request: Request, ask: Ask, target: Target) -> Call:
+        """The call to Bedrock. Raises Refused where the model's surface can't carry the request."""
+        ...
+
+    def translator(self, request: Request, ask: Ask, call: Call) -> Translator:
+        """A fresh translator for the answer to `call`."""
+        ...
+
+    def failure(self, fault: Fault, request_id: str) -> Reply:
+        """An error, as this dialect's SDKs expect it; Retry-After and x-should-retry are added by the session."""
+        ...

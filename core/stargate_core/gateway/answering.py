@@ -1,0 +1,378 @@
+"""Answering: from the first byte of Bedrock's answer to the caller's last.
+
+The hot path of the gateway is `_frames`: bytes in, frames out of the decoder, each translated, one write. It runs once for
+every piece of a stream that the network delivers.
+"""
+
+from stargate_core.aws.exceptions import read_exception
+from stargate_core.dialects.face import BadAnswer, Part, Translator
+from stargate_core.faults import Cause, Fault, fault_of_aws
+from stargate_core.gateway.admission import open_upstream
+from stargate_core.gateway.exchange import (
+    HELD_BYTES_MAX,
+    TABLE,
+    TAIL_NS,
+    Admitting,
+    Awaiting,
+    Collecting,
+    Exchange,
+    Opening,
+    Peeking,
+    PluginFailed,
+    Settled,
+    State,
+    Streaming,
+    Tailing,
+    Timer,
+)
+from stargate_core.gateway.upstream import AnswerKind, UpstreamCall
+from stargate_core.messages import (
+    ClientDrained,
+    ClientEnded,
+    ClientLost,
+    ClientStalled,
+    DropUpstream,
+    ReleaseUpstream,
+    SessionCommand,
+    Ticked,
+    UpstreamEnded,
+    UpstreamLost,
+    UpstreamSent,
+)
+from stargate_core.phases import Phase
+from stargate_core.record import Outcome
+from stargate_core.wire.eventstream import EventStreamError, Frame, FrameKind
+from stargate_core.wire.http1 import ProtocolError
+
+_UNDER_WAY = (Awaiting, Collecting, Peeking, Streaming)
+
+
+# ------------------------------------------------------------------------------------------------------------ bytes arrive
+
+
+@TABLE.on(_UNDER_WAY, UpstreamSent)
+def _sent(exchange: Exchange, state: Awaiting, now: int, event: UpstreamSent, out: list[SessionCommand]) -> State:
+    call = state.call
+    if event.lease != call.lease:
+        return state
+    try:
+        data = call.receive(event.data)
+    except ProtocolError as error:
+        return _garbled(exchange, state, now, error, out)
+    return _progress(exchange, state, now, data, out)
+
+
+@TABLE.on(_UNDER_WAY, UpstreamEnded)
+def _ended(exchange: Exchange, state: Awaiting, now: int, event: UpstreamEnded, out: list[SessionCommand]) -> State:
+    call = state.call
+    if event.lease != call.lease:
+        return state
+    if not call.started:
+        return _unanswered(exchange, call, now, out)
+    try:
+        data = call.receive_eof()
+    except ProtocolError:
+        return _cut(exchange, state, now, out)
+    return _progress(exchange, state, now, data, out)
+
+
+@TABLE.on(_UNDER_WAY, UpstreamLost)
+def _lost(exchange: Exchange, state: Awaiting, now: int, event: UpstreamLost, out: list[SessionCommand]) -> State:
+    call = state.call
+    if event.lease != call.lease:
+        return state
+    return _cut(exchange, state, now, out) if call.started else _unanswered(exchange, call, now, out)
+
+
+def _unanswered(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> State:
+    """The connection closed without a byte: a kept one was most likely closing already, so ask once more."""
+    if call.reused and not exchange.head_written:
+        out.append(DropUpstream(call.lease))
+        exchange.timers.disarm(Timer.STEP)
+        exchange.timers.disarm(Timer.KEEPALIVE)
+        return open_upstream(exchange, now, out, fresh=True)
+    return exchange.fail(now, Fault(Cause.UPSTREAM_LOST, detail="closed before the first byte of an answer"), out)
+
+
+def _cut(exchange: Exchange, state: Awaiting, now: int, out: list[SessionCommand]) -> State:
+    """The transport ended where it may not."""
+    if exchange.translator is not None and exchange.translator.complete:
+        state.call.lost = True
+        return _complete(exchange, state, now, b"", False, out)
+    if state.call.kind is AnswerKind.STREAM:
+        return exchange.fail(now, Fault(Cause.STREAM_CUT, detail="the connection ended before the stream did"), out)
+    return exchange.fail(now, Fault(Cause.UPSTREAM_LOST, detail="closed in the middle of an answer"), out)
+
+
+def _garbled(
+    exchange: Exchange, state: Awaiting, now: int, error: ProtocolError, out: list[SessionCommand]
+) -> State:
+    if exchange.translator is not None and exchange.translator.complete:
+        return _cut(exchange, state, now, out)
+    cause = Cause.STREAM_CORRUPT if state.call.kind is AnswerKind.STREAM else Cause.UPSTREAM_GARBLED
+    return exchange.fail(now, Fault(cause, detail=f"not HTTP: {error.reason}"), out)
+
+
+def _progress(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
+    """What the bytes have made of the answer."""
+    call = state.call
+    kind = call.kind
+    if kind is AnswerKind.STREAM:
+        try:
+            return _frames(exchange, state, now, data, out)
+        except PluginFailed as failed:
+            return exchange.fail(now, failed.fault, out)
+    if kind is None:
+        return state
+    if call.ended:
+        return _answered(exchange, call, now, out)
+    exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
+    return state if type(state) is Collecting else Collecting(call)
+
+
+# -------------------------------------------------------------------------------------------------------------- plain answers
+
+
+def _answered(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> State:
+    """A plain answer or an error is whole."""
+    fault = call.error()
+    if fault is not None:
+        return exchange.fail(now, fault, out)
+    translator = exchange.translator
+    assert translator is not None
+    try:
+        part = translator.answer(call.headers, call.body)
+        if exchange.chain.body_filter:
+            _filter(exchange, part)
+        reply = translator.render_answer(part, call.headers)
+    except BadAnswer as bad:
+        return exchange.fail(now, bad.fault, out)
+    except PluginFailed as failed:
+        return exchange.fail(now, failed.fault, out)
+    out.append(ReleaseUpstream(call.lease) if call.reusable else DropUpstream(call.lease))
+    try:
+        return exchange.reply(now, reply, out)
+    except PluginFailed as failed:
+        return exchange.fail_without_lease(now, failed.fault, out)
+
+
+def _filter(exchange: Exchange, part: Part) -> None:
+    exchange.ctx.know_part(part)
+    for hook in exchange.chain.body_filter:
+        exchange.run_hook(hook, Phase.BODY_FILTER)
+
+
+# -------------------------------------------------------------------------------------------------------------------- streams
+
+
+def _frames(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
+    """Translate the frames that `data` completes, and pass on what they give in one piece."""
+    call = state.call
+    translator, decoder = exchange.translator, call.decoder
+    assert translator is not None
+    assert decoder is not None
+    pieces: list[bytes] = []
+    fault: Fault | None = None
+    filtered = bool(exchange.chain.body_filter)
+    try:
+        for frame in decoder.feed(data):
+            if frame.kind is not FrameKind.EVENT:
+                fault = _fault_of_frame(frame)
+                break
+            pieces.append(_filtered(exchange, translator, frame) if filtered else translator.frame(frame))
+        else:
+            decoder.check()
+    except EventStreamError as error:
+        fault = Fault(Cause.STREAM_CORRUPT, detail=f"event stream: {error.reason.name}")
+    except BadAnswer as bad:
+        fault = bad.fault
+    if translator.complete:
+        # Damage behind Bedrock's own end has failed nobody, but its connection carries nothing more.
+        clean = fault is None and call.reusable
+        return _complete(exchange, state, now, b"".join(pieces), clean, out)
+    if fault is None and call.ended:
+        fault = Fault(Cause.STREAM_CUT, detail="the stream ended before Bedrock's own end")
+    return _deliver(exchange, state, now, b"".join(pieces), fault, out)
+
+
+def _filtered(exchange: Exchange, translator: Translator, frame: Frame) -> bytes:
+    """What is left of a frame when plugins have seen its parts."""
+    rendered: list[bytes] = []
+    for part in translator.parts(frame):
+        _filter(exchange, part)
+        if not part.dropped:
+            rendered.append(translator.render(part))
+    return b"".join(rendered)
+
+
+def _fault_of_frame(frame: Frame) -> Fault:
+    """What a frame means that is no event."""
+    if frame.kind is FrameKind.OTHER:
+        return Fault(Cause.STREAM_CORRUPT, detail="a frame without a usable :message-type")
+    error = read_exception(frame)
+    return fault_of_aws(error.name, error.status, error.message, original_status=error.original_status)
+
+
+def _deliver(
+    exchange: Exchange, state: Awaiting, now: int, produced: bytes, fault: Fault | None, out: list[SessionCommand]
+) -> State:
+    """Pass on what a stream in full flow has produced, or hold it back while nothing in it is meaningful."""
+    translator = exchange.translator
+    assert translator is not None
+    codec = exchange.host.codec
+    if exchange.head_written:
+        if produced:
+            exchange.write(now, codec.chunk(produced), out)
+        if fault is not None:
+            return exchange.fail(now, fault, out)
+        if not translator.meaningful:
+            return state
+        exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
+        return state if type(state) is Streaming else Streaming(state.call)
+    if fault is not None:
+        return exchange.fail(now, fault, out)
+    peeking = state if isinstance(state, Peeking) else Peeking(state.call)
+    if produced:
+        peeking.held.append(produced)
+        peeking.size += len(produced)
+    if not translator.meaningful and peeking.size <= HELD_BYTES_MAX:
+        return peeking
+    head = exchange.write_stream_head(state.call.headers)
+    exchange.write(now, head + codec.chunk(b"".join(peeking.held)), out)
+    exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
+    return Streaming(state.call)
+
+
+def _complete(
+    exchange: Exchange, state: Awaiting, now: int, produced: bytes, clean: bool, out: list[SessionCommand]
+) -> State:
+    """Bedrock's own end has been seen: the caller gets the rest and the end."""
+    translator, call, codec = exchange.translator, state.call, exchange.host.codec
+    assert translator is not None
+    head = b"" if exchange.head_written else exchange.write_stream_head(call.headers)
+    if isinstance(state, Peeking):
+        produced = b"".join((*state.held, produced))
+    if translator.raw and not call.ended and not call.lost:
+        # A native stream is passed on to its very last byte.
+        if produced:
+            exchange.write(now, head + codec.chunk(produced), out)
+        exchange.arm_step(now, TAIL_NS)
+        return Streaming(call)
+    produced += translator.finish()
+    exchange.write(now, head + (codec.chunk(produced) if produced else b"") + codec.end(), out)
+    if call.ended or call.lost:
+        out.append(ReleaseUpstream(call.lease) if clean else DropUpstream(call.lease))
+        return exchange.settle(now, Outcome.COMPLETE, out)
+    exchange.timers.disarm(Timer.KEEPALIVE)
+    exchange.timers.arm(Timer.STEP, now + TAIL_NS)
+    return Tailing(call)
+
+
+def _tail_over(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> Settled:
+    out.append(ReleaseUpstream(call.lease) if call.reusable else DropUpstream(call.lease))
+    return exchange.settle(now, Outcome.COMPLETE, out)
+
+
+@TABLE.on(Tailing, UpstreamSent)
+def _tail_sent(exchange: Exchange, state: Tailing, now: int, event: UpstreamSent, out: list[SessionCommand]) -> State:
+    if event.lease != state.call.lease:
+        return state
+    try:
+        state.call.receive(event.data)
+    except ProtocolError:
+        return _tail_over(exchange, state.call, now, out)
+    return _tail_over(exchange, state.call, now, out) if state.call.ended else state
+
+
+@TABLE.on(Tailing, UpstreamEnded, UpstreamLost)
+def _tail_ended(
+    exchange: Exchange, state: Tailing, now: int, event: UpstreamEnded | UpstreamLost, out: list[SessionCommand]
+) -> State:
+    return _tail_over(exchange, state.call, now, out) if event.lease == state.call.lease else state
+
+
+# -------------------------------------------------------------------------------------------------------------- the caller
+
+
+@TABLE.on(_UNDER_WAY, ClientEnded, ClientLost)
+def _left(exchange: Exchange, _state: State, now: int, _event: object, out: list[SessionCommand]) -> State:
+    return exchange.client_left(now, out)
+
+
+@TABLE.on(Tailing, ClientEnded, ClientLost)
+def _left_late(exchange: Exchange, state: Tailing, now: int, _event: object, out: list[SessionCommand]) -> State:
+    """The caller has its whole answer; only the upstream connection is given up."""
+    return _tail_over(exchange, state.call, now, out)
+
+
+@TABLE.on(_UNDER_WAY, ClientStalled)
+def _stalled(exchange: Exchange, state: State, _now: int, _event: object, _out: list[SessionCommand]) -> State:
+    """Upstream is not read while the caller takes nothing, so its silence must not be held against it."""
+    exchange.timers.disarm(Timer.STEP)
+    exchange.timers.disarm(Timer.KEEPALIVE)
+    return state
+
+
+@TABLE.on(_UNDER_WAY, ClientDrained)
+def _drained(exchange: Exchange, state: Awaiting, now: int, _event: object, _out: list[SessionCommand]) -> State:
+    limits = exchange.host.plan.limits
+    if isinstance(state, Collecting | Streaming):
+        exchange.arm_step(now, limits.idle_ns)
+    else:
+        exchange.arm_first_token(now)
+    exchange.arm_keepalive(now)
+    return state
+
+
+# --------------------------------------------------------------------------------------------------------------------- time
+
+
+@TABLE.on(_UNDER_WAY, Ticked)
+def _ticked(exchange: Exchange, state: Awaiting, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
+    timers, translator = exchange.timers, exchange.translator
+    assert translator is not None
+    if timers.due(Timer.TOTAL, now):
+        return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
+    if timers.due(Timer.STEP, now):
+        if translator.complete:
+            state.call.lost = True
+            return _complete(exchange, state, now, b"", False, out)
+        silent = isinstance(state, Collecting | Streaming)
+        return exchange.fail(now, Fault(Cause.IDLE_TIMEOUT if silent else Cause.FIRST_TOKEN_TIMEOUT), out)
+    if timers.due(Timer.KEEPALIVE, now):
+        head = b""
+        if not exchange.head_written:
+            try:
+                head = exchange.write_stream_head([])
+            except PluginFailed as failed:
+                return exchange.fail(now, failed.fault, out)
+            if isinstance(state, Peeking) and state.held:
+                head += exchange.host.codec.chunk(b"".join(state.held))
+                state.held.clear()
+        exchange.write(now, head + exchange.host.codec.chunk(translator.keepalive()), out)
+    return state
+
+
+@TABLE.on(Tailing, Ticked)
+def _tail_ticked(exchange: Exchange, state: Tailing, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
+    over = exchange.timers.due(Timer.STEP, now) or exchange.timers.due(Timer.TOTAL, now)
+    return _tail_over(exchange, state.call, now, out) if over else state
+
+
+TABLE.ignore(
+    (Admitting, Opening),
+    ClientStalled,
+    ClientDrained,
+    because="no clock of these states watches a peer that the caller's slowness could hold up",
+)
+TABLE.ignore(Tailing, ClientStalled, ClientDrained, because="the tail is short, and its loss costs only a connection")
+TABLE.ignore(
+    Settled,
+    ClientEnded,
+    ClientLost,
+    ClientStalled,
+    ClientDrained,
+    Ticked,
+    because="everything was said and given back at settlement",
+)
+TABLE.seal()

@@ -1,0 +1,398 @@
+"""An exchange: one request and its response, from the caller's last byte to the one settlement.
+
+The states, in the order of a good day:
+
+    Admitting   hooks of rewrite and access run; one of them may be waiting
+    Opening     a lease has been asked for
+    Awaiting    the call is written; no head has come back
+    Collecting  a plain answer or an error is arriving
+    Peeking     a stream is arriving, and nothing in it is worth a status line yet
+    Streaming   the status line is out; what arrives goes to the caller as it arrives
+    Tailing     the caller has everything; upstream's last bytes are awaited so that its connection can be kept
+    Settled     over: one outcome, one log record
+
+Rules that do not fit the table:
+
+*The status line waits.* As long as nothing meaningful has come, a failure is an honest HTTP error. The one exception is
+silence: after `keepalive_ns` without a byte a streaming caller is given the status line and a keep-alive, because a proxy
+that hangs up on a silent connection helps nobody. `head_written` says which side of that line we are on, in any state.
+
+*Two ends make an end.* A stream is complete when the translator has seen Bedrock's own end. The transport's end without it
+is a cut, whatever the status line said. A transport that fails after Bedrock's end has failed nobody.
+
+*A kept connection may have died.* When a reused connection closes before the first byte of an answer, the call has most
+likely never been read; it is made once more, on a fresh connection. That is the only repetition that happens here.
+
+*A stalled caller stops the clocks that watch upstream.* While the shell cannot write to the caller it does not read
+upstream, so upstream's silence means nothing; the session's own stall limit runs instead.
+
+*Late facts are harmless.* Anything about a ticket or a lease that is not the current one is given back or ignored.
+"""
+
+import enum
+from typing import Any, Final, Protocol, TypeAlias
+
+from stargate_core.aws.sigv4 import Signer
+from stargate_core.clock import NEVER, SECOND, TimerTable
+from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
+from stargate_core.faults import Fault, Refused
+from stargate_core.gateway.plan import Chain, Hook, Plan
+from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
+from stargate_core.gateway.upstream import UpstreamCall
+from stargate_core.messages import (
+    ClientDrained,
+    ClientEnded,
+    ClientLost,
+    ClientStalled,
+    DropUpstream,
+    Note,
+    ReleaseUpstream,
+    SessionCommand,
+    Ticked,
+    UpstreamEnded,
+    UpstreamFailed,
+    UpstreamLost,
+    UpstreamOpened,
+    UpstreamSent,
+    WithdrawUpstream,
+    WriteClient,
+)
+from stargate_core.phases import Context, Direction, Phase, plugin_failed
+from stargate_core.record import Outcome
+from stargate_core.script import Runner
+from stargate_core.transitions import Table
+from stargate_core.wire.http1 import ServerCodec
+
+HELD_BYTES_MAX: Final = 64 * 1024
+"""What may wait for a meaningful event; more than that is meaningful by itself."""
+TAIL_NS: Final = SECOND
+"""How long upstream may take from Bedrock's end to the transport's."""
+
+
+class Timer(enum.IntEnum):
+    """What an exchange waits for, at most so long."""
+
+    TOTAL = 0
+    STEP = 1
+    """The state's own: a script's sleep, the first token, the next event, the tail."""
+    KEEPALIVE = 2
+
+
+class Admitting:
+    """Hooks run; `runner` is the script of the one that waits."""
+
+    __slots__ = ("hooks", "index", "phase", "runner")
+
+    def __init__(self, phase: Phase, hooks: tuple[Hook, ...]) -> None:
+        self.phase = phase
+        self.hooks = hooks
+        self.index = 0
+        self.runner: Runner | None = None
+
+
+class Opening:
+    """A lease is wanted."""
+
+    __slots__ = ("ticket",)
+
+    def __init__(self, ticket: int) -> None:
+        self.ticket = ticket
+
+
+class Awaiting:
+    """The call is written."""
+
+    __slots__ = ("call",)
+
+    def __init__(self, call: UpstreamCall) -> None:
+        self.call = call
+
+
+class Collecting(Awaiting):
+    """A plain answer or an error arrives."""
+
+    __slots__ = ()
+
+
+class Peeking(Awaiting):
+    """A stream arrives; what it has produced is held back."""
+
+    __slots__ = ("held", "size")
+
+    def __init__(self, call: UpstreamCall) -> None:
+        super().__init__(call)
+        self.held: list[bytes] = []
+        self.size = 0
+
+
+class Streaming(Awaiting):
+    """A stream flows."""
+
+    __slots__ = ()
+
+
+class Tailing(Awaiting):
+    """The caller is done."""
+
+    __slots__ = ()
+
+
+class Settled:
+    """Over."""
+
+    __slots__ = ()
+
+
+State: TypeAlias = Admitting | Opening | Awaiting | Collecting | Peeking | Streaming | Tailing | Settled
+ExchangeEvent: TypeAlias = (
+    ClientEnded
+    | ClientLost
+    | ClientStalled
+    | ClientDrained
+    | UpstreamOpened
+    | UpstreamFailed
+    | UpstreamSent
+    | UpstreamEnded
+    | UpstreamLost
+    | Ticked
+)
+
+SETTLED: Final = Settled()
+
+TABLE: Final[Table["Exchange"]] = Table(
+    "Exchange",
+    states=(Admitting, Opening, Awaiting, Collecting, Peeking, Streaming, Tailing, Settled),
+    events=(
+        ClientEnded,
+        ClientLost,
+        ClientStalled,
+        ClientDrained,
+        UpstreamOpened,
+        UpstreamFailed,
+        UpstreamSent,
+        UpstreamEnded,
+        UpstreamLost,
+        Ticked,
+    ),
+)
+"""Filled by admission.py (until the call is written) and answering.py (from its answer's first byte)."""
+_RULES = TABLE.rules
+
+
+class PluginFailed(Exception):
+    """A hook raised something else than a refusal."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
+
+
+class Host(Protocol):
+    """What an exchange has from its session."""
+
+    plan: Plan
+    codec: ServerCodec
+    wall_epoch_ns: int
+    draining: bool
+    stalled: bool
+    """The client takes no bytes, so the shell does not read upstream."""
+
+    def next_ticket(self) -> int:
+        """A number for a question."""
+        ...
+
+    def signer(self, direction: Direction) -> Signer | None:
+        """Whoever signs for this direction; None: there are no credentials."""
+        ...
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = (
+        "attempts",
+        "begun_at",
+        "call",
+        "chain",
+        "ctx",
+        "dialect",
+        "fault",
+        "first_byte_at",
+        "head_written",
+        "host",
+        "opened_at",
+        "outcome",
+        "quiet",
+        "request",
+        "response_bytes",
+        "route",
+        "sent_at",
+        "state",
+        "status",
+        "timers",
+        "translator",
+        "upstream",
+    )
+
+    def __init__(self, host: Host, request: Request, now: int, out: list[SessionCommand]) -> None:
+        plan = host.plan
+        self.host = host
+        self.request = request
+        self.ctx = Context(request, now, host.wall_epoch_ns, out)
+        self.chain: Chain = plan.outer
+        self.route = ""
+        self.dialect: Dialect = plan.routes.guess(request.path)
+        self.timers = TimerTable(Timer)
+        self.timers.arm(Timer.TOTAL, now + plan.limits.total_ns)
+        self.call: Call | None = None
+        self.translator: Translator | None = None
+        self.upstream: UpstreamCall | None = None
+        self.fault: Fault | None = None
+        self.outcome = Outcome.COMPLETE
+        self.quiet = False
+        """No record: the gateway was asked about itself."""
+        self.head_written = False
+        self.status = 0
+        self.attempts = 0
+        self.response_bytes = 0
+        self.begun_at = now
+        self.opened_at = 0
+        """When the last lease was asked for, and below when its call was written, and when the caller got a byte."""
+        self.sent_at = 0
+        self.first_byte_at = 0
+        self.state: State = Admitting(Phase.REWRITE, self.chain.rewrite)
+
+    def handle(self, now: int, event: ExchangeEvent, out: list[SessionCommand]) -> None:
+        """Take in a fact."""
+        ctx = self.ctx
+        ctx.now = now
+        ctx.out = out
+        self.state = _RULES[self.state.__class__, event.__class__](self, self.state, now, event, out)
+
+    def expire(self, now: int, fault: Fault, out: list[SessionCommand]) -> None:
+        """End it now, for a reason of the session's own."""
+        if self.state is not SETTLED:
+            self.ctx.now = now
+            self.ctx.out = out
+            self.state = self.fail(now, fault, out)
+
+    # ------------------------------------------------------------------------------------------------- what the rules share
+
+    def write(self, now: int, data: bytes, out: list[SessionCommand]) -> None:
+        """Give the caller bytes, and put off the keep-alive."""
+        if not self.first_byte_at:
+            self.first_byte_at = now
+        self.response_bytes += len(data)
+        out.append(WriteClient(data))
+        if self.timers.when(Timer.KEEPALIVE) != NEVER:
+            self.timers.arm(Timer.KEEPALIVE, now + self.host.plan.limits.keepalive_ns)
+
+    def write_stream_head(self, upstream_headers: Headers) -> bytes:
+        """The status line and headers of a stream: from here on an error goes in-band."""
+        assert self.translator is not None
+        headers = answer_headers(self.dialect, self.request, self.translator.stream_headers(upstream_headers))
+        self._filter_headers(200, headers)
+        self.head_written = True
+        self.status = 200
+        return self.host.codec.response_head(200, headers, streamed=True)
+
+    def reply(self, now: int, reply: Reply, out: list[SessionCommand]) -> Settled:
+        """Answer whole, and settle."""
+        headers = answer_headers(self.dialect, self.request, reply.headers)
+        self._filter_headers(reply.status, headers)
+        self._write_reply(now, reply, headers, out)
+        return self.settle(now, Outcome.COMPLETE, out)
+
+    def fail(self, now: int, fault: Fault, out: list[SessionCommand]) -> Settled:
+        """Tell the caller the fault, in-band if the status line is out, and settle."""
+        self.let_go(out)
+        if self.fault is None:
+            self.fault = fault
+        if self.head_written:
+            assert self.translator is not None
+            broken = self.translator.broken(fault)
+            codec = self.host.codec
+            self.write(now, (codec.chunk(broken) if broken else b"") + codec.end(), out)
+        else:
+            reply = self.dialect.failure(fault, self.request.request_id)
+            headers = answer_headers(self.dialect, self.request, reply.headers)
+            headers += fault_headers(fault)
+            try:
+                self._filter_headers(reply.status, headers)
+            except PluginFailed as failed:
+                out.append(Note("error", failed.fault.detail))
+            self._write_reply(now, reply, headers, out)
+        return self.settle(now, Outcome.FAILED, out)
+
+    def client_left(self, now: int, out: list[SessionCommand]) -> Settled:
+        """Nobody is there to be answered: free what is held, and settle."""
+        self.let_go(out)
+        return self.settle(now, Outcome.CLIENT_LEFT, out)
+
+    def fail_without_lease(self, now: int, fault: Fault, out: list[SessionCommand]) -> Settled:
+        """As `fail`, where the state's ticket or lease has been answered for already."""
+        self.state = SETTLED
+        return self.fail(now, fault, out)
+
+    def arm_step(self, now: int, duration_ns: int) -> None:
+        """Watch upstream for so long, unless it is not being read at all."""
+        if not self.host.stalled:
+            self.timers.arm(Timer.STEP, now + duration_ns)
+
+    def arm_first_token(self, now: int) -> None:
+        """Watch for a stream's beginning. A plain answer comes whole or not at all: only the total limit binds it."""
+        if self.call is not None and self.call.stream:
+            self.arm_step(now, self.host.plan.limits.first_token_ns)
+
+    def arm_keepalive(self, now: int) -> None:
+        """Do not let a streaming caller wait in silence for longer than the keep-alive interval."""
+        keepalive_ns = self.host.plan.limits.keepalive_ns
+        if keepalive_ns and self.call is not None and self.call.stream and not self.host.stalled:
+            assert self.translator is not None
+            if self.translator.keepalive():
+                self.timers.arm(Timer.KEEPALIVE, now + keepalive_ns)
+
+    def let_go(self, out: list[SessionCommand]) -> None:
+        """Give back whatever the state holds: a script, a ticket, a lease."""
+        state = self.state
+        if isinstance(state, Admitting):
+            if state.runner is not None:
+                state.runner.close()
+        elif isinstance(state, Opening):
+            out.append(WithdrawUpstream(state.ticket))
+        elif isinstance(state, Awaiting):
+            call = state.call
+            out.append(ReleaseUpstream(call.lease) if call.reusable else DropUpstream(call.lease))
+
+    def settle(self, now: int, outcome: Outcome, out: list[SessionCommand]) -> Settled:
+        """The one end of every exchange."""
+        self.outcome = outcome
+        self.timers.clear()
+        if not self.quiet:
+            settle(self, now, out)
+        return SETTLED
+
+    def run_hook(self, hook: Hook, phase: Phase) -> Any:
+        """Call one hook; whatever it raises that is not a refusal becomes PluginFailed."""
+        ctx = self.ctx
+        ctx.phase = phase
+        ctx.plugin = hook.plugin
+        try:
+            return hook.function(ctx)
+        except Refused:
+            raise
+        except Exception as error:
+            raise PluginFailed(plugin_failed(hook.plugin, phase, error)) from error
+        finally:
+            ctx.phase = 0
+
+    def _filter_headers(self, status: int, headers: Headers) -> None:
+        if self.chain.header_filter:
+            self.ctx.know_answer(status, headers)
+            for hook in self.chain.header_filter:
+                self.run_hook(hook, Phase.HEADER_FILTER)
+
+    def _write_reply(self, now: int, reply: Reply, headers: Headers, out: list[SessionCommand]) -> None:
+        self.status = reply.status
+        self.head_written = True
+        self.write(now, self.host.codec.response(reply.status, headers, reply.body), out)

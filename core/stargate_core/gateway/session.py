@@ -1,0 +1,488 @@
+"""A session: one client connection, from its first byte to its last.
+
+    Waiting      nothing of a next request has come
+    Receiving    a part of a request has come
+    Exchanging   a request is being answered; what else arrives waits in the codec
+    Closed       over; nothing is written any more
+
+The session owns what outlives an exchange: the HTTP codec, the time limits on the client's own sending and taking, the
+credentials as last told, and the order of things — one exchange at a time, the next one when the last is settled.
+
+Rules that do not fit the table:
+
+*A client that ends its sending side has left.* HTTP/1.1 clients that still want an answer do not half-close; treating the
+end as leaving lets a cancelled call be cancelled upstream at once, in every phase. Bytes that the client sent before are
+not answered then.
+
+*Broken framing ends the connection.* After a request that is not HTTP nobody knows where the next one starts, so the error
+is written, and the connection closed. Broken framing behind a good request waits until that one is answered.
+
+*Draining* lets what runs finish, until the grace time is over: then streams end in a typed error. A connection without a
+request is closed at once; one that is sending its request may finish it.
+"""
+
+import enum
+from typing import Final, TypeAlias
+
+from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.clock import NEVER, TimerTable
+from stargate_core.dialects.face import Request
+from stargate_core.entropy import Entropy
+from stargate_core.faults import Cause, Fault
+from stargate_core.gateway import answering as _answering  # noqa: F401  (its import completes the exchange's table)
+from stargate_core.gateway.admission import begin
+from stargate_core.gateway.exchange import SETTLED, Exchange
+from stargate_core.gateway.plan import Plan
+from stargate_core.gateway.settlement import answer_headers, fault_headers
+from stargate_core.messages import (
+    AbortClient,
+    ClientDrained,
+    ClientEnded,
+    ClientLost,
+    ClientSent,
+    ClientStalled,
+    CloseClient,
+    CredentialsChanged,
+    Draining,
+    ReleaseUpstream,
+    SessionCommand,
+    SessionEvent,
+    Ticked,
+    UpstreamEnded,
+    UpstreamFailed,
+    UpstreamLost,
+    UpstreamOpened,
+    UpstreamSent,
+    WriteClient,
+)
+from stargate_core.phases import Direction
+from stargate_core.transitions import Table
+from stargate_core.wire.http1 import (
+    NEED_DATA,
+    ProtocolError,
+    RequestBody,
+    RequestHead,
+    ServerCodec,
+    server_codec,
+)
+
+
+class Timer(enum.IntEnum):
+    """What a session allows its client, and its own end."""
+
+    CLIENT = 0
+    """The next request, the rest of a head, the rest of a body."""
+    STALL = 1
+    GRACE = 2
+
+
+class Waiting:
+    """Between requests."""
+
+    __slots__ = ()
+
+
+class Receiving:
+    """Within a request; `head` once it is whole."""
+
+    __slots__ = ("head",)
+
+    def __init__(self, head: RequestHead | None) -> None:
+        self.head = head
+
+
+class Exchanging:
+    """Answering."""
+
+    __slots__ = ("exchange",)
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+
+class Closed:
+    """Over."""
+
+    __slots__ = ()
+
+
+State: TypeAlias = Waiting | Receiving | Exchanging | Closed
+
+_WAITING: Final = Waiting()
+_CLOSED: Final = Closed()
+
+TABLE: Final[Table["Session"]] = Table(
+    "Session",
+    states=(Waiting, Receiving, Exchanging, Closed),
+    events=(
+        ClientSent,
+        ClientEnded,
+        ClientLost,
+        ClientStalled,
+        ClientDrained,
+        UpstreamOpened,
+        UpstreamFailed,
+        UpstreamSent,
+        UpstreamEnded,
+        UpstreamLost,
+        CredentialsChanged,
+        Draining,
+        Ticked,
+    ),
+)
+
+
+class Session:
+    """One client connection as a machine: `handle` and `deadline`.
+
+    plan: the compiled configuration. wall_epoch_ns: wall time minus monotonic time. seed: of the session's chance.
+    client: the peer's address, for the log. now: monotonic nanoseconds, as in every `handle`.
+    """
+
+    __slots__ = (
+        "_chance",
+        "_client",
+        "_credentials",
+        "_signers",
+        "_tickets",
+        "_timers",
+        "codec",
+        "draining",
+        "plan",
+        "stalled",
+        "state",
+        "wall_epoch_ns",
+    )
+
+    def __init__(self, plan: Plan, *, wall_epoch_ns: int, seed: int, now: int, client: str = "") -> None:
+        self.plan = plan
+        self.codec: ServerCodec = server_codec(plan.limits.http_codec, plan.limits.http1)
+        self.wall_epoch_ns = wall_epoch_ns
+        self.draining = False
+        self.stalled = False
+        self.state: State = _WAITING
+        self._client = client
+        self._chance = Entropy(seed)
+        self._credentials: dict[str, Credentials | None] = {}
+        self._signers: dict[tuple[str, str, str], Signer] = {}
+        self._tickets = 0
+        self._timers = TimerTable(Timer)
+        self._timers.arm(Timer.CLIENT, now + plan.limits.client_idle_ns)
+
+    # ------------------------------------------------------------------------------------------------------------- the machine
+
+    def handle(self, now: int, event: SessionEvent) -> list[SessionCommand]:
+        """Take in a fact; what is to be done about it, in this order."""
+        out: list[SessionCommand] = []
+        self.state = _RULES[self.state.__class__, event.__class__](self, self.state, now, event, out)
+        return out
+
+    @property
+    def deadline(self) -> int | None:
+        """When to call with Ticked at the latest; None: nothing is due."""
+        due = self._timers.deadline
+        state = self.state
+        if type(state) is Exchanging:
+            due = min(due, state.exchange.timers.deadline)
+        return None if due == NEVER else due
+
+    @property
+    def closed(self) -> bool:
+        """Whether the session is over."""
+        return self.state is _CLOSED
+
+    # ------------------------------------------------------------------------------------------- what an exchange has from here
+
+    def next_ticket(self) -> int:
+        """A number for a question."""
+        self._tickets += 1
+        return self._tickets
+
+    def signer(self, direction: Direction) -> Signer | None:
+        """Whoever signs for this direction; None: there are no credentials."""
+        endpoint = direction.endpoint
+        key = (direction.account, endpoint.signing_region, endpoint.signing_name)
+        fixed = direction.credentials
+        if fixed is not None:
+            key = (f"fixed:{fixed.access_key_id}", *key[1:])
+        signer = self._signers.get(key)
+        if signer is None:
+            credentials = fixed or self._credentials.get(direction.account)
+            if credentials is None:
+                return None
+            signer = self._signers[key] = Signer(credentials, endpoint.signing_region, endpoint.signing_name)
+        return signer
+
+    # ---------------------------------------------------------------------------------------------------- what the rules share
+
+    def receive(self, now: int, out: list[SessionCommand]) -> State:
+        """Take what the codec has: begin an exchange when a request is whole."""
+        state = self.state
+        head = state.head if isinstance(state, Receiving) else None
+        while True:
+            event = self.codec.next_event()
+            if event is NEED_DATA:
+                return self._receiving(now, state, head)
+            if isinstance(event, RequestHead):
+                head = event
+                if head.expects_continue:
+                    out.append(WriteClient(self.codec.continue_100()))
+                self._timers.arm(Timer.CLIENT, now + self.plan.limits.client_body_ns)
+            elif isinstance(event, RequestBody):
+                assert head is not None
+                return self._exchange(now, head, event.data, out)
+            else:
+                return self.close(out)
+
+    def _receiving(self, now: int, state: State, head: RequestHead | None) -> State:
+        """Not a whole request yet."""
+        if head is not None:
+            return state if isinstance(state, Receiving) and state.head is head else Receiving(head)
+        if not self.codec.has_partial_request:
+            return _WAITING
+        if isinstance(state, Receiving):
+            return state
+        self._timers.arm(Timer.CLIENT, now + self.plan.limits.client_head_ns)
+        return Receiving(None)
+
+    def _exchange(self, now: int, head: RequestHead, body: bytes, out: list[SessionCommand]) -> State:
+        path, query = _origin(head.target)
+        request = Request(
+            method=head.method,
+            target=head.target,
+            path=path,
+            query=query,
+            headers=head.headers,
+            body=body,
+            request_id=self._chance.request_id(),
+            created_seconds=(self.wall_epoch_ns + now) // 1_000_000_000,
+            client=self._client,
+        )
+        self._timers.disarm(Timer.CLIENT)
+        exchange = Exchange(self, request, now, out)
+        begin(exchange, now, out)
+        return self.after(now, exchange, out)
+
+    def after(self, now: int, exchange: Exchange, out: list[SessionCommand]) -> State:
+        """Go on behind an exchange: wait for it, or begin the next request when it is settled."""
+        if exchange.state is not SETTLED:
+            state = self.state
+            return state if type(state) is Exchanging else Exchanging(exchange)
+        if self.draining or not self.codec.keeps_alive:
+            return self.close(out)
+        self.codec.start_next_cycle()
+        self._timers.arm(Timer.CLIENT, now + self.plan.limits.client_idle_ns)
+        self.state = _WAITING
+        return self.guarded_receive(now, out)
+
+    def guarded_receive(self, now: int, out: list[SessionCommand]) -> State:
+        """`receive`, with broken framing answered as the client's fault."""
+        try:
+            return self.receive(now, out)
+        except ProtocolError as error:
+            return self.refuse(_fault_of_framing(error), error.target or b"", out)
+
+    def refuse(self, fault: Fault, target: bytes, out: list[SessionCommand]) -> State:
+        """Answer a request that never became one, in the dialect its target suggests, and close."""
+        state = self.state
+        if not target and isinstance(state, Receiving) and state.head is not None:
+            target = state.head.target
+        path, _ = _origin(target)
+        dialect = self.plan.routes.guess(path)
+        request = Request(b"", path, path, b"", [], b"", self._chance.request_id(), 0)
+        reply = dialect.failure(fault, request.request_id)
+        headers = [*answer_headers(dialect, request, reply.headers), *fault_headers(fault)]
+        out.append(WriteClient(self.codec.final_response(reply.status, headers, reply.body)))
+        return self.close(out)
+
+    def close(self, out: list[SessionCommand]) -> Closed:
+        """End the connection in good order."""
+        self._timers.clear()
+        out.append(CloseClient())
+        return _CLOSED
+
+
+def _origin(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request target; of an absolute-form one, what follows its authority (RFC 9112, 3.2.2)."""
+    path, _, query = target.partition(b"?")
+    if not path.startswith(b"/") and b"://" in path:
+        _, slash, rest = path.partition(b"://")[2].partition(b"/")
+        path = slash + rest or b"/"
+    return path, query
+
+
+_FRAMING: Final = {
+    413: Cause.BODY_TOO_LARGE,
+    414: Cause.TARGET_TOO_LONG,
+    431: Cause.HEAD_TOO_LARGE,
+    501: Cause.HTTP_UNSUPPORTED,
+    505: Cause.HTTP_VERSION,
+}
+
+
+def _fault_of_framing(error: ProtocolError) -> Fault:
+    cause = _FRAMING.get(error.status, Cause.HTTP_MALFORMED)
+    return Fault(cause, message=str(error), detail=error.reason)
+
+
+# --------------------------------------------------------------------------------------------------------- rules: the client
+
+
+@TABLE.on((Waiting, Receiving), ClientSent)
+def _sent(session: Session, _state: State, now: int, event: ClientSent, out: list[SessionCommand]) -> State:
+    try:
+        session.codec.receive_data(event.data)
+    except ProtocolError as error:
+        return session.refuse(_fault_of_framing(error), error.target or b"", out)
+    return session.guarded_receive(now, out)
+
+
+@TABLE.on(Exchanging, ClientSent)
+def _sent_ahead(
+    session: Session, state: Exchanging, now: int, event: ClientSent, out: list[SessionCommand]
+) -> State:
+    """Bytes of the next request, too early: the codec keeps them, up to its bound."""
+    try:
+        session.codec.receive_data(event.data)
+    except ProtocolError:
+        # It floods us while it should be reading: no answer to that could be delivered in order.
+        state.exchange.handle(now, ClientLost(), out)
+        session._timers.clear()
+        out.append(AbortClient())
+        return _CLOSED
+    return state
+
+
+@TABLE.on((Waiting, Receiving), ClientEnded, ClientLost)
+def _left_idle(session: Session, _state: State, _now: int, _event: object, out: list[SessionCommand]) -> State:
+    return session.close(out)
+
+
+@TABLE.on(Exchanging, ClientEnded, ClientLost)
+def _left(session: Session, state: Exchanging, now: int, event: ClientEnded | ClientLost, out: list[SessionCommand]) -> State:
+    state.exchange.handle(now, event, out)
+    return session.close(out)
+
+
+@TABLE.on((Waiting, Receiving, Exchanging), ClientStalled)
+def _stalled(session: Session, state: State, now: int, event: ClientStalled, out: list[SessionCommand]) -> State:
+    session.stalled = True
+    session._timers.arm(Timer.STALL, now + session.plan.limits.client_stall_ns)
+    if isinstance(state, Exchanging):
+        state.exchange.handle(now, event, out)
+    return state
+
+
+@TABLE.on((Waiting, Receiving, Exchanging), ClientDrained)
+def _drained(session: Session, state: State, now: int, event: ClientDrained, out: list[SessionCommand]) -> State:
+    session.stalled = False
+    session._timers.disarm(Timer.STALL)
+    if isinstance(state, Exchanging):
+        state.exchange.handle(now, event, out)
+    return state
+
+
+# --------------------------------------------------------------------------------------------------------- rules: upstream
+
+
+@TABLE.on(Exchanging, UpstreamOpened, UpstreamFailed, UpstreamSent, UpstreamEnded, UpstreamLost)
+def _upstream(
+    session: Session,
+    state: Exchanging,
+    now: int,
+    event: UpstreamOpened | UpstreamFailed | UpstreamSent | UpstreamEnded | UpstreamLost,
+    out: list[SessionCommand],
+) -> State:
+    exchange = state.exchange
+    exchange.handle(now, event, out)
+    if exchange.state is not SETTLED:
+        return state
+    return session.after(now, exchange, out)
+
+
+@TABLE.on((Waiting, Receiving, Closed), UpstreamOpened)
+def _unwanted(
+    _session: Session, state: State, _now: int, event: UpstreamOpened, out: list[SessionCommand]
+) -> State:
+    out.append(ReleaseUpstream(event.lease))
+    return state
+
+
+# ------------------------------------------------------------------------------------------ rules: the surroundings, and time
+
+
+@TABLE.on((Waiting, Receiving, Exchanging), CredentialsChanged)
+def _credentials(
+    session: Session, state: State, _now: int, event: CredentialsChanged, _out: list[SessionCommand]
+) -> State:
+    session._credentials[event.account] = event.credentials
+    session._signers = {key: signer for key, signer in session._signers.items() if key[0] != event.account}
+    return state
+
+
+@TABLE.on((Waiting, Receiving, Exchanging), Draining)
+def _draining(session: Session, state: State, now: int, event: Draining, out: list[SessionCommand]) -> State:
+    session.draining = True
+    session.codec.close_after_response()
+    if isinstance(state, Waiting):
+        return session.close(out)
+    session._timers.arm(Timer.GRACE, now + event.grace_ns)
+    return state
+
+
+@TABLE.on((Waiting, Receiving), Ticked)
+def _too_slow(session: Session, state: State, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
+    timers = session._timers
+    if timers.due(Timer.GRACE, now) or (isinstance(state, Waiting) and timers.due(Timer.CLIENT, now)):
+        return session.close(out)
+    if timers.due(Timer.STALL, now):
+        out.append(AbortClient())
+        timers.clear()
+        return _CLOSED
+    if timers.due(Timer.CLIENT, now):
+        return session.refuse(Fault(Cause.CLIENT_TOO_SLOW), b"", out)
+    return state
+
+
+@TABLE.on(Exchanging, Ticked)
+def _ticked(session: Session, state: Exchanging, now: int, event: Ticked, out: list[SessionCommand]) -> State:
+    exchange, timers = state.exchange, session._timers
+    if timers.due(Timer.STALL, now):
+        exchange.handle(now, ClientLost(), out)
+        timers.clear()
+        out.append(AbortClient())
+        return _CLOSED
+    if timers.due(Timer.GRACE, now):
+        exchange.expire(now, Fault(Cause.DRAINING), out)
+    elif exchange.timers.deadline <= now:
+        exchange.handle(now, event, out)
+    if exchange.state is not SETTLED:
+        return state
+    return session.after(now, exchange, out)
+
+
+TABLE.ignore(
+    (Waiting, Receiving),
+    UpstreamFailed,
+    UpstreamSent,
+    UpstreamEnded,
+    UpstreamLost,
+    because="a late fact about a ticket or lease that was given back when its exchange was settled",
+)
+TABLE.ignore(
+    Closed,
+    ClientSent,
+    ClientEnded,
+    ClientLost,
+    ClientStalled,
+    ClientDrained,
+    UpstreamFailed,
+    UpstreamSent,
+    UpstreamEnded,
+    UpstreamLost,
+    CredentialsChanged,
+    Draining,
+    Ticked,
+    because="the session is over",
+)
+_RULES: Final = TABLE.seal()

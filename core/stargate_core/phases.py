@@ -1,0 +1,376 @@
+"""The phases of an exchange, and what a plugin may do in each.
+
+In order: init_worker (once, at start), certificate (once a TLS handshake), rewrite (before a route is known), access
+(authority, limits, where the call goes), then the call itself, header_filter (the answer's status and headers),
+body_filter (once for each part of the answer) and log (once, at the end, always). The names are Kong's, as is the rule
+that a method used in the wrong phase is refused by name. Two things differ. Only rewrite and access may wait, and the types
+say so: their hooks may be generators, the others are plain functions. And a plugin sees the answer in parts, never as one
+body: a part is an SSE event, a frame, or the JSON of a plain answer.
+
+`CAPABILITIES` is the table of method against phase. One object, `Context`, stands behind every phase; the protocols
+(`Rewrite`, `Access`, …) are the views a plugin's author types a hook with.
+"""
+
+import enum
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+import msgspec
+
+from stargate_core.aws.endpoints import Endpoint
+from stargate_core.aws.sigv4 import Credentials
+from stargate_core.config.schema import Consumer
+from stargate_core.dialects.face import Ask, Headers, Part, Reply, Request, Target
+from stargate_core.faults import Cause, Fault, Refused
+from stargate_core.messages import Emit, Note
+from stargate_core.record import LogRecord
+from stargate_core.script import Ledger, Script, Sleep
+from stargate_core.secret import Secret
+
+
+class Phase(enum.IntEnum):
+    """When a hook runs. Powers of two, so that a set of phases is a mask."""
+
+    INIT_WORKER = 1
+    CERTIFICATE = 2
+    REWRITE = 4
+    ACCESS = 8
+    HEADER_FILTER = 16
+    BODY_FILTER = 32
+    LOG = 64
+
+
+_EXCHANGE: Final = Phase.REWRITE | Phase.ACCESS | Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG
+_BEFORE: Final = Phase.REWRITE | Phase.ACCESS
+
+CAPABILITIES: Final[dict[str, int]] = {
+    "request": _EXCHANGE,
+    "change_request": Phase.REWRITE,
+    "ask": Phase.ACCESS | Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
+    "reject": _BEFORE,
+    "reply": _BEFORE,
+    "sleep": _BEFORE,
+    "identify": Phase.ACCESS,
+    "direct": Phase.ACCESS,
+    "offer_models": Phase.ACCESS,
+    "status": Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
+    "headers": Phase.HEADER_FILTER,
+    "part": Phase.BODY_FILTER,
+    "record": Phase.LOG,
+    "emit": Phase.LOG,
+}
+"""In which phases each member of the context may be used; what is not listed may be used in all."""
+
+_MAY: Final = {name: int(mask) for name, mask in CAPABILITIES.items()}
+
+
+class PhaseMisuse(Exception):
+    """A plugin used a member of its context in a phase that doesn't have it."""
+
+
+class ModelCard(msgspec.Struct, frozen=True):
+    """A model as callers may name it."""
+
+    id: str
+    target: str
+
+
+class Direction(msgspec.Struct, frozen=True):
+    """Where a call goes, with whose authority, and how long it may take."""
+
+    endpoint: Endpoint
+    target: Target
+    region: str
+    account: str = ""
+    """Whose credentials: '' the usual AWS chain's, else the name of a profile."""
+    credentials: Credentials | None = None
+    """Fixed credentials from the configuration, instead of an account's."""
+    api_key: Secret | None = None
+    """A Bedrock API key, sent as a bearer token instead of a signature."""
+    total_ns: int | None = None
+    """The limit on the whole exchange, where it is stricter than the gateway's."""
+
+
+class Context:
+    """What the hooks of one exchange work with. Made by the exchange; plugins see it through the phase protocols."""
+
+    __slots__ = (
+        "_ask",
+        "_headers",
+        "_part",
+        "_record",
+        "_request",
+        "_status",
+        "consumer",
+        "direction",
+        "key_id",
+        "ledger",
+        "models",
+        "now",
+        "out",
+        "phase",
+        "plugin",
+        "ready_reply",
+        "wall_epoch_ns",
+    )
+
+    def __init__(self, request: Request, now: int, wall_epoch_ns: int, out: list[Any]) -> None:
+        self.phase = 0
+        self.plugin = ""
+        self.now = now
+        self.wall_epoch_ns = wall_epoch_ns
+        self.out = out
+        self.consumer: Consumer | None = None
+        self.key_id = ""
+        self.direction: Direction | None = None
+        self.models: Sequence[ModelCard] = ()
+        self.ready_reply: Reply | None = None
+        self.ledger: Ledger | None = None
+        self._request = request
+        self._ask: Ask | None = None
+        self._status = 0
+        self._headers: Headers = []
+        self._part: Part | None = None
+        self._record: LogRecord | None = None
+
+    # ------------------------------------------------------------------------------------------------ of the exchange itself
+
+    @property
+    def known_ask(self) -> Ask | None:
+        """The ask, once it has been read."""
+        return self._ask
+
+    def know_request(self, request: Request) -> None:
+        """The request as its route sees it."""
+        self._request = request
+
+    @property
+    def known_request(self) -> Request:
+        """The request, as rewrite hooks have left it."""
+        return self._request
+
+    def know_ask(self, ask: Ask) -> None:
+        """The exchange has read the request."""
+        self._ask = ask
+
+    def know_answer(self, status: int, headers: Headers) -> None:
+        """The exchange has the answer's head."""
+        self._status = status
+        self._headers = headers
+
+    def know_part(self, part: Part) -> None:
+        """The exchange has a part of the answer."""
+        self._part = part
+
+    def know_record(self, record: LogRecord) -> None:
+        """The exchange has been settled."""
+        self._record = record
+
+    # ------------------------------------------------------------------------------------------------------------ of plugins
+
+    @property
+    def wall_ns(self) -> int:
+        """Wall time, nanoseconds since the epoch."""
+        return self.wall_epoch_ns + self.now
+
+    @property
+    def request(self) -> Request:
+        """The client's request."""
+        self._check("request")
+        return self._request
+
+    def change_request(self, *, target: bytes | None = None, headers: Headers | None = None) -> None:
+        """Change the request before it is routed."""
+        self._check("change_request")
+        changes: dict[str, Any] = {}
+        if target is not None:
+            path, _, query = target.partition(b"?")
+            changes.update(target=target, path=path, query=query)
+        if headers is not None:
+            changes["headers"] = headers
+        self._request = msgspec.structs.replace(self._request, **changes)
+
+    @property
+    def ask(self) -> Ask:
+        """What the caller asks for."""
+        self._check("ask")
+        if self._ask is None:
+            self._forbidden("ask")
+        return self._ask
+
+    def reject(self, fault: Fault) -> NoReturn:
+        """End the exchange with a fault."""
+        self._check("reject")
+        raise Refused(fault)
+
+    def reply(self, reply: Reply) -> None:
+        """Answer instead of Bedrock; no later hook of this phase runs."""
+        self._check("reply")
+        self.ready_reply = reply
+
+    def sleep(self, duration_ns: int) -> Sleep:
+        """Wait; to be yielded from."""
+        self._check("sleep")
+        if self.ledger is None:
+            self.ledger = Ledger()
+        return Sleep(self.ledger, duration_ns)
+
+    def identify(self, consumer: Consumer, key_id: str) -> None:
+        """The caller is this consumer. Later hooks run with the consumer's own configuration."""
+        self._check("identify")
+        self.consumer = consumer
+        self.key_id = key_id
+
+    def direct(self, direction: Direction) -> None:
+        """The call goes there."""
+        self._check("direct")
+        self.direction = direction
+
+    def offer_models(self, models: Sequence[ModelCard]) -> None:
+        """These are the models the caller may name."""
+        self._check("offer_models")
+        self.models = models
+
+    @property
+    def status(self) -> int:
+        """The answer's status."""
+        self._check("status")
+        return self._status
+
+    @property
+    def headers(self) -> Headers:
+        """The answer's headers, to be changed in place; names in lower case."""
+        self._check("headers")
+        return self._headers
+
+    @property
+    def part(self) -> Part:
+        """The part of the answer at hand, to be changed in place."""
+        self._check("part")
+        if self._part is None:
+            self._forbidden("part")
+        return self._part
+
+    @property
+    def record(self) -> LogRecord:
+        """What is kept of this exchange."""
+        self._check("record")
+        if self._record is None:
+            self._forbidden("record")
+        return self._record
+
+    def emit(self, sink: str, line: bytes) -> None:
+        """Write a line to a sink."""
+        self._check("emit")
+        self.out.append(Emit(sink, line))
+
+    def note(self, level: str, text: str) -> None:
+        """Tell the operator something."""
+        self.out.append(Note(level, f"{self.plugin}: {text}"))
+
+    def _check(self, member: str) -> None:
+        if not self.phase & _MAY[member]:
+            self._forbidden(member)
+
+    def _forbidden(self, member: str) -> NoReturn:
+        allowed = ", ".join(phase.name.lower() for phase in Phase if phase & CAPABILITIES[member])
+        phase = Phase(self.phase).name.lower() if self.phase else "no phase"
+        raise PhaseMisuse(f"{member} may be used in {allowed}, not in {phase}")
+
+
+class _Always(Protocol):
+    @property
+    def now(self) -> int: ...
+    @property
+    def wall_ns(self) -> int: ...
+    def note(self, level: str, text: str) -> None: ...
+
+
+class _Asked(Protocol):
+    @property
+    def request(self) -> Request: ...
+    @property
+    def consumer(self) -> Consumer | None: ...
+
+
+class _MayWait(Protocol):
+    def reject(self, fault: Fault) -> NoReturn: ...
+    def reply(self, reply: Reply) -> None: ...
+    def sleep(self, duration_ns: int) -> Sleep: ...
+
+
+class Rewrite(_Always, _Asked, _MayWait, Protocol):
+    """Before routing: only plugins configured globally run."""
+
+    def change_request(self, *, target: bytes | None = None, headers: Headers | None = None) -> None: ...
+
+
+class Access(_Always, _Asked, _MayWait, Protocol):
+    """After routing and reading, before the call."""
+
+    @property
+    def ask(self) -> Ask: ...
+    def identify(self, consumer: Consumer, key_id: str) -> None: ...
+    def direct(self, direction: Direction) -> None: ...
+    def offer_models(self, models: Sequence[ModelCard]) -> None: ...
+
+
+class HeaderFilter(_Always, _Asked, Protocol):
+    """The answer's head is known and not yet written."""
+
+    @property
+    def ask(self) -> Ask: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
+class BodyFilter(_Always, _Asked, Protocol):
+    """One part of the answer."""
+
+    @property
+    def ask(self) -> Ask: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def part(self) -> Part: ...
+
+
+class Log(_Always, _Asked, Protocol):
+    """The exchange is settled."""
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def record(self) -> LogRecord: ...
+    def emit(self, sink: str, line: bytes) -> None: ...
+
+
+class InitWorker(Protocol):
+    """Once, when a plan is made: what a plugin may keep for its lifetime."""
+
+    @property
+    def consumers(self) -> Sequence[Consumer]: ...
+
+
+class Certificate(Protocol):
+    """A TLS handshake: which certificate answers it."""
+
+    @property
+    def server_name(self) -> str:
+        """The name the client asked for; '' if none."""
+        ...
+
+    def use_certificate(self, index: int) -> None:
+        """Answer with this certificate of the configuration's list."""
+        ...
+
+
+Hooked = Script[None] | None
+"""What a rewrite or access hook gives back: nothing, or the script of its waiting."""
+
+
+def plugin_failed(plugin: str, phase: Phase, error: Exception) -> Fault:
+    """The fault of a plugin's own exception. Its type only: texts vary between Python versions, and may hold secrets."""
+    return Fault(Cause.PLUGIN_FAILED, detail=f"{plugin} raised {type(error).__name__} in {phase.name.lower()}")

@@ -1,0 +1,65 @@
+"""The log record: what is kept of a request, and nothing else.
+
+The schema is closed. There is no field for a prompt, a completion, a header of the caller's choice or a key, so no plugin
+and no setting can make one appear. Every admitted request ends in exactly one settlement, and so in exactly one record.
+"""
+
+import enum
+
+import msgspec
+
+
+class Outcome(enum.Enum):
+    """How an exchange was settled."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CLIENT_LEFT = "client_left"
+
+
+class LogRecord(msgspec.Struct, omit_defaults=True):
+    """One exchange, in metadata. Times are in milliseconds, sizes in bytes."""
+
+    time: str
+    """When the request had arrived whole, RFC 3339 in UTC."""
+    request_id: str
+    generation: int
+    """Which generation of the configuration served it."""
+    outcome: Outcome = Outcome.COMPLETE
+    status: int = 0
+    """The HTTP status the client was given; 0: none before it left."""
+    code: str = ""
+    """The fault's code; empty when there was none."""
+    cause: str = ""
+    detail: str = ""
+    """What the gateway knows of a fault and does not tell the caller."""
+    client: str = ""
+    method: str = ""
+    route: str = ""
+    dialect: str = ""
+    consumer: str = ""
+    key_id: str = ""
+    """Which of the consumer's keys: its name, or the last four digits of its hash."""
+    model: str = ""
+    """The name the caller used."""
+    target: str = ""
+    """The model id or ARN at Bedrock."""
+    region: str = ""
+    operation: str = ""
+    stream: bool = False
+    attempts: int = 0
+    upstream_status: int = 0
+    upstream_request_id: str = ""
+    upstream_exception: str = ""
+    stop_reason: str = ""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    request_bytes: int = 0
+    response_bytes: int = 0
+    gateway_ms: float = 0.0
+    """Until the call was handed to the upstream connection, waiting for that connection not counted."""
+    first_byte_ms: float = 0.0
+    """Until the first byte of the answer was given to the client."""
+    total_ms: float = 0.0
