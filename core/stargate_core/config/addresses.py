@@ -1,7 +1,7 @@
 """Where a listener listens: `host:port`, `[::1]:port` or `unix:/path`.
 
-A host is always written out. `:8080` means "every interface" to some programs and "this machine" to others, and the
-difference is whether strangers can reach the gateway; so the person who writes the file decides it.
+A host is always written out. `:8080` means "every interface" to some programs and "this machine" to others,
+and the difference is whether strangers can reach the gateway; so the person who writes the file decides it.
 """
 
 import ipaddress
@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from stargate_core.config.problems import Misfit, quoted
+from stargate_core.config.problems import Misfit
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _HOST: Final = re.compile(
@@ -46,21 +46,21 @@ def parse_address(text: str, field: str = "address") -> Address:
         hint = (
             f"127.0.0.1:{text}" if _PORT.fullmatch(text) else f"{text}:8080" if _HOST.fullmatch(text) else ""
         )
-        raise Misfit(field, f"{_FORMS}, found {quoted(text)}", hint and f"write {hint}")
+        raise Misfit(field, _FORMS, text, hint and f"write {hint}")
     if not _PORT.fullmatch(port_text) or int(port_text) > 65535:
-        raise Misfit(field, f"expected a port from 0 to 65535 after the colon, found {quoted(port_text)}")
+        raise Misfit(field, "expected a port from 0 to 65535 after the colon", port_text)
     port = int(port_text)
     if not host or host == "*":
         hint = f"write 127.0.0.1:{port} for this machine only, 0.0.0.0:{port} for every interface"
-        raise Misfit(field, f"expected a host before the colon, found {quoted(text)}", hint)
+        raise Misfit(field, "expected a host before the colon", text, hint)
     if host.startswith("[") and host.endswith("]"):
         return TcpAddress(_ipv6(host[1:-1], text, field), port)
     if ":" in host:
-        raise Misfit(field, f"{_FORMS}, found {quoted(text)}", "put an IPv6 address in brackets")
+        raise Misfit(field, _FORMS, text, "put an IPv6 address in brackets")
     if not _HOST.fullmatch(host):
-        raise Misfit(field, f"expected a host name or an IP address, found {quoted(host)}")
+        raise Misfit(field, "expected a host name or an IP address", host)
     if host.replace(".", "").isdigit() and not _is_ipv4(host):
-        raise Misfit(field, f"expected an IPv4 address of four numbers from 0 to 255, found {quoted(host)}")
+        raise Misfit(field, "expected an IPv4 address of four numbers from 0 to 255", host)
     return TcpAddress(host, port)
 
 
@@ -80,7 +80,7 @@ def is_local(address: Address) -> bool:
 
 def _unix(path: str, field: str) -> UnixAddress:
     if not path.startswith("/"):
-        raise Misfit(field, f"expected an absolute path after unix:, found {quoted(path)}")
+        raise Misfit(field, "expected an absolute path after unix:", path)
     if len(path.encode()) > _UNIX_PATH_BYTES_MAX or "\0" in path:
         raise Misfit(field, f"expected a socket path of at most {_UNIX_PATH_BYTES_MAX} bytes")
     return UnixAddress(path)
@@ -90,7 +90,7 @@ def _ipv6(host: str, text: str, field: str) -> str:
     try:
         ipaddress.IPv6Address(host)
     except ValueError:
-        raise Misfit(field, f"expected an IPv6 address in the brackets, found {quoted(text)}") from None
+        raise Misfit(field, "expected an IPv6 address in the brackets", text) from None
     return host
 
 

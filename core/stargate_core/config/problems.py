@@ -1,12 +1,13 @@
 """What is wrong with a configuration, and exactly where.
 
-A person who has written a file wants three things from an error: the place (line, column, and the path through the
-settings), what was expected against what was found, and the name they probably meant. And they want all errors at once,
-so problems are collected, and raised together at the end.
+A person who has written a file wants three things from an error: the place (line, column, and the path
+through the settings), what was expected against what was found, and the name they probably meant. And they
+want all errors at once, so problems are collected, and raised together at the end.
 
-Two rules keep secrets out of them. A value is shown only if it stands in the file itself and its field holds no secret:
-what came from an environment variable is described, never quoted. A name that no schema knows is shown only if it looks
-like a name, because `{key:sk-live-1}` (no space after the colon) makes a secret into a name.
+Two rules keep secrets out of them. A value is shown only if it stands in the file itself and its field
+holds no secret: what came from an environment variable is described, never quoted. A name that no schema
+knows is shown only if it looks like a name, because `{key:sk-live-1}` (no space after the colon) makes a
+secret into a name.
 """
 
 import difflib
@@ -67,15 +68,20 @@ class ConfigProblems(Exception):
 class Misfit(ValueError):
     """A value its Struct refuses: raised by `__post_init__`, so that a Config built in code is checked too.
 
-    `field` names the setting at fault ("" for the Struct as a whole), where the loader then points. A plugin's own
-    config Struct may raise it, or any ValueError. The message must not quote a secret.
+    A plugin's own config Struct may raise it, or any ValueError.
     """
 
-    def __init__(self, field: str, message: str, hint: str = "") -> None:
-        self.field: str = field
-        self.message: str = message
+    def __init__(self, field: str | Path, expected: str, found: str | None = None, hint: str = "") -> None:
+        self.path: Path = field if isinstance(field, tuple) else (field,) if field else ()
+        """The setting at fault, from the Struct on, where the loader then points; () for the whole Struct."""
+        self.expected: str = expected
+        """What the setting should be: "expected …". Never with a value in it."""
+        self.found: str | None = found
+        """The value, if it may be shown. The loader leaves it out if it came from the environment."""
         self.hint: str = hint
-        super().__init__(f"{field}: {message}" if field else message)
+        """What to write instead. May have the value in it, and is left out with it."""
+        message = expected if found is None else f"{expected}, found {quoted(found)}"
+        super().__init__(f"{path_text(self.path)}: {message}" if self.path else message)
 
 
 def path_text(path: Path) -> str:

@@ -1,0 +1,168 @@
+"""The `gateway` block: what Kong keeps in a settings file of its own.
+
+Listeners, the store, limits of size and time. The defaults are meant for production behind an AWS load
+balancer: body limits that let images and PDFs pass, keep-alives before the balancer's 60 s of silence, idle
+connections given up before NAT forgets them at 350 s.
+"""
+
+import re
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+import msgspec
+from msgspec import Meta, field
+
+from stargate_core.config.addresses import Address, parse_address
+from stargate_core.config.problems import Misfit
+from stargate_core.secret import Secret
+
+Seconds: TypeAlias = Annotated[
+    float, Meta(gt=0, le=86_400, description="seconds, more than 0 and at most 86400")
+]
+
+_STORES: Final = ("memory", "redis", "rediss", "redis+cluster", "redis+sentinel")
+
+
+def nanoseconds(seconds: float) -> int:
+    """A limit from the configuration in the core's unit of time."""
+    return round(seconds * 1_000_000_000)
+
+
+class Tls(msgspec.Struct, frozen=True, kw_only=True):
+    """A listener's certificate. Each of the three is a file's path or the PEM text itself."""
+
+    cert: Annotated[str, Meta(min_length=1)]
+    key: Secret
+    client_ca: str | None = None
+    """If given, clients must show a certificate that this CA signed."""
+
+
+class Listener(msgspec.Struct, frozen=True):
+    """Where the gateway listens: `host:port`, `[ipv6]:port` or `unix:/path`, with or without TLS."""
+
+    address: str
+    tls: Tls | None = None
+
+    def __post_init__(self) -> None:
+        parse_address(self.address)
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """A listener written as its address alone."""
+        return cls(text)
+
+    @property
+    def endpoint(self) -> Address:
+        """The address, parsed."""
+        return parse_address(self.address)
+
+
+class Store(msgspec.Struct, frozen=True):
+    """Where counters and cached answers live. The URL may carry a password, so it isn't shown."""
+
+    url: Secret = field(default_factory=lambda: Secret("memory:"))
+
+    def __post_init__(self) -> None:
+        scheme, colon, rest = self.url.reveal().partition(":")
+        if not colon or scheme not in _STORES:
+            raise Misfit("", "expected memory:, redis://, rediss://, redis+cluster:// or redis+sentinel://")
+        if scheme == "memory" and rest:
+            raise Misfit("", "expected nothing after memory:")
+        if scheme != "memory" and not re.match(r"//[^/?#]+", rest):
+            raise Misfit("", f"expected a host: {scheme}://host:port")
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """A store written as its URL."""
+        return cls(Secret(text))
+
+    @property
+    def kind(self) -> str:
+        """The URL's scheme: memory, redis, rediss, redis+cluster or redis+sentinel."""
+        return self.url.reveal().partition(":")[0]
+
+
+class TimeLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How long each part of an exchange may take, in seconds. Each has its own error code."""
+
+    connect: Seconds = 3.0
+    """To Bedrock: TCP and TLS."""
+    pool: Seconds = 5.0
+    """Waiting for a free upstream connection."""
+    first_token: Seconds = 60.0
+    """From the call's last byte to the first meaningful event."""
+    idle: Seconds = 60.0
+    """Between two events of an answer."""
+    total: Seconds = 600.0
+    """The whole exchange, retries included."""
+    client_head: Seconds = 10.0
+    """A request's head, from its first byte."""
+    client_body: Seconds = 60.0
+    """Between two pieces of a request's body."""
+    client_idle: Seconds = 75.0
+    """Between two requests on one connection; longer than an AWS balancer's 60 s, which must close first."""
+    client_stall: Seconds = 60.0
+    """How long a client may read nothing while bytes wait for it."""
+
+
+class UpstreamPool(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How many connections to Bedrock are kept."""
+
+    max_connections_per_endpoint: Annotated[int, Meta(ge=1, le=65_536)] = 1024
+    max_idle: Annotated[int, Meta(ge=0, le=65_536)] = 256
+    """Idle connections kept for each endpoint."""
+    idle_seconds: Annotated[
+        float,
+        Meta(
+            gt=0, lt=350, description="seconds, more than 0 and less than 350 (AWS NAT drops idle flows then)"
+        ),
+    ] = 300.0
+
+
+class UpstreamTls(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How the upstream's certificate is judged."""
+
+    ca: str | None = None
+    """A file of CA certificates to trust instead of the system's."""
+    verify: bool = True
+
+
+class Journal(msgspec.Struct, frozen=True, kw_only=True):
+    """Which exchanges are written out to be replayed later."""
+
+    directory: str | None = None
+    """None: no journal is written."""
+    on: list[Literal["error", "all"]] = field(default_factory=lambda: ["error"])
+    redact: bool = True
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True):
+    """The gateway itself: listeners, limits, store."""
+
+    listen: Annotated[list[Listener], Meta(min_length=1, max_length=64)] = field(
+        default_factory=lambda: [Listener("127.0.0.1:8080")]
+    )
+    admin_listen: str | None = None
+    """Metrics, the status page. None: no admin listener."""
+    admin_token: Secret | None = None
+    store: Store = field(default_factory=Store)
+    workers: Annotated[int, Meta(ge=1, le=1024)] = 1
+    per_worker_limits: bool = False
+    """With several workers and the memory store each worker counts for itself; true says: this is meant."""
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 33_554_432
+    """Images and PDFs come early; others' defaults of 8 KiB (Kong) or 32 KiB (Envoy) fail on them."""
+    max_head_bytes: Annotated[int, Meta(ge=1024, le=1 << 20)] = 65_536
+    """Envoy allows 60 KiB; short-term Bedrock keys alone take several."""
+    max_connections: Annotated[int, Meta(ge=1, le=1_000_000)] = 10_000
+    drain_seconds: Annotated[float, Meta(ge=0, le=86_400, description="seconds from 0 to 86400")] = 30.0
+    keepalive_seconds: Seconds = 15.0
+    """A silent stream gets a keep-alive this often; AWS load balancers close at 60 s of silence."""
+    time_limits: TimeLimits = field(default_factory=TimeLimits)
+    pool: UpstreamPool = field(default_factory=UpstreamPool)
+    upstream_tls: UpstreamTls = field(default_factory=UpstreamTls)
+    http_codec: Literal["fast", "reference"] = "fast"
+    """fast: httptools; reference: h11."""
+    journal: Journal = field(default_factory=Journal)
+
+    def __post_init__(self) -> None:
+        if self.admin_listen is not None:
+            parse_address(self.admin_listen, "admin_listen")

@@ -1,0 +1,250 @@
+"""What the built-in plugins may be told: their config Structs, and where each may stand.
+
+They stand here and not beside the plugins because the loader needs them to check a file, and
+`stargate check` should not need the plugins' code. A third party's plugin brings its own Struct; the rules
+are those of schema.py.
+"""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, Self, TypeAlias
+
+import msgspec
+from msgspec import Meta, field
+
+from stargate_core.config.problems import Misfit
+from stargate_core.config.schema import HeaderName, Model, PluginSchema, Scope, Text, check_url
+from stargate_core.secret import Secret
+
+DEFAULT_REGION: Final = "us-east-1"
+DEFAULT_MODEL: Final = "anthropic.claude-3-sonnet-20240229-v1:0"
+
+Region: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[a-z]{2,8}(-[a-z]+)+-[0-9]{1,2}\Z", description="an AWS region such as us-east-1")
+]
+Milliseconds: TypeAlias = Annotated[
+    int, Meta(ge=1, le=86_400_000, description="whole milliseconds from 1 to 86400000")
+]
+
+# --------------------------------------------------------------------------------------------- api-key-auth
+
+
+class ApiKeyAuth(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is calling? Kong's key-auth, and AWS signatures made with `sigv4_credentials`."""
+
+    key_names: Annotated[list[HeaderName], Meta(min_length=1, max_length=16)] = field(
+        default_factory=lambda: ["authorization", "x-api-key", "api-key"]
+    )
+    """The headers a key may come in, in any case. `authorization` carries it as `Bearer KEY`."""
+    hide_credentials: bool = True
+    """Kept for Kong's files: inbound credentials never travel on, so only true is accepted."""
+    anonymous: Text | None = None
+    """The username of the consumer that a call without any key is taken for."""
+    realm: Annotated[str, Meta(max_length=256, pattern=r'^[^"\\\x00-\x1f\x7f]*\Z')] = "stargate"
+    """Named in WWW-Authenticate."""
+
+    def __post_init__(self) -> None:
+        if not self.hide_credentials:
+            raise Misfit("hide_credentials", "expected true: a caller's key is never sent to Bedrock")
+
+
+# -------------------------------------------------------------------------------------------- bedrock-proxy
+
+
+class ModelTarget(msgspec.Struct, frozen=True):
+    """What a name of the gateway's stands for; it may also be written as the model id alone."""
+
+    target: Model
+    """A Bedrock model id, an inference profile's id, or an ARN."""
+    surface: Literal["converse", "invoke"] | None = None
+    """Which of Bedrock's operations to use; None: the gateway chooses."""
+    region: Region | None = None
+    """None: the plugin's region."""
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """An alias written as its target."""
+        return cls(text)
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How often a call that failed before its first byte is tried again."""
+
+    count: Annotated[int, Meta(ge=0, le=10)] = 3
+    delay: Annotated[int, Meta(ge=0, le=60_000, description="whole milliseconds from 0 to 60000")] = 1000
+    """Milliseconds: the base of the backoff."""
+
+
+class AwsCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """Fixed AWS credentials, instead of the usual AWS places."""
+
+    access_key_id: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9_]{4,128}\Z", description="4 to 128 letters, digits or _")
+    ]
+    secret_access_key: Secret
+    session_token: Secret | None = None
+
+
+class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
+    """Where calls go: region, models, authority, how long and how often to try."""
+
+    region: Region = DEFAULT_REGION
+    model: Model = DEFAULT_MODEL
+    """What a call that names no model gets: a name from `models`, or an id."""
+    models: dict[Annotated[str, Meta(max_length=256, pattern=r"^[^\s]+\Z")], ModelTarget] = field(
+        default_factory=dict[str, ModelTarget]
+    )
+    """The names callers may use, and what they stand for."""
+    allow_unlisted: bool = True
+    """Whether a model that `models` doesn't name goes to Bedrock as it is."""
+    timeout: Milliseconds = 60_000
+    """The whole call, in milliseconds."""
+    retry: Retry = field(default_factory=Retry)
+    endpoint_url: str | None = None
+    """http(s)://host:port to call instead of AWS."""
+    fips: bool = False
+    dual_stack: bool = False
+    credentials: AwsCredentials | None = None
+    profile: Text | None = None
+    """A profile of the AWS configuration files."""
+    api_key: Secret | None = None
+    """A Bedrock API key, sent as a bearer token instead of a signature."""
+
+    def __post_init__(self) -> None:
+        ways = [name for name in ("credentials", "profile", "api_key") if getattr(self, name) is not None]
+        if len(ways) > 1:
+            message = f"expected at most one of credentials, profile and api_key, not {' and '.join(ways)}"
+            raise Misfit(ways[1], message)
+        if self.endpoint_url is not None:
+            check_url(self.endpoint_url, "endpoint_url")
+            if self.fips or self.dual_stack:
+                name = "fips" if self.fips else "dual_stack"
+                raise Misfit(name, "expected false: endpoint_url says already where calls go")
+        for name, model in self.models.items():
+            # A name that stands for itself is how a model is listed without an alias.
+            if model.target in self.models and model.target != name:
+                hint = "a name doesn't lead on to another name"
+                raise Misfit(("models", name), "expected a model of Bedrock's", model.target, hint)
+        if not self.allow_unlisted and self.models and self.model not in self.models:
+            raise Misfit("model", "expected a name from models, since allow_unlisted is false")
+
+
+# ------------------------------------------------------------------------------------------- request-logger
+
+
+class RequestLogger(msgspec.Struct, frozen=True, kw_only=True):
+    """Where log records go: JSON lines, metadata only."""
+
+    path: Text = "/dev/stdout"
+
+
+# --------------------------------------------------------------------------------------- response-transform
+
+JsonType: TypeAlias = Literal["string", "number", "boolean"]
+Pair: TypeAlias = Annotated[
+    str, Meta(max_length=8192, pattern=r"^[^:\s][^:]*:", description='a text of the form "name:value"')
+]
+
+
+class Names(msgspec.Struct, frozen=True, kw_only=True):
+    """Headers and JSON fields to remove."""
+
+    headers: list[HeaderName] = field(default_factory=list[str])
+    json: list[Text] = field(default_factory=list[str])
+
+
+class Renames(msgspec.Struct, frozen=True, kw_only=True):
+    """Headers and JSON fields to rename, each as "old:new"."""
+
+    headers: list[Pair] = field(default_factory=list[str])
+    json: list[Pair] = field(default_factory=list[str])
+
+    def __post_init__(self) -> None:
+        for pair in self.headers:
+            old, _, new = pair.partition(":")
+            _check_header(old.strip(), "")
+            _check_header(new.strip(), "")
+        for pair in self.json:
+            if not pair.partition(":")[2].strip():
+                raise Misfit("json", "expected a new name after the colon", pair)
+
+
+class Values(msgspec.Struct, frozen=True, kw_only=True):
+    """Headers and JSON fields to set, each as "name:value"."""
+
+    headers: list[Pair] = field(default_factory=list[str])
+    json: list[Pair] = field(default_factory=list[str])
+    json_types: list[JsonType] = field(default_factory=list[JsonType])
+    """The type of each value in `json`; all strings if empty."""
+
+    def __post_init__(self) -> None:
+        for pair in self.headers:
+            name, _, value = pair.partition(":")
+            _check_header(name.strip(), value.strip())
+        if not self.json_types:
+            return
+        if len(self.json_types) != len(self.json):
+            raise Misfit("json_types", f"expected as many types as json has values: {len(self.json)}")
+        for index, (pair, json_type) in enumerate(zip(self.json, self.json_types, strict=True)):
+            value = pair.partition(":")[2].strip()
+            if json_type == "boolean" and value not in ("true", "false"):
+                raise Misfit(("json", index), "expected true or false after the colon", pair)
+            if json_type == "number" and not re.fullmatch(
+                r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", value
+            ):
+                raise Misfit(("json", index), "expected a number after the colon", pair)
+
+
+class ResponseTransform(msgspec.Struct, frozen=True, kw_only=True):
+    """What is changed in answers, in Kong's order: remove, rename, replace, add, append."""
+
+    remove: Names = field(default_factory=Names)
+    rename: Renames = field(default_factory=Renames)
+    replace: Values = field(default_factory=Values)
+    """Only where the name is there already."""
+    add: Values = field(default_factory=Values)
+    """Only where the name is not there yet."""
+    append: Values = field(default_factory=Values)
+    """Beside what is there already."""
+
+
+def _check_header(name: str, value: str) -> None:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", name):
+        raise Misfit("headers", "expected the name of a header", name)
+    if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
+        raise Misfit("headers", "expected a header's value in Latin-1, on one line", name)
+
+
+# --------------------------------------------------------------------------------------------- the registry
+
+_NOT_CONSUMERS: Final = frozenset(Scope) - {Scope.CONSUMER}
+
+BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
+    {
+        schema.name: schema
+        for schema in (
+            # Who is calling is not known yet when this one runs, so it can't depend on it.
+            PluginSchema("api-key-auth", ApiKeyAuth, _NOT_CONSUMERS),
+            PluginSchema("bedrock-proxy", BedrockProxy),
+            PluginSchema("request-logger", RequestLogger),
+            PluginSchema("response-transform", ResponseTransform),
+        )
+    }
+)
+"""The plugins that come with Stargate, by name."""
+
+KONG_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "key-auth": "api-key-auth",
+        "ai-proxy": "bedrock-proxy",
+        "ai-proxy-advanced": "bedrock-proxy",
+        "file-log": "request-logger",
+        "http-log": "request-logger",
+        "response-transformer": "response-transform",
+        "rate-limiting": "rate-limiter",
+        "ai-rate-limiting-advanced": "rate-limiter",
+        "proxy-cache": "response-cache",
+    }
+)
+"""Kong's plugins, and those of ours that do their work: for hints."""
