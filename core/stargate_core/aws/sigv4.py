@@ -39,6 +39,7 @@ from stargate_core.secret import Secret
 
 __all__ = [
     "ALGORITHM",
+    "SERVICES",
     "SKEW_NS",
     "UNSIGNED_PAYLOAD",
     "AuthorizationError",
@@ -46,6 +47,7 @@ __all__ = [
     "Headers",
     "Presented",
     "Signer",
+    "Verifier",
     "VerifyResult",
     "amz_date",
     "canonical_request",
@@ -59,9 +61,12 @@ __all__ = [
 
 SKEW_NS: Final = 5 * 60 * 1_000_000_000
 """How far AWS lets clocks differ."""
+SERVICES: Final = (b"bedrock", b"bedrock-mantle")
+"""The signing names that a caller of Bedrock may have signed for."""
 
 _SECOND_NS: Final = 1_000_000_000
 _PLANS_MAX: Final = 1024
+_KEYS_MAX: Final = 16
 _ADDED: Final = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-token"})
 
 
@@ -273,6 +278,63 @@ def parse_authorization(headers: Headers) -> Presented | None:
     return Presented(key_id.decode(), day, region, service, signed, signature, dates[0])
 
 
+class Verifier:
+    """Verifies requests signed with one secret key; keeps the signing keys of scopes it has seen good use of.
+
+    `services` are the signing names to accept; `unsigned_payload` allows signatures that leave the body out.
+    """
+
+    __slots__ = ("_keys", "_secret", "_services", "_unsigned_payload")
+
+    def __init__(
+        self, secret: Secret, *, services: Collection[bytes] = SERVICES, unsigned_payload: bool = False
+    ) -> None:
+        self._secret = secret
+        self._services = services
+        self._unsigned_payload = unsigned_payload
+        self._keys: dict[bytes, bytes] = {}
+
+    def verify(
+        self,
+        presented: Presented,
+        method: bytes,
+        target: bytes,
+        headers: Headers,
+        body: bytes,
+        wall_ns: int,
+        skew_ns: int = SKEW_NS,
+    ) -> VerifyResult:
+        """Whether the secret's holder signed this request, within `skew_ns` of `wall_ns`.
+
+        `target` and `headers` are as received; `presented` is what `parse_authorization` made of the headers.
+        """
+        claim = _check_claims(presented, headers, wall_ns, skew_ns, self._services)
+        if claim is not VerifyResult.OK:
+            return claim
+        payload_hash = hashlib.sha256(body).hexdigest().encode()
+        claimed = [value.strip() for name, value in headers if name.lower() == b"x-amz-content-sha256"]
+        if claimed == [UNSIGNED_PAYLOAD]:
+            if not self._unsigned_payload:
+                return VerifyResult.UNSIGNED_PAYLOAD
+            payload_hash = UNSIGNED_PAYLOAD
+        elif claimed and claimed != [payload_hash]:
+            return VerifyResult.BODY_MISMATCH
+        canonical = canonical_request(method, target, headers, presented.signed_headers, payload_hash)
+        scope = b"/".join((presented.day, presented.region, presented.service, b"aws4_request"))
+        key = self._keys.get(scope) or signing_key(
+            self._secret, presented.day, presented.region, presented.service
+        )
+        expected = hmac.digest(key, string_to_sign(presented.date, scope, canonical), "sha256").hex().encode()
+        if not hmac.compare_digest(expected, presented.signature):
+            return VerifyResult.BAD_SIGNATURE
+        # Only now: a caller who cannot sign must not be able to push out the keys of those who can.
+        if scope not in self._keys:
+            if len(self._keys) >= _KEYS_MAX:
+                self._keys.clear()
+            self._keys[scope] = key
+        return VerifyResult.OK
+
+
 def verify(
     presented: Presented,
     secret: Secret,
@@ -283,31 +345,12 @@ def verify(
     wall_ns: int,
     skew_ns: int = SKEW_NS,
     *,
-    services: Collection[bytes] = (b"bedrock",),
+    services: Collection[bytes] = SERVICES,
     unsigned_payload: bool = False,
 ) -> VerifyResult:
-    """Whether the holder of `secret` signed this, for one of `services`, within `skew_ns` of `wall_ns`.
-
-    `unsigned_payload` allows signatures that leave the body out.
-    """
-    claim = _check_claims(presented, headers, wall_ns, skew_ns, services)
-    if claim is not VerifyResult.OK:
-        return claim
-    payload_hash = hashlib.sha256(body).hexdigest().encode()
-    claimed = [value.strip() for name, value in headers if name.lower() == b"x-amz-content-sha256"]
-    if claimed == [UNSIGNED_PAYLOAD]:
-        if not unsigned_payload:
-            return VerifyResult.UNSIGNED_PAYLOAD
-        payload_hash = UNSIGNED_PAYLOAD
-    elif claimed and claimed != [payload_hash]:
-        return VerifyResult.BODY_MISMATCH
-    canonical = canonical_request(method, target, headers, presented.signed_headers, payload_hash)
-    scope = b"/".join((presented.day, presented.region, presented.service, b"aws4_request"))
-    key = signing_key(secret, presented.day, presented.region, presented.service)
-    expected = hmac.digest(key, string_to_sign(presented.date, scope, canonical), "sha256").hex().encode()
-    return (
-        VerifyResult.OK if hmac.compare_digest(expected, presented.signature) else VerifyResult.BAD_SIGNATURE
-    )
+    """`Verifier.verify`, once."""
+    verifier = Verifier(secret, services=services, unsigned_payload=unsigned_payload)
+    return verifier.verify(presented, method, target, headers, body, wall_ns, skew_ns)
 
 
 def _check_claims(

@@ -55,8 +55,8 @@ def _refuse_line_breaks(text: bytes) -> None:
 
 
 def _lines(text: bytes) -> list[bytes]:
-    # bytes.splitlines knows CR, LF and CRLF and no other break (str.splitlines knows many more). Unlike split,
-    # it forgets the empty line after a final break.
+    # bytes.splitlines knows CR, LF and CRLF and no other break (str.splitlines knows many more). It drops the
+    # empty line after a final break.
     return [*text.splitlines(), b""] if text.endswith((b"\n", b"\r")) else text.splitlines()
 
 
@@ -133,8 +133,8 @@ class SseDecoder:
     def feed(self, data: bytes) -> list[ServerEvent]:
         """All events that `data` completes.
 
-        Raises SseError when a limit was passed. Events before that are returned first, and the error comes with
-        the next call.
+        Raises SseError when a limit was passed. Events before that are returned first, and the error comes
+        with the next call.
         """
         self.receive_data(data)
         events = list(self._ready)
