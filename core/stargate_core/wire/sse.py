@@ -144,10 +144,11 @@ class SseDecoder:
         return events
 
     def _read(self, data: bytes, events: deque[ServerEvent]) -> None:
-        if self._skip_lf and data:
-            self._skip_lf = False
-            if data[:1] == b"\n":
-                data = data[1:]
+        if not data:
+            return
+        if self._skip_lf and data[:1] == b"\n":
+            data = data[1:]
+        self._skip_lf = False
         lines = data.splitlines(keepends=True)
         for line in lines:
             if not line.endswith((b"\n", b"\r")):
