@@ -1,0 +1,150 @@
+"""What the headers of an acceptable head mean: where the body ends, and whether the connection lives on.
+
+Both codecs decide here, so they can't differ on the one question that request smuggling is made of. The
+rules, again the stricter of what h11 and llhttp do:
+
+- Content-Length is one field of 1 to 18 digits. Two of them are refused, even equal ones (RFC 9112 section
+  6.3 allows either; llhttp refuses, h11 merges), and so is a list, even of equals (h11 takes it).
+- Transfer-Encoding is one field that says `chunked` and nothing else, on 1.1 only, never beside
+  Content-Length (RFC 9112 section 6.1 lets a recipient sort these out, and warns of it). Another coding is
+  501.
+- A request has exactly one Host on 1.1 and at most one on 1.0 (section 3.2), and it looks like a host.
+- CONNECT may announce no body: llhttp takes what follows as tunnelled bytes, h11 as the body. It never keeps
+  the connection, because a client that counts on a tunnel would speak something else on it.
+- A response that can't have a body (1xx, 204) may not announce one; 304 may announce and never has one. 101
+  is refused because nothing here asks for an upgrade.
+- `Connection: close` in any of its fields ends the connection after this message, and so does HTTP/1.0:
+  keep-alive on 1.0 was an extension that never worked across proxies (h11 has none either).
+- Upgrade is ignored, as RFC 9110 section 7.8 allows: `curl --http2` sends it with every plain request.
+- Expect: 100-continue counts on 1.1 only (RFC 9110 section 10.1.1); other expectations are ignored.
+"""
+
+import re
+from typing import Final
+
+from stargate_core.wire.http1.events import Headers, ProtocolError, Reason, RequestHead, ResponseHead
+
+CONTENT_LENGTH_DIGITS_MAX: Final = 18
+"""Below 2**63 whatever the digits; h11 takes 20, llhttp anything below 2**64."""
+
+_HOST: Final = re.compile(rb"[-0-9A-Za-z._~!$&'()*+,;=%:\[\]]*+")
+_SINGLE: Final = {
+    b"content-length": Reason.REPEATED_CONTENT_LENGTH,
+    b"transfer-encoding": Reason.UNSUPPORTED_TRANSFER_CODING,
+    b"host": Reason.REPEATED_HOST,
+}
+FRAMING_NAMES: Final = frozenset(_SINGLE)
+"""Names that must not be repeated, and must not stand in trailers at all."""
+
+
+def _by_name(headers: Headers) -> dict[bytes, bytes]:
+    """One value a name; repeated fields are joined as lists, except where repetition is refused."""
+    fields = dict(headers)
+    if len(fields) == len(headers):
+        return fields
+    fields.clear()
+    for name, value in headers:
+        if name not in fields:
+            fields[name] = value
+        elif name in _SINGLE:
+            status = 501 if name == b"transfer-encoding" else 400
+            raise ProtocolError(_SINGLE[name], f"there is more than one {name.decode()} field", status)
+        else:
+            fields[name] += b"," + value
+    return fields
+
+
+def _has_token(value: bytes, token: bytes) -> bool:
+    """Whether a comma-separated list holds the token (given in lower case)."""
+    return any(part.strip(b" \t") == token for part in value.lower().split(b","))
+
+
+def _content_length(value: bytes) -> int:
+    if not value.isdigit() or len(value) > CONTENT_LENGTH_DIGITS_MAX:
+        raise ProtocolError(Reason.BAD_CONTENT_LENGTH, "Content-Length is not a number of bytes")
+    return int(value)
+
+
+def _check_transfer_coding(value: bytes, fields: dict[bytes, bytes], version: bytes) -> None:
+    """Raise ProtocolError unless the message is simply chunked."""
+    if b"content-length" in fields:
+        raise ProtocolError(Reason.TWO_FRAMINGS, "both Content-Length and Transfer-Encoding are given")
+    if value.lower() != b"chunked":
+        raise ProtocolError(
+            Reason.UNSUPPORTED_TRANSFER_CODING, "the only transfer coding understood is chunked", 501
+        )
+    if version != b"1.1":
+        raise ProtocolError(Reason.UNSUPPORTED_TRANSFER_CODING, "HTTP/1.0 has no transfer codings")
+
+
+def _check_host(host: bytes | None, version: bytes) -> None:
+    if host is None:
+        if version == b"1.1":
+            raise ProtocolError(Reason.MISSING_HOST, "the Host field is missing")
+    elif _HOST.fullmatch(host) is None:
+        raise ProtocolError(Reason.BAD_HOST, "the Host field is not a host")
+
+
+def request_head(
+    method: bytes, target: bytes, version: bytes, headers: Headers, body_bytes_max: int
+) -> RequestHead:
+    """The event for a request whose grammar was found good.
+
+    A Content-Length beyond the bound is no error here, for the caller should see the head before the refusal;
+    but such a body isn't invited. Raises ProtocolError when the headers don't say clearly where the request
+    ends.
+    """
+    fields = _by_name(headers)
+    content_length: int | None = None
+    coding = fields.get(b"transfer-encoding")
+    length = fields.get(b"content-length")
+    if coding is not None:
+        _check_transfer_coding(coding, fields, version)
+    elif length is not None:
+        content_length = _content_length(length)
+    _check_host(fields.get(b"host"), version)
+    if method == b"CONNECT" and (coding is not None or content_length):
+        raise ProtocolError(Reason.UNEXPECTED_BODY, "CONNECT can't have a body")
+    connection = fields.get(b"connection")
+    is_11 = version == b"1.1"
+    keep_alive = is_11 and method != b"CONNECT"
+    if keep_alive and connection is not None and connection != b"keep-alive":
+        keep_alive = not _has_token(connection, b"close")
+    expect = fields.get(b"expect")
+    expects = (
+        expect is not None
+        and is_11
+        and _has_token(expect, b"100-continue")
+        and (content_length is None or content_length <= body_bytes_max)
+    )
+    return RequestHead(
+        method, target, version, headers, keep_alive, expects, content_length, coding is not None
+    )
+
+
+def response_head(status: int, reason: bytes, version: bytes, headers: Headers) -> ResponseHead:
+    """The event for a response whose grammar was found good; `content_length` is 0 where no body can be.
+
+    Raises ProtocolError when the headers don't say clearly where the response ends.
+    """
+    fields = _by_name(headers)
+    content_length: int | None = None
+    coding = fields.get(b"transfer-encoding")
+    length = fields.get(b"content-length")
+    if coding is not None:
+        _check_transfer_coding(coding, fields, version)
+    elif length is not None:
+        content_length = _content_length(length)
+    if status < 200 or status == 204 or status == 304:
+        if status == 101:
+            raise ProtocolError(
+                Reason.BAD_STATUS_LINE, "the upstream switched protocols, which nobody asked for"
+            )
+        if coding is not None or (content_length and status != 304):
+            raise ProtocolError(Reason.UNEXPECTED_BODY, f"a response with status {status} can't have a body")
+        content_length = 0
+    connection = fields.get(b"connection")
+    keep_alive = version == b"1.1"
+    if keep_alive and connection is not None:
+        keep_alive = not _has_token(connection, b"close")
+    return ResponseHead(status, reason, version, headers, keep_alive, content_length, coding is not None)
