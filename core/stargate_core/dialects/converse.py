@@ -1,12 +1,14 @@
 """Converse's answers and stream events as typed values, for the dialects that translate them.
 
-Read leniently where Bedrock may grow (unknown members, unknown events and unknown union keys are skipped; every payload's
-padding `p` is never even built) and strictly where a guess would be dishonest: an answer without `output` or `stopReason`,
-or an event of the wrong shape, is no answer, and becomes `BadAnswer`.
+Read leniently where Bedrock may grow (unknown members, unknown events and unknown union keys are skipped;
+every payload's padding `p` is never even built) and strictly where a guess would be dishonest: an answer
+without `output` or `stopReason`, or an event of the wrong shape, is no answer, and becomes `BadAnswer`.
 
-Token counts may arrive as JSON floats where a guardrail has touched the body, so both kinds of number are taken.
+Token counts may arrive as JSON floats where a guardrail has touched the body, so both kinds of number are
+taken.
 
-Sources: botocore/data/bedrock-runtime/2023-09-30 (ConverseResponse, ConverseStreamOutput); recorded traffic.
+Sources: botocore/data/bedrock-runtime/2023-09-30 (ConverseResponse, ConverseStreamOutput); recorded
+traffic.
 """
 
 from typing import Any, Final, TypeAlias, TypeVar
@@ -50,11 +52,11 @@ class ServiceTier(msgspec.Struct):
     type: str | None = None
 
 
-# ------------------------------------------------------------------------------------------------ a whole answer
+# --------------------------------------------------------------------------------------------- a whole answer
 
 
 class ToolUse(msgspec.Struct, rename="camel"):
-    """The model calls a tool; `type` says whose: absent or `tool_use` is the caller's, else Bedrock runs it."""
+    """The model calls a tool. Its `type` says whose: absent or `tool_use`, the caller's; else Bedrock's."""
 
     tool_use_id: str
     name: str
@@ -121,7 +123,7 @@ class Answer(msgspec.Struct, rename="camel"):
     service_tier: ServiceTier | None = None
 
 
-# ------------------------------------------------------------------------------------------------- stream events
+# ---------------------------------------------------------------------------------------------- stream events
 
 
 class ToolUseStart(msgspec.Struct, rename="camel"):
@@ -209,7 +211,7 @@ def garbled(detail: str) -> BadAnswer:
 
 
 def read(decoder: "msgspec.json.Decoder[T]", payload: bytes, what: str) -> T:
-    """`payload` as the decoder's type. Raises BadAnswer; its detail names `what`, and never quotes the payload."""
+    """`payload` as the decoder's type. Raises BadAnswer, whose detail never quotes the payload."""
     try:
         return decoder.decode(payload)
     except NOT_JSON as error:
@@ -219,7 +221,7 @@ def read(decoder: "msgspec.json.Decoder[T]", payload: bytes, what: str) -> T:
 def describe(error: Exception) -> str:
     """What is wrong with some JSON, without a word of its content."""
     if isinstance(error, msgspec.ValidationError):
-        # "Expected `int`, got `str` - at `$.usage.inputTokens`"; an invalid value would be quoted, so leave it out.
+        # "Expected `int`, got `str` - at `$.usage.inputTokens`"; an invalid value would be quoted.
         text, _, place = str(error).partition(" - at ")
         return f"{text if text.startswith(('Expected', 'Object')) else 'invalid value'} at {place or '`$`'}"
     return "not JSON"

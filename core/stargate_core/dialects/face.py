@@ -137,6 +137,14 @@ class Reply(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class ModelCard(msgspec.Struct, frozen=True):
+    """A model as callers may name it."""
+
+    id: str
+    target: str
+    """What Bedrock calls it."""
+
+
 class BadAnswer(Exception):
     """Bedrock's answer says something this dialect cannot honestly pass on; carries the fault to tell instead."""
 
@@ -205,6 +213,10 @@ class Dialect(Protocol):
 
     def read(self, request: Request) -> Ask:
         """Understand a request. Raises Refused (400 and the like) where it isn't one."""
+        ...
+
+    def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
+        """The answer to a `local` ask. Raises Refused."""
         ...
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:

@@ -2,9 +2,10 @@
 
     {"error": {"message": str, "type": str, "param": str | null, "code": str | null}}
 
-All four members are required by OpenAI's own schema. `code` is OpenAI's where it has one for the case, else the gateway's.
-In a stream the envelope is a `data:` event of its own; openai-python raises APIError for any event with a truthy `error`.
-No `[DONE]` follows it, because to that SDK `[DONE]`, like silence, is success.
+All four members are required by OpenAI's own schema. `code` is OpenAI's where it has one for the case,
+else the gateway's. In a stream the envelope is a `data:` event of its own; openai-python raises APIError
+for any event with a truthy `error`. No `[DONE]` follows it, because to that SDK `[DONE]`, like silence,
+is success.
 
 Sources: openai-openapi components.schemas.Error; openai-python src/openai/_streaming.py, _exceptions.py.
 """
@@ -32,7 +33,9 @@ def envelope(fault: Fault) -> dict[str, Any]:
 
 def failure(fault: Fault) -> Reply:
     """The fault as an HTTP answer."""
-    return Reply(fault.row.status, [(b"content-type", b"application/json")], msgspec.json.encode(envelope(fault)))
+    return Reply(
+        fault.row.status, [(b"content-type", b"application/json")], msgspec.json.encode(envelope(fault))
+    )
 
 
 def in_band(fault: Fault) -> bytes:

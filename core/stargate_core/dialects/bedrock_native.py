@@ -1,0 +1,209 @@
+"""Bedrock's own API: for callers that speak it already, with nothing changed but who signs and, perhaps,
+which model.
+
+The path names the operation and the model; the body is the caller's and is passed on byte for byte. What
+is looked at is what policy must know: which model, whether it streams, how many tokens may come.
+Converse's body must be a JSON object (Bedrock says the same, later); InvokeModel's is the model's own,
+and none of our business.
+
+Upstream headers are an allow list: the type of the body, and Bedrock's own `x-amzn-bedrock-…`. Everything
+that could carry a caller's authority (`authorization`, `cookie`, `x-api-key`, `x-amz-…`) stays here.
+
+An error has AWS's form, so that an SDK raises its own class: the exception's name in `x-amzn-ErrorType`,
+its status, and `{"message": …}`. An exception that Bedrock has named keeps its name and its status,
+except where the gateway's own credentials are at fault: that story names roles and accounts, and is told
+as ServiceUnavailableException.
+
+The bidirectional stream is refused: it needs HTTP/2 in both directions.
+
+Sources: botocore/data/bedrock-runtime/2023-09-30; botocore/parsers.py (RestJSONParser).
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from stargate_core.aws import operations
+from stargate_core.aws.exceptions import EXCEPTION_STATUSES
+from stargate_core.aws.operations import BodyKind, Match, Operation
+from stargate_core.dialects.bedrock_native_answer import NativeTranslator, public_name
+from stargate_core.dialects.converse import NOT_JSON
+from stargate_core.dialects.face import Ask, Call, Headers, Reply, Request, Target
+from stargate_core.dialects.openai_chat_request import malformed
+from stargate_core.faults import Cause, Fault, refuse
+
+SERVED: Final = frozenset(
+    {
+        Operation.CONVERSE,
+        Operation.CONVERSE_STREAM,
+        Operation.INVOKE_MODEL,
+        Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM,
+        Operation.COUNT_TOKENS,
+        Operation.APPLY_GUARDRAIL,
+    }
+)
+"""The operations that callers may use."""
+
+_HEADERS_PASSED: Final = frozenset({b"content-type", b"accept"})
+_HEADER_PREFIX_PASSED: Final = b"x-amzn-bedrock-"
+
+
+class BedrockNative:
+    """The dialect. It has no state."""
+
+    __slots__ = ()
+
+    NAME: ClassVar[str] = "bedrock-native"
+    REQUEST_ID_HEADER: ClassVar[bytes] = b"x-amzn-requestid"
+
+    def read(self, request: Request) -> Ask:
+        """Understand a request. Raises Refused where it isn't one."""
+        match = _match(request)
+        operation = match.operation
+        if operation.spec.request is BodyKind.JSON:
+            output_tokens_max = _converse_tokens(request.body)
+        else:
+            output_tokens_max = _invoke_tokens(request.body)
+        return Ask(
+            model=match.labels.get("modelId"),
+            stream=operation.spec.streams,
+            body=match.labels,
+            operation=operation,
+            output_tokens_max=output_tokens_max,
+        )
+
+    def compose(self, request: Request, ask: Ask, target: Target) -> Call:
+        """The same call to the target's model; the surface doesn't matter, the caller named the operation."""
+        operation = ask.operation
+        assert operation is not None
+        if ask.model is None:
+            path = operations.path(operation, **_labels(ask))
+        else:
+            try:
+                path = _path(operation, target.model)
+            except ValueError:
+                raise refuse(Cause.MODEL_UNKNOWN) from None
+        headers: Headers = [
+            (name, value)
+            for name, value in request.headers
+            if name in _HEADERS_PASSED or name.startswith(_HEADER_PREFIX_PASSED)
+        ]
+        return Call(operation, operation.spec.method, path, headers, request.body, ask.stream)
+
+    def translator(self, request: Request, ask: Ask, call: Call) -> NativeTranslator:
+        """A fresh translator for the answer to `call`."""
+        return NativeTranslator(call.operation)
+
+    def answer_locally(self, request: Request, ask: Ask, models: Sequence[object]) -> Reply:
+        """Never asked: no operation of Bedrock's is local."""
+        raise AssertionError("a Bedrock operation is not answered locally")
+
+    def failure(self, fault: Fault, request_id: str) -> Reply:
+        """An error in AWS's form."""
+        row = fault.row
+        status = row.aws_status or row.status
+        name = public_name(fault)
+        if name is None:
+            name = row.aws_name
+        elif fault.aws_status is not None and 400 <= fault.aws_status <= 599:
+            status = fault.aws_status
+        else:
+            status = EXCEPTION_STATUSES.get(name, status)
+        headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", name.encode())]
+        return Reply(status, headers, msgspec.json.encode({"message": fault.text}))
+
+
+def _match(request: Request) -> Match:
+    """The operation, and the labels of its path. Raises Refused."""
+    match = operations.match(request.method, request.path)
+    if match is not None and match.operation in SERVED:
+        return match
+    if match is not None and match.operation is Operation.INVOKE_MODEL_WITH_BIDIRECTIONAL_STREAM:
+        raise refuse(
+            Cause.HTTP_UNSUPPORTED,
+            "InvokeModelWithBidirectionalStream needs HTTP/2 both ways, which the gateway does not speak",
+        )
+    posted = operations.match(b"POST", request.path)
+    if match is None and posted is not None and posted.operation in SERVED:
+        raise refuse(Cause.METHOD_NOT_ALLOWED)
+    raise refuse(Cause.ROUTE_UNKNOWN)
+
+
+def _labels(ask: Ask) -> Mapping[str, str]:
+    labels: Mapping[str, str] = ask.body
+    return labels
+
+
+@functools.lru_cache(maxsize=1024)
+def _path(operation: Operation, model: str) -> bytes:
+    return operations.path(operation, modelId=model)
+
+
+# -------------------------------------------------------------------------------------------- how many tokens
+
+
+class _Limits(msgspec.Struct):
+    """Where Converse and the families of models keep the most tokens they may produce."""
+
+    max_tokens: int | None = None
+    max_gen_len: int | None = None
+    max_new_tokens: int | None = None
+    maxTokens: int | None = None  # noqa: N815
+    maxTokenCount: int | None = None  # noqa: N815
+
+    @property
+    def told(self) -> int | None:
+        for limit in (
+            self.max_tokens,
+            self.max_gen_len,
+            self.max_new_tokens,
+            self.maxTokens,
+            self.maxTokenCount,
+        ):
+            if limit is not None and limit > 0:
+                return limit
+        return None
+
+
+class _Nested(msgspec.Struct):
+    inferenceConfig: Raw | UnsetType = UNSET  # noqa: N815
+    textGenerationConfig: Raw | UnsetType = UNSET  # noqa: N815
+
+
+_LIMITS: Final = msgspec.json.Decoder(_Limits)
+_NESTED: Final = msgspec.json.Decoder(_Nested)
+
+
+def _converse_tokens(body: bytes) -> int | None:
+    """inferenceConfig.maxTokens. Raises Refused where the body is no JSON object."""
+    try:
+        nested = _NESTED.decode(body)
+    except msgspec.ValidationError:
+        raise refuse(Cause.BODY_INVALID, "The request's body must be a JSON object") from None
+    except NOT_JSON as error:
+        raise malformed(error) from None
+    return _tokens(nested.inferenceConfig)
+
+
+def _invoke_tokens(body: bytes) -> int | None:
+    """The limit in a model's own words; None where it is not said, or in words we do not know."""
+    told = _tokens(body)
+    if told is not None:
+        return told
+    try:
+        nested = _NESTED.decode(body)
+    except NOT_JSON:
+        return None
+    return _tokens(nested.inferenceConfig) or _tokens(nested.textGenerationConfig)
+
+
+def _tokens(source: Raw | UnsetType | bytes) -> int | None:
+    if isinstance(source, UnsetType):
+        return None
+    try:
+        return _LIMITS.decode(source).told
+    except NOT_JSON:
+        return None

@@ -1,0 +1,97 @@
+"""OpenAI's chat completions (`POST /v1/chat/completions`, also `/v1/chat`) on Bedrock's Converse.
+
+This file is the dialect; its parts are told elsewhere: the request (`openai_chat_request`,
+`openai_chat_parameters`), its way into Converse (`openai_chat_messages`, `openai_chat_tools`,
+`openai_chat_media`, `openai_chat_compose`, `reasoning`), and the way back (`openai_chat_answer`,
+`openai_chat_stream`, `openai_errors`).
+
+`read` decodes and checks shapes only. What a request means is worked out in `compose`, after the access
+phase: a caller who may not ask costs the gateway a decode, and no translation.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import ClassVar, Final
+
+from stargate_core.aws import operations
+from stargate_core.aws.operations import Operation
+from stargate_core.dialects.face import Ask, Call, Reply, Request, Surface, Target
+from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
+from stargate_core.dialects.openai_chat_request import decode
+from stargate_core.dialects.openai_chat_stream import ChatTranslator
+from stargate_core.dialects.openai_errors import failure
+from stargate_core.faults import Cause, Fault, refuse
+
+_JSON: Final = (b"content-type", b"application/json")
+
+
+class OpenAIChat:
+    """The dialect. It has no state."""
+
+    __slots__ = ()
+
+    NAME: ClassVar[str] = "openai-chat"
+    REQUEST_ID_HEADER: ClassVar[bytes] = b"x-request-id"
+
+    def read(self, request: Request) -> Ask:
+        """Understand a request. Raises Refused where it isn't one."""
+        chat, extras = decode(request.body)
+        return Ask(
+            model=chat.model or None,
+            stream=chat.stream is True,
+            body=ChatAsk(chat, extras),
+            output_tokens_max=chat.output_tokens_max,
+        )
+
+    def compose(self, request: Request, ask: Ask, target: Target) -> Call:
+        """The call to Converse. Raises Refused where the request can't be carried there."""
+        if target.surface is not Surface.CONVERSE:
+            raise refuse(
+                Cause.BODY_INVALID,
+                "This model is reached through InvokeModel only, which chat completions cannot use",
+                param="model",
+            )
+        operation = Operation.CONVERSE_STREAM if ask.stream else Operation.CONVERSE
+        try:
+            path = _path(operation, target.model)
+        except ValueError:
+            raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
+        body = converse_body(_chat(ask), target.model)
+        return Call(operation, b"POST", path, [_JSON], body, ask.stream)
+
+    def translator(self, request: Request, ask: Ask, call: Call) -> ChatTranslator:
+        """A fresh translator for the answer to `call`."""
+        chat = _chat(ask)
+        options = chat.request.stream_options
+        return ChatTranslator(
+            request,
+            ask.model or _target_of(call),
+            prepared(chat).names,
+            stream=call.stream,
+            include_usage=options is not None and options.include_usage is True,
+        )
+
+    def answer_locally(self, request: Request, ask: Ask, models: Sequence[object]) -> Reply:
+        """Never asked: a chat is never local."""
+        raise AssertionError("a chat completion is not answered locally")
+
+    def failure(self, fault: Fault, request_id: str) -> Reply:
+        """An error in OpenAI's envelope."""
+        return failure(fault)
+
+
+def _chat(ask: Ask) -> ChatAsk:
+    assert isinstance(ask.body, ChatAsk)
+    return ask.body
+
+
+@functools.lru_cache(maxsize=1024)
+def _path(operation: Operation, model: str) -> bytes:
+    return operations.path(operation, modelId=model)
+
+
+def _target_of(call: Call) -> str:
+    """The model a call goes to: what an answer names when the caller has named none."""
+    match = operations.match(call.method, call.target)
+    assert match is not None
+    return match.labels["modelId"]

@@ -1,0 +1,177 @@
+"""The body of a Converse call, out of a chat request.
+
+Two steps. What the request says is translated once (`prepare`); what depends on the target, which a retry
+may change, is added for each call (`converse_body`). The body is encoded once, by msgspec, and raw JSON
+in it is copied as it came.
+
+Refused here is what no value of Bedrock's stands for: a temperature above 1 (OpenAI's range goes to 2;
+clamping it would be a quiet change of what was asked for), more than one choice.
+
+Source: botocore's bedrock-runtime model (ConverseRequest).
+"""
+
+import re
+from typing import Any, Final
+
+import msgspec
+from msgspec import Raw
+
+from stargate_core.dialects.openai_chat_messages import converse
+from stargate_core.dialects.openai_chat_request import (
+    ChatRequest,
+    JsonObjectFormat,
+    JsonSchema,
+    JsonSchemaFormat,
+)
+from stargate_core.dialects.openai_chat_tools import renamed, tool_config
+from stargate_core.dialects.reasoning import is_claude, reasoning_fields
+from stargate_core.faults import Cause, refuse
+
+JSON_INSTRUCTION: Final = "Answer with one valid JSON object and nothing else: no prose, no code fence."
+"""What `json_object` becomes: Converse has no such mode."""
+
+_METADATA_PAIRS_MAX: Final = 16
+_METADATA_CHARACTERS_MAX: Final = 256
+_NOT_IN_METADATA: Final = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,\-.]", re.ASCII)
+_TIERS: Final = {"flex": "flex", "priority": "priority", "fast": "priority"}
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class ChatAsk(msgspec.Struct):
+    """A request as it was read, and what has been made of it so far."""
+
+    request: ChatRequest
+    extras: dict[str, Raw]
+    """Members that OpenAI doesn't define."""
+    prepared: "Prepared | None" = None
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """The part of a call that is the same for every target."""
+
+    body: dict[str, Any]
+    names: dict[str, str]
+    """Bedrock's name of a tool to the caller's, where they differ."""
+    mid_turn: bool
+
+
+def prepared(ask: ChatAsk) -> Prepared:
+    """What the request says, in Converse's words; made once. Raises Refused."""
+    if ask.prepared is None:
+        ask.prepared = _prepare(ask.request)
+    return ask.prepared
+
+
+def converse_body(ask: ChatAsk, model: str) -> bytes:
+    """The body of the call to `model` (an id or ARN). Raises Refused."""
+    ready = prepared(ask)
+    request = ask.request
+    body = ready.body
+    extras: dict[str, Any] = {}
+    if request.reasoning_effort is not None:
+        extras = reasoning_fields(
+            model, request.reasoning_effort, request.output_tokens_max, mid_turn=ready.mid_turn
+        )
+    if request.parallel_tool_calls is False and "toolConfig" in body and is_claude(model):
+        body = {**body, "toolConfig": {"tools": body["toolConfig"]["tools"]}}
+        extras["tool_choice"] = {
+            **_claude_choice(ready.body["toolConfig"].get("toolChoice", {})),
+            "disable_parallel_tool_use": True,
+        }
+    if ask.extras:
+        # The caller's own words come last: whoever spells out `thinking` knows better than a table.
+        extras.update(ask.extras)
+    if extras:
+        body = {**body, "additionalModelRequestFields": extras}
+    return _ENCODER.encode(body)
+
+
+def _claude_choice(choice: dict[str, Any]) -> dict[str, str]:
+    """Converse's toolChoice as Claude's own, which can forbid parallel calls. Only one may be sent."""
+    if "tool" in choice:
+        return {"type": "tool", "name": choice["tool"]["name"]}
+    return {"type": "any" if "any" in choice else "auto"}
+
+
+def _prepare(request: ChatRequest) -> Prepared:
+    _check(request)
+    conversation = converse(request.messages)
+    body: dict[str, Any] = {"messages": conversation.messages}
+    system = conversation.system
+    match request.response_format:
+        case JsonObjectFormat():
+            system = [*system, {"text": JSON_INSTRUCTION}]
+        case JsonSchemaFormat() as form:
+            body["outputConfig"] = {"textFormat": _text_format(form.json_schema)}
+        case _:
+            pass
+    if system:
+        body["system"] = system
+    inference = _inference(request)
+    if inference:
+        body["inferenceConfig"] = inference
+    tools = tool_config(request, conversation.tools_used)
+    if tools is not None:
+        body["toolConfig"] = tools
+    metadata = _metadata(request)
+    if metadata:
+        body["requestMetadata"] = metadata
+    tier = _TIERS.get(request.service_tier or "")
+    if tier is not None:
+        body["serviceTier"] = {"type": tier}
+    return Prepared(body, renamed(request), conversation.mid_turn)
+
+
+def _check(request: ChatRequest) -> None:
+    if request.n is not None and request.n != 1:
+        raise refuse(Cause.BODY_INVALID, f"n: Bedrock gives one choice, not {request.n}", param="n")
+    temperature = request.temperature
+    if temperature is not None and not 0 <= temperature <= 1:
+        raise refuse(
+            Cause.BODY_INVALID,
+            f"temperature: Bedrock takes 0 to 1, not {temperature:g}; OpenAI's range does not scale to it",
+            param="temperature",
+        )
+
+
+def _inference(request: ChatRequest) -> dict[str, Any]:
+    inference: dict[str, Any] = {}
+    if request.output_tokens_max is not None:
+        inference["maxTokens"] = request.output_tokens_max
+    if request.temperature is not None:
+        inference["temperature"] = request.temperature
+    if request.top_p is not None:
+        inference["topP"] = request.top_p
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop or ()
+    sequences = [sequence for sequence in stop if sequence]
+    if sequences:
+        inference["stopSequences"] = sequences
+    return inference
+
+
+def _text_format(schema: JsonSchema) -> dict[str, Any]:
+    """A schema goes as a string of JSON."""
+    place = "response_format.json_schema.schema"
+    if not isinstance(schema.schema, Raw) or not bytes(schema.schema).startswith(b"{"):
+        raise refuse(Cause.BODY_INVALID, f"{place} must be an object", param=place)
+    described: dict[str, Any] = {"name": schema.name, "schema": bytes(schema.schema).decode()}
+    if schema.description:
+        described["description"] = schema.description
+    return {"type": "json_schema", "structure": {"jsonSchema": described}}
+
+
+def _metadata(request: ChatRequest) -> dict[str, str]:
+    """What the caller says about the request, in Bedrock's characters and within its limits."""
+    pairs: dict[str, str] = {}
+    if request.user:
+        pairs["user"] = request.user
+    if request.safety_identifier:
+        pairs["safety_identifier"] = request.safety_identifier
+    if request.metadata:
+        pairs.update(request.metadata)
+    clean = {_clean(key): _clean(value) for key, value in pairs.items() if key}
+    return dict(list(clean.items())[:_METADATA_PAIRS_MAX])
+
+
+def _clean(text: str) -> str:
+    return _NOT_IN_METADATA.sub("_", text[:_METADATA_CHARACTERS_MAX])

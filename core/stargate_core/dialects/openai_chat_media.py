@@ -1,0 +1,143 @@
+"""Images, sounds and documents of a chat, as Converse's blocks.
+
+Everything travels in the request itself, as a data URL or as base64, and goes on as the same base64 text:
+it is checked, and never decoded to be encoded again. A URL of another kind is refused: a gateway that
+fetches what a caller names reaches what only the gateway can reach.
+
+The first bytes say what an image or a document is, and win over the type that the URL claims: clients
+label every image `image/png`, and Bedrock then refuses the request with a message about bytes.
+
+Source: botocore's bedrock-runtime model (ImageBlock, AudioBlock, DocumentBlock); AWS API reference,
+DocumentBlock, for the characters that a document's name may have.
+"""
+
+import binascii
+import re
+from typing import Any, Final
+
+from stargate_core.dialects.openai_chat_request import File, InputAudio
+from stargate_core.faults import Cause, Refused, refuse
+
+_IMAGE_FORMATS: Final = frozenset({"png", "jpeg", "gif", "webp"})
+_IMAGE_TYPES: Final = {"jpg": "jpeg", "pjpeg": "jpeg", "x-png": "png"}
+_DOCUMENT_FORMATS: Final = frozenset({"pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"})
+_DOCUMENT_TYPES: Final = {
+    "application/pdf": "pdf",
+    "application/msword": "doc",
+    "application/vnd.ms-excel": "xls",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
+    "text/csv": "csv",
+    "text/html": "html",
+    "text/markdown": "md",
+    "text/plain": "txt",
+}
+_DOCUMENT_ENDINGS: Final = {"htm": "html", "markdown": "md", "text": "txt"}
+
+_HEAD_CHARACTERS: Final = 24
+"""Base64 of the first 18 bytes: enough for every signature below."""
+_NAME_CHARACTERS_MAX: Final = 200
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9\-()\[\] ]+")
+_SPACES: Final = re.compile(r" {2,}")
+
+
+def image(url: str, param: str) -> dict[str, Any]:
+    """An image block. Raises Refused, naming `param`."""
+    if url[:5].lower() != "data:":
+        said = "a URL that would have to be fetched" if url[:4].lower() == "http" else "not a data URL"
+        raise refuse(
+            Cause.BODY_INVALID,
+            f"{param} is {said}; send the image itself: data:image/png;base64,...",
+            param=param,
+        )
+    media_type, data = _data_url(url, param)
+    data, head = _checked(data, param)
+    claimed = media_type.removeprefix("image/")
+    kind = _image_signature(head) or _IMAGE_TYPES.get(claimed, claimed)
+    if kind not in _IMAGE_FORMATS:
+        raise refuse(Cause.BODY_INVALID, f"{param} is no png, jpeg, gif or webp image", param=param)
+    return {"image": {"format": kind, "source": {"bytes": data}}}
+
+
+def audio(part: InputAudio, param: str) -> dict[str, Any]:
+    """A sound block. Raises Refused, naming `param`."""
+    data, _ = _checked(part.data, f"{param}.data")
+    return {"audio": {"format": part.format, "source": {"bytes": data}}}
+
+
+def document(file: File, taken: set[str], param: str) -> dict[str, Any]:
+    """A document block, its name unlike those in `taken`. Raises Refused, naming `param`."""
+    if file.file_data is None:
+        said = "names a file that was uploaded elsewhere" if file.file_id is not None else "has no file_data"
+        raise refuse(Cause.BODY_INVALID, f"{param} {said}; send it as file_data", param=param)
+    place = f"{param}.file_data"
+    media_type, data = "", file.file_data
+    if data[:5].lower() == "data:":
+        media_type, data = _data_url(data, place)
+    data, head = _checked(data, place)
+    stem, _, ending = (file.filename or "").rpartition(".")
+    ending = ending.lower()
+    kind = "pdf" if head.startswith(b"%PDF") else _DOCUMENT_ENDINGS.get(ending, ending)
+    if kind not in _DOCUMENT_FORMATS:
+        kind = _DOCUMENT_TYPES.get(media_type, "")
+    if not kind:
+        known = ", ".join(sorted(_DOCUMENT_FORMATS))
+        raise refuse(Cause.BODY_INVALID, f"{param} is none of {known}; a filename would say", param=param)
+    name = _unlike(taken, _document_name(stem or file.filename or ""))
+    return {"document": {"format": kind, "name": name, "source": {"bytes": data}}}
+
+
+def _data_url(url: str, param: str) -> tuple[str, str]:
+    """The media type, in lower case, and the base64 text of a data URL."""
+    head, comma, data = url[5:].partition(",")
+    media_type, *settings = head.lower().split(";")
+    if not comma or "base64" not in [setting.strip() for setting in settings]:
+        raise refuse(Cause.BODY_INVALID, f"{param} is no data URL in base64", param=param)
+    return media_type.strip(), data
+
+
+def _checked(data: str, param: str) -> tuple[str, bytes]:
+    """Base64 text that a strict reader takes, and the first bytes it stands for; line breaks are removed."""
+    try:
+        binascii.a2b_base64(data, strict_mode=True)
+    except ValueError:
+        data = "".join(data.split())
+        try:
+            binascii.a2b_base64(data, strict_mode=True)
+        except ValueError:
+            raise _not_base64(param) from None
+    if not data:
+        raise refuse(Cause.BODY_INVALID, f"{param} is empty", param=param)
+    return data, binascii.a2b_base64(data[:_HEAD_CHARACTERS])
+
+
+def _not_base64(param: str) -> Refused:
+    return refuse(Cause.BODY_INVALID, f"{param} is not base64", param=param)
+
+
+def _image_signature(head: bytes) -> str | None:
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "webp"
+    return None
+
+
+def _document_name(stem: str) -> str:
+    """`stem` in the characters that Bedrock takes: letters, digits, single spaces, hyphens, brackets."""
+    name = _SPACES.sub(" ", _NOT_IN_NAMES.sub(" ", stem)).strip()
+    return name[: _NAME_CHARACTERS_MAX - 8].strip() or "document"
+
+
+def _unlike(taken: set[str], name: str) -> str:
+    """`name`, numbered where it is taken: Bedrock wants each document of a request under its own."""
+    unique, number = name, 1
+    while unique in taken:
+        number += 1
+        unique = f"{name} ({number})"
+    taken.add(unique)
+    return unique

@@ -1,0 +1,218 @@
+"""The conversation: OpenAI's messages as Converse's `messages` and `system`.
+
+What Bedrock demands and OpenAI does not, each rule with its reason:
+
+- Roles alternate, so messages of one role in a row become one.
+- All results of an assistant's tool calls stand in the very next user message, before anything else in
+  it, whatever order the caller has put them in.
+- No text is blank. A blank one is left out; a tool that answers nothing is given a word, since its result
+  must be there.
+- Instructions are not part of the conversation: `system` and `developer` messages are collected from
+  wherever they stand.
+- A message with a document has a text. Its name is that text, if there is no other.
+- A prompt may be marked for caching after any part: `cachePoint` stands behind the block of a part that
+  is marked.
+
+A tool call's arguments are a string of JSON to OpenAI and JSON to Bedrock. They are checked, and go on as
+they are spelt.
+
+Sources: AWS API reference, Message and ContentBlock; the texts of Bedrock's ValidationExceptions.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from msgspec import Raw
+
+from stargate_core.dialects.openai_chat_media import audio, document, image
+from stargate_core.dialects.openai_chat_request import (
+    AssistantMessage,
+    AudioPart,
+    CacheControl,
+    ChatMessage,
+    CustomCall,
+    DeveloperMessage,
+    FilePart,
+    FunctionCall,
+    FunctionMessage,
+    ImagePart,
+    RefusalPart,
+    SystemMessage,
+    TextPart,
+    ToolMessage,
+    UserMessage,
+)
+from stargate_core.dialects.openai_chat_tools import safe_name
+from stargate_core.faults import Cause, refuse
+
+Block: TypeAlias = dict[str, Any]
+_AnyPart: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
+
+NO_RESULT: Final = "(no output)"
+"""What a tool is taken to have said that has said nothing."""
+_CACHE_TTLS: Final = frozenset({"5m", "1h"})
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
+
+
+class Conversation:
+    """What Bedrock is to read; filled message by message."""
+
+    __slots__ = ("_documents", "_results", "messages", "system", "tools_used")
+
+    def __init__(self) -> None:
+        self.messages: list[Block] = []
+        self.system: list[Block] = []
+        self.tools_used: dict[str, None] = {}
+        """The names of the tools that were called, as Bedrock knows them, in order."""
+        self._documents: set[str] = set()
+        self._results = 0
+        """How many blocks at the head of the last user message belong to tool results."""
+
+    @property
+    def mid_turn(self) -> bool:
+        """Whether the assistant is in the middle of its turn: the last it was given is a tool's result."""
+        return bool(self.messages) and self.messages[-1]["role"] == "user" and self._results > 0
+
+    def take(self, at: int, message: ChatMessage) -> None:
+        """Take in the message `at` this index. Raises Refused."""
+        match message:
+            case UserMessage():
+                self._extend("user", self._blocks(message.content, f"messages[{at}].content"))
+            case AssistantMessage():
+                self._assistant(at, message)
+            case SystemMessage() | DeveloperMessage():
+                self.system += self._blocks(message.content, f"messages[{at}].content")
+            case ToolMessage():
+                self._result(at, message)
+            case FunctionMessage():
+                raise refuse(
+                    Cause.BODY_INVALID,
+                    "messages with role function are not supported: use role tool, which replaces it",
+                    param=f"messages[{at}].role",
+                )
+
+    def _assistant(self, at: int, message: AssistantMessage) -> None:
+        if message.function_call is not None:
+            place = f"messages[{at}].function_call"
+            raise refuse(
+                Cause.BODY_INVALID,
+                f"{place} is not supported: use tool_calls, which replaces it",
+                param=place,
+            )
+        blocks: list[Block] = []
+        if message.content is not None:
+            blocks = self._blocks(message.content, f"messages[{at}].content")
+        if not blocks and message.refusal and not message.refusal.isspace():
+            blocks = [{"text": message.refusal}]
+        for number, call in enumerate(message.tool_calls or ()):
+            blocks.append(self._call(call, f"messages[{at}].tool_calls[{number}]"))
+        self._extend("assistant", blocks)
+
+    def _call(self, call: FunctionCall | CustomCall, param: str) -> Block:
+        if isinstance(call, CustomCall):
+            raise refuse(Cause.BODY_INVALID, f"{param} is a call of a custom tool", param=f"{param}.type")
+        name = safe_name(_named(call.function.name, f"{param}.function.name"))
+        self.tools_used[name] = None
+        return {
+            "toolUse": {
+                "toolUseId": safe_name(_named(call.id, f"{param}.id")),
+                "name": name,
+                "input": _arguments(call.function.arguments, f"{param}.function.arguments"),
+            }
+        }
+
+    def _result(self, at: int, message: ToolMessage) -> None:
+        param = f"messages[{at}]"
+        blocks = self._blocks(message.content, f"{param}.content")
+        content = [block for block in blocks if "cachePoint" not in block] or [{"text": NO_RESULT}]
+        identity = safe_name(_named(message.tool_call_id, f"{param}.tool_call_id"))
+        result: list[Block] = [{"toolResult": {"toolUseId": identity, "content": content}}]
+        result += [block for block in blocks if "cachePoint" in block][:1]
+        turn = self._turn("user")
+        turn[self._results : self._results] = result
+        self._results += len(result)
+
+    def _extend(self, role: str, blocks: list[Block]) -> None:
+        if blocks:
+            self._turn(role).extend(blocks)
+
+    def _turn(self, role: str) -> list[Block]:
+        """The blocks of the turn at hand; a new one where the last was the other's."""
+        if not self.messages or self.messages[-1]["role"] != role:
+            self.messages.append({"role": role, "content": []})
+            self._results = 0
+        content: list[Block] = self.messages[-1]["content"]
+        return content
+
+    def _blocks(self, content: str | Sequence[_AnyPart], param: str) -> list[Block]:
+        if isinstance(content, str):
+            return [{"text": content}] if content and not content.isspace() else []
+        blocks: list[Block] = []
+        for number, part in enumerate(content):
+            block = self._block(part, f"{param}[{number}]")
+            if block is not None:
+                blocks.append(block)
+                mark = part.cache_control or part.prompt_cache_breakpoint
+                if mark is not None:
+                    blocks.append(_cache_point(mark))
+        return blocks
+
+    def _block(self, part: _AnyPart, param: str) -> Block | None:
+        match part:
+            case TextPart():
+                return {"text": part.text} if part.text and not part.text.isspace() else None
+            case RefusalPart():
+                return {"text": part.refusal} if part.refusal and not part.refusal.isspace() else None
+            case ImagePart():
+                return image(part.image_url.url, f"{param}.image_url.url")
+            case AudioPart():
+                return audio(part.input_audio, f"{param}.input_audio")
+            case FilePart():
+                return document(part.file, self._documents, f"{param}.file")
+
+    def finish(self) -> None:
+        """All messages are in. Raises Refused where nothing is left to be answered."""
+        if not self.messages:
+            raise refuse(
+                Cause.BODY_INVALID, "messages hold nothing but blanks or instructions", param="messages"
+            )
+        for message in self.messages:
+            content: list[Block] = message["content"]
+            names = [block["document"]["name"] for block in content if "document" in block]
+            if names and not any("text" in block for block in content):
+                content.append({"text": ", ".join(names)})
+
+
+def converse(messages: Sequence[ChatMessage]) -> Conversation:
+    """The whole conversation. Raises Refused."""
+    conversation = Conversation()
+    for at, message in enumerate(messages):
+        conversation.take(at, message)
+    conversation.finish()
+    return conversation
+
+
+def _named(name: str, param: str) -> str:
+    if not name:
+        raise refuse(Cause.BODY_INVALID, f"{param} is empty", param=param)
+    return name
+
+
+def _arguments(text: str, param: str) -> Raw | dict[str, Any]:
+    """A call's arguments: the caller's own JSON; an empty string is how clients say that there are none."""
+    if not text or text.isspace():
+        return {}
+    try:
+        _OBJECT.decode(text)
+    except msgspec.ValidationError:
+        raise refuse(Cause.BODY_INVALID, f"{param} is JSON, but no object", param=param) from None
+    except (msgspec.DecodeError, RecursionError):
+        raise refuse(Cause.BODY_INVALID, f"{param} is not valid JSON", param=param) from None
+    return Raw(text.encode())
+
+
+def _cache_point(mark: CacheControl) -> Block:
+    if mark.ttl in _CACHE_TTLS:
+        return {"cachePoint": {"type": "default", "ttl": mark.ttl}}
+    return {"cachePoint": {"type": "default"}}
