@@ -20,7 +20,7 @@ import msgspec
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.config.schema import Consumer
-from stargate_core.dialects.face import Ask, Headers, Part, Reply, Request, Target
+from stargate_core.dialects.face import Ask, Headers, ModelCard, Part, Reply, Request, Target
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import Emit, Note
 from stargate_core.record import LogRecord
@@ -66,13 +66,6 @@ _MAY: Final = {name: int(mask) for name, mask in CAPABILITIES.items()}
 
 class PhaseMisuse(Exception):
     """A plugin used a member of its context in a phase that doesn't have it."""
-
-
-class ModelCard(msgspec.Struct, frozen=True):
-    """A model as callers may name it."""
-
-    id: str
-    target: str
 
 
 class Direction(msgspec.Struct, frozen=True):

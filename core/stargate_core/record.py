@@ -25,8 +25,8 @@ class LogRecord(msgspec.Struct, omit_defaults=True):
     request_id: str
     generation: int
     """Which generation of the configuration served it."""
-    outcome: Outcome = Outcome.COMPLETE
-    status: int = 0
+    outcome: Outcome
+    status: int
     """The HTTP status the client was given; 0: none before it left."""
     code: str = ""
     """The fault's code; empty when there was none."""

@@ -213,7 +213,7 @@ def _opened(exchange: Exchange, state: Opening, now: int, event: UpstreamOpened,
     if signer is None and direction.api_key is None:
         out.append(ReleaseUpstream(event.lease))
         return exchange.fail_without_lease(now, Fault(Cause.CREDENTIALS_MISSING), out)
-    codec = client_codec(exchange.host.plan.limits.http_codec)
+    codec = client_codec(codec=exchange.host.plan.limits.http_codec)
     upstream = UpstreamCall(call, direction, codec, event.lease, event.reused)
     exchange.upstream = upstream
     exchange.attempts += 1

@@ -42,7 +42,6 @@ from stargate_core.messages import (
 from stargate_core.phases import Phase
 from stargate_core.record import Outcome
 from stargate_core.wire.eventstream import EventStreamError, Frame, FrameKind
-from stargate_core.wire.http1 import ProtocolError
 
 _UNDER_WAY = (Awaiting, Collecting, Peeking, Streaming)
 
@@ -55,11 +54,7 @@ def _sent(exchange: Exchange, state: Awaiting, now: int, event: UpstreamSent, ou
     call = state.call
     if event.lease != call.lease:
         return state
-    try:
-        data = call.receive(event.data)
-    except ProtocolError as error:
-        return _garbled(exchange, state, now, error, out)
-    return _progress(exchange, state, now, data, out)
+    return _progress(exchange, state, now, call.receive(event.data), out)
 
 
 @TABLE.on(_UNDER_WAY, UpstreamEnded)
@@ -69,10 +64,8 @@ def _ended(exchange: Exchange, state: Awaiting, now: int, event: UpstreamEnded, 
         return state
     if not call.started:
         return _unanswered(exchange, call, now, out)
-    try:
-        data = call.receive_eof()
-    except ProtocolError:
-        return _cut(exchange, state, now, out)
+    data = call.receive_eof()
+    call.lost = True
     return _progress(exchange, state, now, data, out)
 
 
@@ -81,7 +74,10 @@ def _lost(exchange: Exchange, state: Awaiting, now: int, event: UpstreamLost, ou
     call = state.call
     if event.lease != call.lease:
         return state
-    return _cut(exchange, state, now, out) if call.started else _unanswered(exchange, call, now, out)
+    if not call.started:
+        return _unanswered(exchange, call, now, out)
+    call.lost = True
+    return _progress(exchange, state, now, b"", out)
 
 
 def _unanswered(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> State:
@@ -94,40 +90,32 @@ def _unanswered(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sess
     return exchange.fail(now, Fault(Cause.UPSTREAM_LOST, detail="closed before the first byte of an answer"), out)
 
 
-def _cut(exchange: Exchange, state: Awaiting, now: int, out: list[SessionCommand]) -> State:
-    """The transport ended where it may not."""
-    if exchange.translator is not None and exchange.translator.complete:
-        state.call.lost = True
-        return _complete(exchange, state, now, b"", False, out)
-    if state.call.kind is AnswerKind.STREAM:
-        return exchange.fail(now, Fault(Cause.STREAM_CUT, detail="the connection ended before the stream did"), out)
-    return exchange.fail(now, Fault(Cause.UPSTREAM_LOST, detail="closed in the middle of an answer"), out)
-
-
-def _garbled(
-    exchange: Exchange, state: Awaiting, now: int, error: ProtocolError, out: list[SessionCommand]
-) -> State:
-    if exchange.translator is not None and exchange.translator.complete:
-        return _cut(exchange, state, now, out)
-    cause = Cause.STREAM_CORRUPT if state.call.kind is AnswerKind.STREAM else Cause.UPSTREAM_GARBLED
-    return exchange.fail(now, Fault(cause, detail=f"not HTTP: {error.reason}"), out)
-
-
 def _progress(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
-    """What the bytes have made of the answer."""
+    """What the bytes, or their end, have made of the answer."""
     call = state.call
-    kind = call.kind
-    if kind is AnswerKind.STREAM:
+    if call.kind is AnswerKind.STREAM:
         try:
             return _frames(exchange, state, now, data, out)
         except PluginFailed as failed:
             return exchange.fail(now, failed.fault, out)
-    if kind is None:
-        return state
     if call.ended:
         return _answered(exchange, call, now, out)
+    if call.failure is not None or call.lost:
+        return exchange.fail(now, _fault_of_transport(call), out)
+    if call.kind is None:
+        return state
     exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
     return state if type(state) is Collecting else Collecting(call)
+
+
+def _fault_of_transport(call: UpstreamCall) -> Fault:
+    """The answer's bytes ended, or stopped being HTTP, before the answer did."""
+    stream = call.kind is AnswerKind.STREAM
+    if call.failure is not None and not call.lost:
+        cause = Cause.STREAM_CORRUPT if stream else Cause.UPSTREAM_GARBLED
+        return Fault(cause, detail=f"not HTTP: {call.failure.reason.name}")
+    cause = Cause.STREAM_CUT if stream else Cause.UPSTREAM_LOST
+    return Fault(cause, detail="the connection ended in the middle of an answer")
 
 
 # -------------------------------------------------------------------------------------------------------------- plain answers
@@ -192,6 +180,8 @@ def _frames(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: lis
         return _complete(exchange, state, now, b"".join(pieces), clean, out)
     if fault is None and call.ended:
         fault = Fault(Cause.STREAM_CUT, detail="the stream ended before Bedrock's own end")
+    elif fault is None and (call.failure is not None or call.lost):
+        fault = _fault_of_transport(call)
     return _deliver(exchange, state, now, b"".join(pieces), fault, out)
 
 
@@ -252,7 +242,7 @@ def _complete(
     head = b"" if exchange.head_written else exchange.write_stream_head(call.headers)
     if isinstance(state, Peeking):
         produced = b"".join((*state.held, produced))
-    if translator.raw and not call.ended and not call.lost:
+    if translator.raw and not (call.ended or call.lost or call.failure is not None):
         # A native stream is passed on to its very last byte.
         if produced:
             exchange.write(now, head + codec.chunk(produced), out)
@@ -260,7 +250,7 @@ def _complete(
         return Streaming(call)
     produced += translator.finish()
     exchange.write(now, head + (codec.chunk(produced) if produced else b"") + codec.end(), out)
-    if call.ended or call.lost:
+    if call.ended or call.lost or call.failure is not None:
         out.append(ReleaseUpstream(call.lease) if clean else DropUpstream(call.lease))
         return exchange.settle(now, Outcome.COMPLETE, out)
     exchange.timers.disarm(Timer.KEEPALIVE)
@@ -277,11 +267,10 @@ def _tail_over(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sessi
 def _tail_sent(exchange: Exchange, state: Tailing, now: int, event: UpstreamSent, out: list[SessionCommand]) -> State:
     if event.lease != state.call.lease:
         return state
-    try:
-        state.call.receive(event.data)
-    except ProtocolError:
-        return _tail_over(exchange, state.call, now, out)
-    return _tail_over(exchange, state.call, now, out) if state.call.ended else state
+    call = state.call
+    call.receive(event.data)
+    over = call.ended or call.failure is not None
+    return _tail_over(exchange, call, now, out) if over else state
 
 
 @TABLE.on(Tailing, UpstreamEnded, UpstreamLost)

@@ -35,7 +35,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from stargate_core.aws.sigv4 import Signer
 from stargate_core.clock import NEVER, SECOND, TimerTable
 from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
-from stargate_core.faults import Fault, Refused
+from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.plan import Chain, Hook, Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
 from stargate_core.gateway.upstream import UpstreamCall
@@ -187,6 +187,9 @@ class PluginFailed(Exception):
         self.fault = fault
 
 
+_BAD_HEADERS: Final = Fault(Cause.PLUGIN_FAILED, detail="a header_filter hook left a header that HTTP does not allow")
+
+
 class Host(Protocol):
     """What an exchange has from its session."""
 
@@ -292,9 +295,13 @@ class Exchange:
         assert self.translator is not None
         headers = answer_headers(self.dialect, self.request, self.translator.stream_headers(upstream_headers))
         self._filter_headers(200, headers)
+        try:
+            head = self.host.codec.response_head(200, headers, close=self.host.draining)
+        except ValueError:
+            raise PluginFailed(_BAD_HEADERS) from None
         self.head_written = True
         self.status = 200
-        return self.host.codec.response_head(200, headers, streamed=True)
+        return head
 
     def reply(self, now: int, reply: Reply, out: list[SessionCommand]) -> Settled:
         """Answer whole, and settle."""
@@ -317,11 +324,13 @@ class Exchange:
             reply = self.dialect.failure(fault, self.request.request_id)
             headers = answer_headers(self.dialect, self.request, reply.headers)
             headers += fault_headers(fault)
+            unfiltered = list(headers)
             try:
                 self._filter_headers(reply.status, headers)
+                self._write_reply(now, reply, headers, out)
             except PluginFailed as failed:
                 out.append(Note("error", failed.fault.detail))
-            self._write_reply(now, reply, headers, out)
+                self._write_reply(now, reply, unfiltered, out)
         return self.settle(now, Outcome.FAILED, out)
 
     def client_left(self, now: int, out: list[SessionCommand]) -> Settled:
@@ -393,6 +402,10 @@ class Exchange:
                 self.run_hook(hook, Phase.HEADER_FILTER)
 
     def _write_reply(self, now: int, reply: Reply, headers: Headers, out: list[SessionCommand]) -> None:
+        try:
+            data = self.host.codec.response(reply.status, headers, reply.body, close=self.host.draining)
+        except ValueError:
+            raise PluginFailed(_BAD_HEADERS) from None
         self.status = reply.status
         self.head_written = True
-        self.write(now, self.host.codec.response(reply.status, headers, reply.body), out)
+        self.write(now, data, out)

@@ -156,7 +156,7 @@ class Session:
 
     def __init__(self, plan: Plan, *, wall_epoch_ns: int, seed: int, now: int, client: str = "") -> None:
         self.plan = plan
-        self.codec: ServerCodec = server_codec(plan.limits.http_codec, plan.limits.http1)
+        self.codec: ServerCodec = server_codec(codec=plan.limits.http_codec, limits=plan.limits.http1)
         self.wall_epoch_ns = wall_epoch_ns
         self.draining = False
         self.stalled = False
@@ -268,7 +268,7 @@ class Session:
         if exchange.state is not SETTLED:
             state = self.state
             return state if type(state) is Exchanging else Exchanging(exchange)
-        if self.draining or not self.codec.keeps_alive:
+        if self.draining or not self.codec.keep_alive:
             return self.close(out)
         self.codec.start_next_cycle()
         self._timers.arm(Timer.CLIENT, now + self.plan.limits.client_idle_ns)
@@ -292,7 +292,7 @@ class Session:
         request = Request(b"", path, path, b"", [], b"", self._chance.request_id(), 0)
         reply = dialect.failure(fault, request.request_id)
         headers = [*answer_headers(dialect, request, reply.headers), *fault_headers(fault)]
-        out.append(WriteClient(self.codec.final_response(reply.status, headers, reply.body)))
+        out.append(WriteClient(self.codec.response(reply.status, headers, reply.body, close=True)))
         return self.close(out)
 
     def close(self, out: list[SessionCommand]) -> Closed:
@@ -330,26 +330,16 @@ def _fault_of_framing(error: ProtocolError) -> Fault:
 
 @TABLE.on((Waiting, Receiving), ClientSent)
 def _sent(session: Session, _state: State, now: int, event: ClientSent, out: list[SessionCommand]) -> State:
-    try:
-        session.codec.receive_data(event.data)
-    except ProtocolError as error:
-        return session.refuse(_fault_of_framing(error), error.target or b"", out)
+    session.codec.receive_data(event.data)
     return session.guarded_receive(now, out)
 
 
 @TABLE.on(Exchanging, ClientSent)
 def _sent_ahead(
-    session: Session, state: Exchanging, now: int, event: ClientSent, out: list[SessionCommand]
+    session: Session, state: Exchanging, _now: int, event: ClientSent, _out: list[SessionCommand]
 ) -> State:
-    """Bytes of the next request, too early: the codec keeps them, up to its bound."""
-    try:
-        session.codec.receive_data(event.data)
-    except ProtocolError:
-        # It floods us while it should be reading: no answer to that could be delivered in order.
-        state.exchange.handle(now, ClientLost(), out)
-        session._timers.clear()
-        out.append(AbortClient())
-        return _CLOSED
+    """Bytes of the next request, too early: the codec keeps them, up to its bound, and closes afterwards beyond it."""
+    session.codec.receive_data(event.data)
     return state
 
 
@@ -423,7 +413,6 @@ def _credentials(
 @TABLE.on((Waiting, Receiving, Exchanging), Draining)
 def _draining(session: Session, state: State, now: int, event: Draining, out: list[SessionCommand]) -> State:
     session.draining = True
-    session.codec.close_after_response()
     if isinstance(state, Waiting):
         return session.close(out)
     session._timers.arm(Timer.GRACE, now + event.grace_ns)

@@ -18,7 +18,8 @@ from stargate_core.dialects.face import Call, Headers
 from stargate_core.faults import Cause, Fault, fault_of_aws
 from stargate_core.phases import Direction
 from stargate_core.wire.eventstream import EventStreamDecoder
-from stargate_core.wire.http1 import NEED_DATA, Body, ClientCodec, ProtocolError, ResponseHead, request_bytes
+from stargate_core.wire.http1 import Body, ClientCodec, EndOfMessage, ProtocolError, Reason, ResponseHead
+from stargate_core.wire.http1 import request as request_bytes
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest plain answer. Bedrock's own limit on a body is 25 MB."""
@@ -44,6 +45,7 @@ class UpstreamCall:
         "decoder",
         "direction",
         "ended",
+        "failure",
         "headers",
         "kind",
         "lease",
@@ -66,6 +68,8 @@ class UpstreamCall:
         """Some byte of the answer has come."""
         self.ended = False
         """The answer's last byte has come."""
+        self.failure: ProtocolError | None = None
+        """The answer stopped being HTTP, or stopped before its end."""
         self.lost = False
         """The transport failed behind Bedrock's own end: nothing more will come."""
         self.kind: AnswerKind | None = None
@@ -78,44 +82,48 @@ class UpstreamCall:
     def request(self, signer: Signer | None, wall_ns: int) -> bytes:
         """The request's bytes, signed now; without a signer, with the direction's API key as bearer token."""
         call, direction = self._call, self.direction
-        headers = [(b"host", direction.endpoint.authority), *call.headers]
+        endpoint = direction.endpoint
+        headers = [(b"host", endpoint.authority), *call.headers]
+        target = endpoint.prefix.encode() + call.target if endpoint.prefix else call.target
         if signer is not None:
-            headers += signer.authorize(call.method, call.target, headers, call.body, wall_ns)
+            headers += signer.authorize(call.method, target, headers, call.body, wall_ns)
         elif direction.api_key is not None:
             headers.append((b"authorization", b"Bearer " + direction.api_key.reveal().encode()))
-        return request_bytes(call.method, call.target, headers, call.body)
+        return request_bytes(call.method, target, headers, call.body)
 
     def receive(self, data: bytes) -> bytes:
         """Take in bytes of the answer; the bytes of a stream's body among them.
 
-        The body of a plain answer or an error is kept, for `body`. Raises ProtocolError.
+        The body of a plain answer or an error is kept, for `body`. What stops it is told by `ended` and `failure`.
         """
         self.started = True
-        codec = self._codec
-        codec.receive_data(data)
+        self._codec.receive_data(data)
         return self._drain()
 
     def receive_eof(self) -> bytes:
-        """Upstream closed: the end of a body without a length, or a cut. Raises ProtocolError for a cut."""
+        """Upstream closed: the end of a body without a length, or a cut."""
         self._codec.receive_eof()
         return self._drain()
 
     def _drain(self) -> bytes:
         stream: list[bytes] = []
-        while True:
-            event = self._codec.next_event()
-            if event is NEED_DATA:
-                break
-            if isinstance(event, Body):
-                if self.kind is AnswerKind.STREAM:
-                    stream.append(event.data)
+        next_event = self._codec.next_event
+        try:
+            while True:
+                event = next_event()
+                if isinstance(event, Body):
+                    if self.kind is AnswerKind.STREAM:
+                        stream.append(event.data)
+                    else:
+                        self._keep(event.data)
+                elif isinstance(event, ResponseHead):
+                    self._head(event)
                 else:
-                    self._keep(event.data)
-            elif isinstance(event, ResponseHead):
-                self._head(event)
-            else:
-                self.ended = True
-                break
+                    self.ended = self.ended or isinstance(event, EndOfMessage)
+                    break
+        except ProtocolError as error:
+            # The bytes before the fault were good, and are passed on first.
+            self.failure = error
         if not stream:
             return b""
         return stream[0] if len(stream) == 1 else b"".join(stream)
@@ -123,7 +131,7 @@ class UpstreamCall:
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > ANSWER_BYTES_MAX:
-            raise ProtocolError("ANSWER_TOO_LARGE", f"the answer is longer than {ANSWER_BYTES_MAX} bytes", status=502)
+            raise ProtocolError(Reason.BODY_TOO_LARGE, f"the answer is longer than {ANSWER_BYTES_MAX} bytes", 502)
         self._chunks.append(data)
 
     def _head(self, head: ResponseHead) -> None:

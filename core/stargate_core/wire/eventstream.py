@@ -224,6 +224,11 @@ class EventStreamDecoder:
             self._rest += data[at:] if at else data
         return frames
 
+    def check(self) -> None:
+        """Raise the EventStreamError that the next call would: a bad frame right behind good ones is known already."""
+        if self._failure is not None:
+            raise EventStreamError(*self._failure)
+
     def _decode(self, data: bytes, frames: list[Frame]) -> int:
         """Append the frames of `data`; return where an incomplete one begins, set `_needed` to its length."""
         at = 0

@@ -1,0 +1,19 @@
+"""The plugins that come with Stargate. Third parties add theirs by the entry point group `stargate.plugins`."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from stargate_core.gateway.plan import Plugin
+from stargate_core.plugins.api_key_auth import ApiKeyAuthPlugin
+from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
+from stargate_core.plugins.request_logger import RequestLoggerPlugin
+from stargate_core.plugins.response_transform import ResponseTransformPlugin
+
+BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
+    {
+        plugin.NAME: plugin
+        for plugin in (ApiKeyAuthPlugin, BedrockProxyPlugin, RequestLoggerPlugin, ResponseTransformPlugin)
+    }
+)
+"""By name."""

@@ -1,0 +1,28 @@
+"""request-logger: one line of JSON for each request.
+
+The line is the log record and nothing besides: metadata, in a closed schema, without prompts, completions or keys. It is
+handed to the shell as a line for a sink; a sink that is slow or full costs the line, never the request.
+"""
+
+import msgspec
+
+from stargate_core.config.plugin_configs import BUILT_IN, RequestLogger
+from stargate_core.phases import Log
+
+_ENCODER = msgspec.json.Encoder()
+
+
+class RequestLoggerPlugin:
+    """Writes the record."""
+
+    NAME = "request-logger"
+    PRIORITY = 9
+    CONFIG = RequestLogger
+    SCOPES = BUILT_IN["request-logger"].scopes
+
+    def __init__(self, config: RequestLogger) -> None:
+        self._sink = config.path
+
+    def log(self, ctx: Log) -> None:
+        """Emit the line."""
+        ctx.emit(self._sink, _ENCODER.encode(ctx.record) + b"\n")

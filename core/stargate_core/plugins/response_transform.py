@@ -1,0 +1,146 @@
+"""response-transform: change what callers receive.
+
+Headers and JSON fields are removed, renamed, replaced, added and appended, in this order, which is Kong's. `replace` touches
+only what is there, `add` only what is not, `append` puts one more beside what is there. JSON fields are named by a path of
+keys joined with dots; a number names a place in an array. In a stream the rules are applied to each event on its own, so
+they cost the same for the first token and the last, and never hold one back.
+
+Headers that frame the message, and the request id, are not for changing: a transformation of `content-length` or
+`transfer-encoding` is ignored, because the answer would no longer be an HTTP message.
+"""
+
+import copy
+from typing import Any, Final
+
+import msgspec
+
+from stargate_core.config.plugin_configs import BUILT_IN, ResponseTransform, Values
+from stargate_core.dialects.face import Headers
+from stargate_core.phases import BodyFilter, HeaderFilter
+
+_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"trailer", b"upgrade"})
+_ABSENT: Final = object()
+
+
+class ResponseTransformPlugin:
+    """Applies the rules."""
+
+    NAME = "response-transform"
+    PRIORITY = 800
+    CONFIG = ResponseTransform
+    SCOPES = BUILT_IN["response-transform"].scopes
+
+    def __init__(self, config: ResponseTransform) -> None:
+        self._remove_headers = frozenset(name.lower().encode() for name in config.remove.headers) - _FRAMING
+        self._rename_headers = dict(_header(pair) for pair in config.rename.headers)
+        self._replace_headers = dict(_header(pair) for pair in config.replace.headers)
+        self._add_headers = [_header(pair) for pair in config.add.headers]
+        self._append_headers = [_header(pair) for pair in config.append.headers]
+        self._remove = [path.split(".") for path in config.remove.json]
+        self._rename = [_rename(pair) for pair in config.rename.json]
+        self._replace = _values(config.replace)
+        self._add = _values(config.add)
+        self._append = _values(config.append)
+        if not (self._remove or self._rename or self._replace or self._add or self._append):
+            # A stream that no rule touches is not taken apart.
+            self.body_filter = None
+
+    def header_filter(self, ctx: HeaderFilter) -> None:
+        """Change the answer's headers."""
+        headers = ctx.headers
+        changed: Headers = []
+        for name, value in headers:
+            if name in self._remove_headers:
+                continue
+            if name not in _FRAMING:
+                renamed = self._rename_headers.get(name)
+                if renamed is not None:
+                    name = renamed.lower()
+                value = self._replace_headers.get(name, value)
+            changed.append((name, value))
+        there = {name for name, _ in changed} | _FRAMING
+        changed += [(name, value) for name, value in self._add_headers if name not in there]
+        changed += [(name, value) for name, value in self._append_headers if name not in _FRAMING]
+        headers[:] = changed
+
+    def body_filter(self, ctx: BodyFilter) -> None:
+        """Change one part of the answer."""
+        payload = ctx.part.payload
+        for path in self._remove:
+            _take(payload, path)
+        for path, new in self._rename:
+            value = _take(payload, path)
+            if value is not _ABSENT:
+                _put(payload, [*path[:-1], new], value)
+        for path, value in self._replace:
+            if _find(payload, path) is not _ABSENT:
+                _put(payload, path, copy.copy(value))
+        for path, value in self._add:
+            if _find(payload, path) is _ABSENT:
+                _put(payload, path, copy.copy(value))
+        for path, value in self._append:
+            there = _find(payload, path)
+            if there is _ABSENT:
+                _put(payload, path, [value])
+            elif isinstance(there, list):
+                there.append(value)
+            else:
+                _put(payload, path, [there, value])
+
+
+def _header(pair: str) -> tuple[bytes, bytes]:
+    name, _, value = pair.partition(":")
+    return name.strip().lower().encode(), value.strip().encode("latin-1")
+
+
+def _rename(pair: str) -> tuple[list[str], str]:
+    path, _, new = pair.partition(":")
+    return path.strip().split("."), new.strip()
+
+
+def _values(values: Values) -> list[tuple[list[str], Any]]:
+    types = values.json_types or ["string"] * len(values.json)
+    found: list[tuple[list[str], Any]] = []
+    for pair, kind in zip(values.json, types, strict=True):
+        path, _, text = pair.partition(":")
+        value = text.strip() if kind == "string" else msgspec.json.decode(text.strip())
+        found.append((path.strip().split("."), value))
+    return found
+
+
+def _step(node: Any, key: str) -> Any:
+    """The child a key names; _ABSENT if there is none."""
+    if isinstance(node, dict):
+        return node.get(key, _ABSENT)
+    if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+        return node[int(key)]
+    return _ABSENT
+
+
+def _find(node: Any, path: list[str]) -> Any:
+    for key in path:
+        node = _step(node, key)
+        if node is _ABSENT:
+            return _ABSENT
+    return node
+
+
+def _put(node: Any, path: list[str], value: Any) -> None:
+    """Set the value where its parent exists; a path that leads nowhere changes nothing."""
+    parent = _find(node, path[:-1])
+    key = path[-1]
+    if isinstance(parent, dict):
+        parent[key] = value
+    elif isinstance(parent, list) and key.isdigit() and int(key) < len(parent):
+        parent[int(key)] = value
+
+
+def _take(node: Any, path: list[str]) -> Any:
+    """Remove and return; _ABSENT if it isn't there."""
+    parent = _find(node, path[:-1])
+    key = path[-1]
+    if isinstance(parent, dict):
+        return parent.pop(key, _ABSENT)
+    if isinstance(parent, list) and key.isdigit() and int(key) < len(parent):
+        return parent.pop(int(key))
+    return _ABSENT

@@ -1,0 +1,81 @@
+"""TLS contexts: from what the configuration says to what `ssl` wants.
+
+A listener's context chooses its certificate by the name the client asks for (SNI), which the core's certificate phase
+decides. A certificate or key may be a file's path or the PEM text itself; `ssl` only loads key material from files, so text
+goes through a private file that is gone again at once.
+"""
+
+import contextlib
+import os
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+
+from stargate_core.aws.endpoints import Endpoint
+from stargate_core.config.gateway_block import UpstreamTls
+from stargate_core.config.schema import Tls
+from stargate_core.gateway.plan import Plan
+from stargate_core.secret import Secret
+
+
+def listener_context(tls: Tls, plan: Plan) -> ssl.SSLContext:
+    """A server's context. Raises OSError or ssl.SSLError when its files are not usable."""
+    context = _server_context(tls.cert, tls.key)
+    if tls.client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        _trust(context, tls.client_ca)
+    by_index = [_server_context(certificate.cert, certificate.key) for certificate in plan.config.certificates]
+
+    def choose(connection: ssl.SSLObject, server_name: str | None, _initial: ssl.SSLContext) -> None:
+        index = plan.certificate(server_name or "")
+        if index is not None:
+            connection.context = by_index[index]
+
+    context.sni_callback = choose  # type: ignore[assignment]  # typeshed knows only the socket's variant
+    return context
+
+
+def upstream_contexts(settings: UpstreamTls) -> Callable[[Endpoint], ssl.SSLContext]:
+    """The context for each endpoint: one for all, made at once so that a bad CA file is told at start-up."""
+    context = ssl.create_default_context()
+    if settings.ca is not None:
+        _trust(context, settings.ca)
+    if not settings.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return lambda _endpoint: context
+
+
+def _server_context(cert: str, key: Secret) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    with _as_file(cert) as cert_path, _as_file(key.reveal()) as key_path:
+        context.load_cert_chain(cert_path, key_path)
+    return context
+
+
+def _trust(context: ssl.SSLContext, ca: str) -> None:
+    if _is_pem(ca):
+        context.load_verify_locations(cadata=ca)
+    else:
+        context.load_verify_locations(cafile=ca)
+
+
+def _is_pem(text: str) -> bool:
+    return "-----BEGIN" in text
+
+
+@contextlib.contextmanager
+def _as_file(text: str) -> Iterator[str]:
+    """The path of a file that holds `text`, or the path that `text` is."""
+    if not _is_pem(text):
+        yield text
+        return
+    descriptor, path = tempfile.mkstemp()
+    try:
+        os.write(descriptor, text.encode())
+        yield path
+    finally:
+        os.close(descriptor)
+        os.unlink(path)

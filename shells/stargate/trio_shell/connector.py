@@ -1,0 +1,56 @@
+"""Opening upstream connections, and telling in the core's words why one did not open."""
+
+import errno
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+
+import trio
+
+from stargate.trio_shell.channel import Channel
+from stargate_core.aws.endpoints import Endpoint
+from stargate_core.messages import Trouble
+
+KEEPALIVE_IDLE_SECONDS = 60
+"""AWS NAT gateways and load balancers forget a flow after 350 idle seconds; a long answer must not be forgotten."""
+
+
+async def connect(
+    endpoint: Endpoint, nursery: trio.Nursery, tls: Callable[[Endpoint], ssl.SSLContext]
+) -> Channel:
+    """A connection to the endpoint, TLS included. Raises OSError or ssl.SSLError; the pool bounds its time."""
+    stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
+    sock = socket.socket(fileno=stream.socket.detach())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
+    channel = Channel(sock, nursery)
+    if endpoint.scheme == "https":
+        try:
+            await channel.handshake(tls(endpoint), server_side=False, server_name=endpoint.host)
+        except BaseException:
+            channel.dispose()
+            raise
+    return channel
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """Why a connection did not open."""
+    causes = list(_causes(error))
+    if any(isinstance(cause, ssl.SSLError) for cause in causes):
+        return Trouble.TLS
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return Trouble.NAME_UNKNOWN
+    if any(isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED for cause in causes):
+        return Trouble.REFUSED
+    return Trouble.UNREACHABLE
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, and all it was made from: several addresses may have been tried."""
+    yield error
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _causes(each)
+    if error.__cause__ is not None:
+        yield from _causes(error.__cause__)

@@ -1,0 +1,87 @@
+"""Listening: sockets for the addresses of the configuration, and the loop that accepts."""
+
+import errno
+import os
+import socket
+import ssl
+import stat
+from typing import Final
+
+import trio
+
+from stargate.trio_shell.gateway import Gateway
+from stargate_core.config.addresses import UnixAddress
+from stargate_core.config.schema import Listener
+
+BACKLOG: Final = 2048
+_OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_RECOVERY_SECONDS: Final = 0.1
+
+
+async def open_listener(listener: Listener) -> list[trio.SocketListener]:
+    """Sockets that listen at an address. Raises OSError when it can't be had."""
+    address = listener.endpoint
+    if isinstance(address, UnixAddress):
+        return [await _open_unix(address.path)]
+    return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+
+
+async def _open_unix(path: str) -> trio.SocketListener:
+    """A unix socket; a dead one left at the path is replaced, a live one or a file is not."""
+    if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.connect(path)
+            except ConnectionRefusedError:
+                os.unlink(path)
+    sock = trio.socket.socket(socket.AF_UNIX)
+    await sock.bind(path)
+    sock.listen(BACKLOG)
+    return trio.SocketListener(sock)
+
+
+def names(listeners: list[trio.SocketListener], listener: Listener) -> list[str]:
+    """The URLs the sockets can be reached at."""
+    scheme = "https" if listener.tls is not None else "http"
+    found: list[str] = []
+    for each in listeners:
+        if each.socket.family == socket.AF_UNIX:
+            found.append(f"unix:{each.socket.getsockname()}")
+        else:
+            host, port = each.socket.getsockname()[:2]
+            found.append(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
+    return found
+
+
+async def accept(
+    listener: trio.SocketListener, gateway: Gateway, nursery: trio.Nursery, tls: ssl.SSLContext | None
+) -> None:
+    """Accept for ever. At the limit of connections new ones wait in the backlog."""
+    limiter = gateway.connections
+    async with listener:
+        while True:
+            await limiter.acquire_on_behalf_of(token := object())
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                limiter.release_on_behalf_of(token)
+                if error.errno not in _OUT_OF_DESCRIPTORS:
+                    raise
+                gateway.note("error", f"cannot accept connections: {os.strerror(error.errno)}")
+                await trio.sleep(_RECOVERY_SECONDS)
+                continue
+            except BaseException:
+                limiter.release_on_behalf_of(token)
+                raise
+            nursery.start_soon(_serve, stream, gateway, tls, token)
+
+
+async def _serve(stream: trio.SocketStream, gateway: Gateway, tls: ssl.SSLContext | None, token: object) -> None:
+    try:
+        peer = stream.socket.getpeername()
+        address = peer[0] if isinstance(peer, tuple) else "unix"
+        await gateway.serve(socket.socket(fileno=stream.socket.detach()), address, tls)
+    except OSError:
+        stream.socket.close()  # It was gone before it could be asked who it is.
+    finally:
+        gateway.connections.release_on_behalf_of(token)

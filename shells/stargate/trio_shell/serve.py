@@ -1,0 +1,80 @@
+"""Serving a configuration until told to stop: what `stargate serve` runs on trio.
+
+In order: credentials are looked for, listeners opened, everything told, connections accepted. SIGTERM or SIGINT drains: no
+new connections, what runs may finish within the grace time. A second signal ends at once.
+"""
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from stargate.credentials import Found, find_all, keep_fresh
+from stargate.tls import listener_context, upstream_contexts
+from stargate.trio_shell.gateway import Gateway
+from stargate.trio_shell.listener import accept, names, open_listener
+from stargate.trio_shell.sinks import Sinks
+from stargate_core.gateway.plan import Plan
+
+_CREDENTIALS_SECONDS: Final = 5.0
+"""How long start-up waits for credentials: a slow metadata service must not keep health checks from being answered."""
+
+
+class Started:
+    """What the caller of `serve` may want to tell its user."""
+
+    def __init__(self, urls: list[str], credentials: dict[str, Found]) -> None:
+        self.urls = urls
+        self.credentials = credentials
+
+
+async def serve(plan: Plan, *, started: Callable[[Started], None], level: str = "info") -> None:
+    """Serve until SIGTERM or SIGINT. Raises OSError when an address can't be had, ssl.SSLError for unusable certificates."""
+    async with trio.open_nursery() as sink_nursery:
+        sinks = Sinks(sink_nursery, level=level)
+        async with trio.open_nursery() as nursery:
+            await _serve(plan, nursery, sinks, started)
+            nursery.cancel_scope.cancel()
+        sink_nursery.cancel_scope.cancel()
+
+
+async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Callable[[Started], None]) -> None:
+    gateway = Gateway(plan, nursery, sinks=sinks, tls=upstream_contexts(plan.config.gateway.upstream_tls))
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        listeners = [(one, await open_listener(one)) for one in plan.config.gateway.listen]
+        contexts = [listener_context(one.tls, plan) if one.tls is not None else None for one, _ in listeners]
+        found = await _first_credentials(plan, gateway)
+        async with trio.open_nursery() as accepting:
+            for (_, sockets), context in zip(listeners, contexts, strict=True):
+                for sock in sockets:
+                    accepting.start_soon(accept, sock, gateway, nursery, context)
+            started(Started([url for one, sockets in listeners for url in names(sockets, one)], found))
+            nursery.start_soon(_keep_fresh, gateway, found, sinks)
+            await signals.__anext__()
+            accepting.cancel_scope.cancel()
+        grace = plan.config.gateway.drain_seconds
+        sinks.note("info", f"draining: what runs may take {grace:g} seconds more")
+        async with trio.open_nursery() as draining:
+            draining.start_soon(_cancel_at_next, signals, draining.cancel_scope)
+            await gateway.drain(grace)
+            draining.cancel_scope.cancel()
+
+
+async def _cancel_at_next(signals: trio.abc.AsyncResource, scope: trio.CancelScope) -> None:
+    await signals.__anext__()  # type: ignore[attr-defined]
+    scope.cancel()
+
+
+async def _first_credentials(plan: Plan, gateway: Gateway) -> dict[str, Found]:
+    accounts = plan.accounts
+    found = {account: Found(None, "nowhere", "not found in time") for account in accounts}
+    with trio.move_on_after(_CREDENTIALS_SECONDS):
+        found = await find_all(accounts)
+    gateway.change_credentials({account: one.credentials for account, one in found.items()})
+    return found
+
+
+async def _keep_fresh(gateway: Gateway, found: dict[str, Found], sinks: Sinks) -> None:
+    await keep_fresh(found, wall_ns=time.time_ns, changed=gateway.change_credentials, note=sinks.note)

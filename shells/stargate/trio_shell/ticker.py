@@ -1,0 +1,78 @@
+"""The ticker: one task that calls every machine at its deadline.
+
+Machines show a deadline and move it often, mostly further away. So nothing is cancelled or re-armed per event: the heap
+keeps, for each machine, the earliest time it was ever known to want, and when that comes the machine is asked again. Only
+a deadline nearer than the ticker's next look wakes the task.
+"""
+
+import heapq
+import itertools
+from typing import Final, Protocol
+
+import trio
+
+_LOOK_NS: Final = 1_000_000_000
+"""The ticker looks at least so often while anything is armed; deadlines beyond that need no waking."""
+
+
+class Timed(Protocol):
+    """Something with a deadline."""
+
+    armed: int | None
+    """When the ticker will look at it; None: it won't. Kept by the ticker."""
+
+    @property
+    def deadline(self) -> int | None:
+        """When it wants to be ticked, in monotonic nanoseconds."""
+        ...
+
+    def tick(self) -> None:
+        """Its time has come."""
+        ...
+
+
+def now_ns() -> int:
+    """Monotonic nanoseconds, of trio's clock: virtual under a MockClock."""
+    return int(trio.current_time() * 1e9)
+
+
+class Ticker:
+    """Ticks what is armed."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Timed]] = []
+        self._numbers = itertools.count()
+        self._next_look: int | None = None
+        self._wake = trio.Event()
+
+    def arm(self, timed: Timed) -> None:
+        """Take note of a deadline that may have moved."""
+        deadline = timed.deadline
+        if deadline is None or (timed.armed is not None and timed.armed <= deadline):
+            return
+        timed.armed = deadline
+        heapq.heappush(self._heap, (deadline, next(self._numbers), timed))
+        if self._next_look is None or deadline < self._next_look:
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Tick for ever."""
+        while True:
+            now = now_ns()
+            while self._heap and self._heap[0][0] <= now:
+                when, _, timed = heapq.heappop(self._heap)
+                if timed.armed == when:
+                    timed.armed = None
+                    deadline = timed.deadline
+                    if deadline is not None and deadline <= now:
+                        timed.tick()
+                    self.arm(timed)
+            self._wake = trio.Event()
+            if not self._heap:
+                self._next_look = None
+                await self._wake.wait()
+                continue
+            self._next_look = min(self._heap[0][0], now + _LOOK_NS)
+            # One nanosecond of grace: a float clock may wake a tick before the integer deadline.
+            with trio.move_on_at((self._next_look + 1) / 1e9):
+                await self._wake.wait()
