@@ -289,7 +289,7 @@ def match(method: bytes, raw_path: bytes) -> Match | None:
     segments = raw_path.split(b"/")
     for places in _PLACES.get(len(segments), ()):
         literal = tuple([b"" if at in places else segment for at, segment in enumerate(segments)])
-        route = _ROUTES.get((method, literal))
+        route = _ROUTES.get((method, places, literal))
         if route is None:
             continue
         operation, names = route
@@ -303,19 +303,20 @@ def match(method: bytes, raw_path: bytes) -> Match | None:
     return None
 
 
-_Routes: TypeAlias = Mapping[tuple[bytes, tuple[bytes, ...]], tuple[Operation, tuple[str, ...]]]
+_Key: TypeAlias = tuple[bytes, tuple[int, ...], tuple[bytes, ...]]
+_Routes: TypeAlias = Mapping[_Key, tuple[Operation, tuple[str, ...]]]
 _Places: TypeAlias = Mapping[int, tuple[tuple[int, ...], ...]]
 
 
 def _routes() -> tuple[_Routes, _Places]:
-    """Operations and labels by method and path without labels; where labels stand, by number of segments."""
-    routes: dict[tuple[bytes, tuple[bytes, ...]], tuple[Operation, tuple[str, ...]]] = {}
+    """Operations and labels by method, places of the labels and path without them; such places, by length."""
+    routes: dict[_Key, tuple[Operation, tuple[str, ...]]] = {}
     places: dict[int, set[tuple[int, ...]]] = {}
     for operation, spec in OPERATIONS.items():
         segments = spec.uri.split("/")
         literal = tuple(b"" if _LABEL.fullmatch(segment) else segment.encode() for segment in segments)
-        routes[spec.method, literal] = (operation, spec.labels)
         at = tuple(at for at, segment in enumerate(segments) if _LABEL.fullmatch(segment))
+        routes[spec.method, at, literal] = (operation, spec.labels)
         places.setdefault(len(segments), set()).add(at)
     return MappingProxyType(routes), MappingProxyType({n: tuple(sorted(at)) for n, at in places.items()})
 
