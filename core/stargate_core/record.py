@@ -58,8 +58,8 @@ class LogRecord(msgspec.Struct, omit_defaults=True):
     cache_write_tokens: int = 0
     request_bytes: int = 0
     response_bytes: int = 0
-    gateway_ms: float = 0.0
-    """Until the call was handed to the upstream connection, waiting for that connection not counted."""
+    lease_ms: float = 0.0
+    """How long the call waited for its upstream connection."""
     first_byte_ms: float = 0.0
     """Until the first byte of the answer was given to the client."""
     total_ms: float = 0.0

@@ -88,8 +88,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     if exchange.call is not None:
         record.operation = exchange.call.operation.value
     if exchange.sent_at:
-        waited = exchange.sent_at - exchange.opened_at
-        record.gateway_ms = _ms(exchange.sent_at - begun_at - waited)
+        record.lease_ms = _ms(exchange.sent_at - exchange.opened_at)
     if exchange.first_byte_at:
         record.first_byte_ms = _ms(exchange.first_byte_at - begun_at)
     if upstream is not None:
