@@ -6,15 +6,15 @@ are those of schema.py.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Final, Literal, Self, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
 
-from stargate_core.config.problems import Misfit
-from stargate_core.config.schema import HeaderName, Model, PluginSchema, Scope, Text, check_url
+from stargate_core.config.problems import HIDDEN, Misfit, Path, refuse
+from stargate_core.config.schema import HeaderName, Model, PluginSchema, Scope, Text, misfit_url
 from stargate_core.secret import Secret
 
 DEFAULT_REGION: Final = "us-east-1"
@@ -80,7 +80,8 @@ class AwsCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """Fixed AWS credentials, instead of the usual AWS places."""
 
     access_key_id: Annotated[
-        str, Meta(pattern=r"^[A-Za-z0-9_]{4,128}\Z", description="4 to 128 letters, digits or _")
+        str,
+        Meta(pattern=r"^[A-Za-z0-9_]{4,128}\Z", description="4 to 128 letters, digits or _", extra=HIDDEN),
     ]
     secret_access_key: Secret
     session_token: Secret | None = None
@@ -112,22 +113,26 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
     """A Bedrock API key, sent as a bearer token instead of a signature."""
 
     def __post_init__(self) -> None:
+        refuse(self._misfits())
+
+    def _misfits(self) -> Iterator[Misfit]:
         ways = [name for name in ("credentials", "profile", "api_key") if getattr(self, name) is not None]
         if len(ways) > 1:
             message = f"expected at most one of credentials, profile and api_key, not {' and '.join(ways)}"
-            raise Misfit(ways[1], message)
+            yield Misfit(ways[1], message)
         if self.endpoint_url is not None:
-            check_url(self.endpoint_url, "endpoint_url")
+            yield from misfit_url(self.endpoint_url, "endpoint_url")
             if self.fips or self.dual_stack:
                 name = "fips" if self.fips else "dual_stack"
-                raise Misfit(name, "expected false: endpoint_url says already where calls go")
+                yield Misfit(name, "expected false: endpoint_url says already where calls go")
         for name, model in self.models.items():
             # A name that stands for itself is how a model is listed without an alias.
             if model.target in self.models and model.target != name:
                 hint = "a name doesn't lead on to another name"
-                raise Misfit(("models", name), "expected a model of Bedrock's", model.target, hint)
+                yield Misfit(("models", name), "expected a model of Bedrock's", model.target, hint)
         if not self.allow_unlisted and self.models and self.model not in self.models:
-            raise Misfit("model", "expected a name from models, since allow_unlisted is false")
+            message = "expected a name from models, since allow_unlisted is false"
+            yield Misfit("model", message, self.model, beside=("models", "allow_unlisted"))
 
 
 # ------------------------------------------------------------------------------------------- request-logger
@@ -161,13 +166,15 @@ class Renames(msgspec.Struct, frozen=True, kw_only=True):
     json: list[Pair] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
-        for pair in self.headers:
-            old, _, new = pair.partition(":")
-            _check_header(old.strip(), "")
-            _check_header(new.strip(), "")
-        for pair in self.json:
+        refuse(self._misfits())
+
+    def _misfits(self) -> Iterator[Misfit]:
+        for index, pair in enumerate(self.headers):
+            for name in pair.split(":", 1):
+                yield from _misfit_header(name.strip(), "", ("headers", index))
+        for index, pair in enumerate(self.json):
             if not pair.partition(":")[2].strip():
-                raise Misfit("json", "expected a new name after the colon", pair)
+                yield Misfit(("json", index), "expected a new name after the colon", pair)
 
 
 class Values(msgspec.Struct, frozen=True, kw_only=True):
@@ -179,21 +186,26 @@ class Values(msgspec.Struct, frozen=True, kw_only=True):
     """The type of each value in `json`; all strings if empty."""
 
     def __post_init__(self) -> None:
-        for pair in self.headers:
+        refuse(self._misfits())
+
+    def _misfits(self) -> Iterator[Misfit]:
+        for index, pair in enumerate(self.headers):
             name, _, value = pair.partition(":")
-            _check_header(name.strip(), value.strip())
+            yield from _misfit_header(name.strip(), value.strip(), ("headers", index))
         if not self.json_types:
             return
         if len(self.json_types) != len(self.json):
-            raise Misfit("json_types", f"expected as many types as json has values: {len(self.json)}")
+            message = f"expected as many types as json has values: {len(self.json)}"
+            yield Misfit("json_types", message, beside=("json",))
+            return
         for index, (pair, json_type) in enumerate(zip(self.json, self.json_types, strict=True)):
             value = pair.partition(":")[2].strip()
             if json_type == "boolean" and value not in ("true", "false"):
-                raise Misfit(("json", index), "expected true or false after the colon", pair)
+                yield Misfit(("json", index), "expected true or false after the colon", pair)
             if json_type == "number" and not re.fullmatch(
                 r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", value
             ):
-                raise Misfit(("json", index), "expected a number after the colon", pair)
+                yield Misfit(("json", index), "expected a number after the colon", pair)
 
 
 class ResponseTransform(msgspec.Struct, frozen=True, kw_only=True):
@@ -209,11 +221,11 @@ class ResponseTransform(msgspec.Struct, frozen=True, kw_only=True):
     """Beside what is there already."""
 
 
-def _check_header(name: str, value: str) -> None:
+def _misfit_header(name: str, value: str, field: Path) -> Iterator[Misfit]:
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", name):
-        raise Misfit("headers", "expected the name of a header", name)
+        yield Misfit(field, "expected the name of a header", name)
     if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
-        raise Misfit("headers", "expected a header's value in Latin-1, on one line", name)
+        yield Misfit(field, "expected a header's value in Latin-1, on one line")
 
 
 # --------------------------------------------------------------------------------------------- the registry

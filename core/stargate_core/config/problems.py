@@ -20,6 +20,9 @@ import msgspec
 Path: TypeAlias = tuple[str | int, ...]
 """The way through the settings: ("plugins", 0, "config", "timeout")."""
 
+HIDDEN: Final = {"hidden": True}
+"""`Meta(extra=HIDDEN)`: a field that is no secret, but where people put one by mistake; never shown."""
+
 PROBLEMS_MAX: Final = 200
 """After so many the loader gives up; nobody reads on, and a hostile file must not cost more."""
 
@@ -68,10 +71,19 @@ class ConfigProblems(Exception):
 class Misfit(ValueError):
     """A value its Struct refuses: raised by `__post_init__`, so that a Config built in code is checked too.
 
-    A plugin's own config Struct may raise it, or any ValueError.
+    A plugin's own config Struct may raise it, or any ValueError. A Struct with several things to check yields
+    one for each and hands them to `refuse`.
     """
 
-    def __init__(self, field: str | Path, expected: str, found: str | None = None, hint: str = "") -> None:
+    def __init__(
+        self,
+        field: str | Path,
+        expected: str,
+        found: str | None = None,
+        hint: str = "",
+        *,
+        beside: tuple[str, ...] = (),
+    ) -> None:
         self.path: Path = field if isinstance(field, tuple) else (field,) if field else ()
         """The setting at fault, from the Struct on, where the loader then points; () for the whole Struct."""
         self.expected: str = expected
@@ -80,8 +92,19 @@ class Misfit(ValueError):
         """The value, if it may be shown. The loader leaves it out if it came from the environment."""
         self.hint: str = hint
         """What to write instead. May have the value in it, and is left out with it."""
+        self.beside: tuple[str, ...] = beside
+        """The other settings this depends on; where one of them is broken, nothing is said."""
+        self.others: tuple[Misfit, ...] = ()
         message = expected if found is None else f"{expected}, found {quoted(found)}"
         super().__init__(f"{path_text(self.path)}: {message}" if self.path else message)
+
+
+def refuse(misfits: Iterable[Misfit]) -> None:
+    """Raise the first of these, with the others beside it; nothing happens if there are none."""
+    every = tuple(misfits)
+    if every:
+        every[0].others = every[1:]
+        raise every[0]
 
 
 def path_text(path: Path) -> str:

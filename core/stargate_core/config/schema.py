@@ -22,7 +22,7 @@ import datetime
 import enum
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
@@ -38,7 +38,7 @@ from stargate_core.config.gateway_block import Tls as Tls
 from stargate_core.config.gateway_block import UpstreamPool as UpstreamPool
 from stargate_core.config.gateway_block import UpstreamTls as UpstreamTls
 from stargate_core.config.gateway_block import nanoseconds as nanoseconds
-from stargate_core.config.problems import Misfit, Path
+from stargate_core.config.problems import HIDDEN, Misfit, Path, refuse
 from stargate_core.secret import Secret
 
 Text: TypeAlias = Annotated[
@@ -119,7 +119,12 @@ class KeyCredential(msgspec.Struct, frozen=True, kw_only=True):
     key: Secret | None = None
     key_sha256: (
         Annotated[
-            str, Meta(pattern=r"^[0-9A-Fa-f]{64}\Z", description="the 64 hexadecimal digits of a SHA-256")
+            str,
+            Meta(
+                pattern=r"^[0-9A-Fa-f]{64}\Z",
+                description="the 64 hexadecimal digits of a SHA-256",
+                extra=HIDDEN,
+            ),
         ]
         | None
     ) = None
@@ -129,15 +134,18 @@ class KeyCredential(msgspec.Struct, frozen=True, kw_only=True):
     """A name for logs; without one they show the head of the digest."""
 
     def __post_init__(self) -> None:
+        refuse(self._misfits())
+
+    def _misfits(self) -> Iterator[Misfit]:
         if (self.key is None) == (self.key_sha256 is None):
-            raise Misfit("", "expected exactly one of key and key_sha256")
+            yield Misfit("", "expected exactly one of key and key_sha256")
         if self.key is not None:
             text = self.key.reveal()
             if len(text) > _KEY_CHARS_MAX or not _VISIBLE.fullmatch(text):
                 # Anything else couldn't arrive in a header.
-                raise Misfit("key", f"expected 1 to {_KEY_CHARS_MAX} visible ASCII characters without blanks")
+                yield Misfit("key", f"expected 1 to {_KEY_CHARS_MAX} visible ASCII characters without blanks")
         if self.expires_at is not None and self.expires_at.tzinfo is None:
-            raise Misfit("expires_at", "expected a time with an offset", hint="end it with Z for UTC")
+            yield Misfit("expires_at", "expected a time with an offset", hint="end it with Z for UTC")
 
     @property
     def sha256(self) -> str:
@@ -151,7 +159,8 @@ class Sigv4Credential(msgspec.Struct, frozen=True, kw_only=True):
     """A key pair of the gateway's own, with which AWS SDKs sign their requests to it."""
 
     access_key_id: Annotated[
-        str, Meta(pattern=r"^[A-Za-z0-9_]{4,128}\Z", description="4 to 128 letters, digits or _")
+        str,
+        Meta(pattern=r"^[A-Za-z0-9_]{4,128}\Z", description="4 to 128 letters, digits or _", extra=HIDDEN),
     ]
     secret_access_key: Secret
     expires_at: datetime.datetime | None = None
@@ -183,14 +192,7 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
 
 # -------------------------------------------------------------------------------------- services and routes
 
-Dialect: TypeAlias = Literal[
-    "openai_chat",
-    "openai_responses",
-    "openai_embeddings",
-    "openai_models",
-    "anthropic_messages",
-    "bedrock_native",
-]
+Dialect: TypeAlias = Literal["openai_chat", "openai_models", "bedrock_native"]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -207,6 +209,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     }
 
     name: Text | None = None
+    """Needed only where plugins stand at the route, or refer to it."""
     paths: list[Annotated[str, Meta(max_length=2048)]] = field(default_factory=list[str])
     """A prefix that starts with /, or ~ and a regular expression, as in Kong 3."""
     methods: list[Annotated[str, Meta(pattern=r"^[A-Z]{1,32}\Z", description="a method in capitals")]] = (
@@ -226,27 +229,31 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
     def __post_init__(self) -> None:
+        refuse(self._misfits())
+
+    def _misfits(self) -> Iterator[Misfit]:
         if not (self.paths or self.methods or self.hosts or self.headers):
-            raise Misfit("", "expected at least one of paths, methods, hosts and headers")
+            yield Misfit("", "expected at least one of paths, methods, hosts and headers")
+        if self.plugins and self.name is None:
+            yield Misfit("", "expected a name, since plugins stand at this route")
         for index, path in enumerate(self.paths):
-            check_path(path, ("paths", index))
+            yield from misfit_path(path, ("paths", index))
         for index, host in enumerate(self.hosts):
             if not re.fullmatch(r"(\*\.)?[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?(:[0-9]{1,5})?", host):
-                raise Misfit(("hosts", index), "expected a host name, *.host or host.*", host)
+                yield Misfit(("hosts", index), "expected a host name, *.host or host.*", host)
 
 
-def check_path(path: str, field: Path = ()) -> None:
-    """Refuse what is neither a prefix nor a sound regular expression. Raises Misfit."""
-    if path.startswith("/"):
-        return
-    if not path.startswith("~"):
+def misfit_path(path: str, field: Path) -> Iterator[Misfit]:
+    """What is wrong with a route's path: it is neither a prefix nor a sound regular expression."""
+    if path.startswith("~"):
+        try:
+            re.compile(path[1:].encode())
+        except (re.error, OverflowError, RecursionError) as error:
+            hint = "name a group as (?P<name>…)" if "(?<" in path else str(error)
+            yield Misfit(field, "expected a regular expression after ~", path, hint)
+    elif not path.startswith("/"):
         hint = f"write /{path}" if re.match(r"\w", path) else ""
-        raise Misfit(field, "expected a path that starts with /, or ~ and a pattern", path, hint)
-    try:
-        re.compile(path[1:])
-    except (re.error, OverflowError, RecursionError) as error:
-        hint = "name a group as (?P<name>…)" if "(?<" in path else ""
-        raise Misfit(field, "expected a regular expression after ~", path, hint or str(error)) from None
+        yield Misfit(field, "expected a path that starts with /, or ~ and a pattern", path, hint)
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,7 +268,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         "tls_verify": "use gateway.upstream_tls.verify",
     }
 
-    name: Text | None = None
+    name: Text
     url: str | None = None
     """Where calls go instead of AWS: http(s)://host:port. Or written, as Kong allows, in parts:"""
     protocol: Literal["http", "https"] | None = None
@@ -275,12 +282,15 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
     def __post_init__(self) -> None:
+        refuse(self._misfits())
+
+    def _misfits(self) -> Iterator[Misfit]:
         if self.url is not None:
-            check_url(self.url, "url")
+            yield from misfit_url(self.url, "url")
             if self.protocol or self.host or self.port or self.path:
-                raise Misfit("url", "expected either url, or protocol, host, port and path; not both")
+                yield Misfit("url", "expected either url, or protocol, host, port and path; not both")
         elif self.host is None and (self.protocol or self.port or self.path):
-            raise Misfit("", "expected host beside protocol, port or path")
+            yield Misfit("", "expected host beside protocol, port or path")
 
     @property
     def endpoint_url(self) -> str | None:
@@ -291,17 +301,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.protocol or 'http'}://{self.host}{port}{self.path or ''}"
 
 
-def check_url(url: str, name: str) -> None:
-    """Refuse what is no plain http(s) URL. Raises Misfit; the URL isn't quoted, it may hold a password."""
+def misfit_url(url: str, field: str) -> Iterator[Misfit]:
+    """What keeps a URL from being an endpoint's. The URL isn't quoted, it may hold a password."""
     if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
-        raise Misfit(name, "expected http(s)://host:port without a user, a query or a fragment")
+        yield Misfit(field, "expected http(s)://host:port without a user, a query or a fragment")
+        return
     host = url.partition("://")[2].partition("/")[0]
     try:
-        parse_address(
-            host if re.search(r":[0-9]*$", host) and not host.endswith("]") else f"{host}:443", name
-        )
+        parse_address(host if re.search(r":[0-9]*\Z", host) and not host.endswith("]") else f"{host}:443")
     except Misfit as misfit:
-        raise Misfit(name, f"expected http(s)://host:port; {misfit.expected}") from None
+        yield Misfit(field, f"expected http(s)://host:port; {misfit.expected}")
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):

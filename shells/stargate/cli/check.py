@@ -1,0 +1,73 @@
+"""`stargate check FILE`: everything that is wrong with a configuration, at once.
+
+One line a problem, as compilers write them, so that editors can jump to the place. Exit status 0 if the
+gateway would start with this file in this environment, 1 if it wouldn't.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from stargate_core.config.load import Examined, digest, examine
+from stargate_core.config.plugin_configs import BUILT_IN
+from stargate_core.config.problems import Problem
+from stargate_core.config.schema import Config
+
+
+@click.command
+@click.argument("file", type=click.Path(path_type=str, allow_dash=True))
+def check(file: str) -> None:
+    """Check a configuration FILE (- for standard input) and name everything that is wrong with it.
+
+    Variables like ${NAME} are taken from the environment. Exit status: 0 if the file is good, 1 if not.
+    """
+    examined = _examined(file)
+    for problem in examined.problems:
+        click.echo(problem)
+    for warning in examined.warnings:
+        click.echo(f"warning: {warning}")
+    click.echo(_summary(examined))
+    sys.exit(0 if examined.config is not None else 1)
+
+
+def _examined(file: str) -> Examined:
+    name = "<stdin>" if file == "-" else file
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        return _unreadable(name, 1, 1, f"can't be read: {error.strerror}")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
+        return _unreadable(name, line, column, "expected UTF-8")
+    return examine(text, filename=name, environ=os.environ, schemas=BUILT_IN)
+
+
+def _unreadable(name: str, line: int, column: int, message: str) -> Examined:
+    return Examined(None, (Problem(name, line, column, "", message),), ())
+
+
+def _summary(examined: Examined) -> str:
+    if examined.config is None:
+        return _counted(len(examined.problems), "problem")
+    config = examined.config
+    return f"good: {_contents(config)}; digest {digest(config)[:12]}"
+
+
+def _contents(config: Config) -> str:
+    """A configuration in one line."""
+    addresses = ", ".join(listener.address for listener in config.gateway.listen)
+    routes = len(config.routes) + sum(len(service.routes) for service in config.services)
+    parts = [f"listens on {addresses}", _counted(len(config.consumers), "consumer")]
+    if config.services or routes:
+        parts += [_counted(len(config.services), "service"), _counted(routes, "route")]
+    names = ", ".join(entry.name if entry.enabled else f"({entry.name})" for entry in config.plugins)
+    return "; ".join([*parts, f"plugins everywhere: {names}" if names else "no plugins everywhere"])
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

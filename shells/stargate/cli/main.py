@@ -1,0 +1,74 @@
+"""The `stargate` command and its sub-commands.
+
+A sub-command's module is imported when it runs and not before: `stargate --help` answers at once, and
+`stargate check` works where the event loop or the AWS libraries are broken. So the help texts stand here,
+in the table.
+"""
+
+import difflib
+import importlib
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+import click
+
+
+class _Entry(NamedTuple):
+    module: str
+    attribute: str
+    help: str
+
+
+COMMANDS: Final = MappingProxyType(
+    {
+        "serve": _Entry("stargate.cli.serve", "serve", "Run the gateway."),
+        "demo": _Entry(
+            "stargate.cli.demo", "demo", "Run the gateway with a simulated Bedrock; no AWS account needed."
+        ),
+        "simulate": _Entry("stargate.cli.simulate", "simulate", "Run the simulated Bedrock alone."),
+        "check": _Entry("stargate.cli.check", "check", "Name everything that is wrong with a configuration."),
+        "version": _Entry("stargate.cli.main", "version", "Print the version."),
+    }
+)
+"""The sub-commands, in the order of the help."""
+
+
+class _Lazy(click.Group):
+    """A group whose commands are imported on first use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command = getattr(importlib.import_module(entry.module), entry.attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        near = difflib.get_close_matches(name, COMMANDS, n=1)
+        if name not in COMMANDS and not name.startswith("-") and near:
+            ctx.fail(f"No such command {name!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """An LLM gateway for AWS Bedrock, with your own keys and limits."""
+
+
+@click.command
+def version() -> None:
+    """Print the version."""
+    from importlib import metadata  # as slow as all the rest together
+
+    click.echo(f"stargate {metadata.version('stargate-gateway')}")
