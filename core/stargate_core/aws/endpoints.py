@@ -99,7 +99,7 @@ _PARTITIONS: Final = (
 _AWS: Final = _partition(r".*", "amazonaws.com", "api.aws")
 """The partition of every other region; aws-us-gov has the same suffixes."""
 
-_GOV: Final = re.compile(r"us-gov-\w+-\d+", re.ASCII)
+_GOV: Final = re.compile(r"us-gov-\w+-\d+|aws-us-gov-global", re.ASCII)
 _REGION: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
@@ -119,7 +119,7 @@ def endpoint(service: Service, region: str, *, fips: bool = False, dual_stack: b
             if fips or partition is not _AWS:
                 raise ValueError(f"bedrock-mantle has no {'FIPS ' if fips else ''}endpoint in {region}")
             suffix = partition.dual_stack_suffix
-        case "sts" if region == "aws-global":
+        case "sts" if region == "aws-global" and not fips and not dual_stack:
             return Endpoint("https", "sts.amazonaws.com", 443, "sts", "us-east-1")
         case "sts" if _GOV.fullmatch(region) and not dual_stack:
             name = "sts"  # the ordinary endpoints there are FIPS endpoints
