@@ -119,8 +119,8 @@ def _members(body: bytes) -> Mapping[str, object]:
 def _body_name(members: Mapping[str, object]) -> str:
     for key in ("code", "Code", "__type"):
         value = members.get(key)
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            return _name(str(value))
+        if isinstance(value, str) and (name := _name(value)):
+            return name
     return ""
 
 
