@@ -20,6 +20,7 @@ where llhttp and h11 differ, both give the stricter one's answer. head.py lists 
 framing.py those of framing, chunked.py those of chunks.
 """
 
+from stargate_core.wire.http1.choice import client_codec, server_codec
 from stargate_core.wire.http1.codec import ClientCodec, ServerCodec
 from stargate_core.wire.http1.events import (
     CLOSED,
@@ -40,10 +41,6 @@ from stargate_core.wire.http1.events import (
     ServerEvent,
     Signal,
 )
-from stargate_core.wire.http1.fast_client import FastClientCodec
-from stargate_core.wire.http1.fast_server import FastServerCodec
-from stargate_core.wire.http1.reference_client import ReferenceClientCodec
-from stargate_core.wire.http1.reference_server import ReferenceServerCodec
 from stargate_core.wire.http1.write import request
 
 __all__ = [
@@ -70,13 +67,3 @@ __all__ = [
     "request",
     "server_codec",
 ]
-
-
-def server_codec(limits: Limits = DEFAULT_LIMITS, codec: CodecKind = "fast") -> ServerCodec:
-    """A codec for one client connection."""
-    return FastServerCodec(limits) if codec == "fast" else ReferenceServerCodec(limits)
-
-
-def client_codec(limits: Limits = DEFAULT_LIMITS, codec: CodecKind = "fast") -> ClientCodec:
-    """A codec for one upstream response."""
-    return FastClientCodec(limits) if codec == "fast" else ReferenceClientCodec(limits)

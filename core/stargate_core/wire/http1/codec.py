@@ -89,9 +89,10 @@ class ServerCodec(ABC):
         )
 
     def response_head(self, status: int, headers: Headers, *, close: bool = False) -> bytes:
-        """The head of a streamed response; `chunk`s and one `end` follow. Raises ValueError as `response` does.
+        """The head of a streamed response; `chunk`s and one `end` follow.
 
-        To a 1.0 client the body goes as it is, and the connection's end is its end.
+        To a 1.0 client the body goes as it is, and the connection's end is its end. Raises ValueError as
+        `response` does.
         """
         if close or not self._whole:
             self._keep_alive = False

@@ -16,14 +16,21 @@ from stargate_core.wire.http1.events import (
     PAUSED,
     Body,
     ClientEvent,
+    Headers,
     Limits,
     ProtocolError,
     Reason,
     ResponseHead,
 )
 from stargate_core.wire.http1.framing import response_head
-from stargate_core.wire.http1.head import RESPONSE_HEAD, HeadScan, too_many_headers, too_many_interim
-from stargate_core.wire.http1.llhttp import split_response
+from stargate_core.wire.http1.head import (
+    PADDED_RESPONSE_HEAD,
+    RESPONSE_HEAD,
+    HeadScan,
+    too_many_headers,
+    too_many_interim,
+)
+from stargate_core.wire.http1.llhttp import split_response, unpadded
 
 _IN_HEAD, _IN_LENGTH, _IN_CHUNKS, _UNTIL_EOF, _ENDED, _FAILED = range(6)
 _VERSIONS: Final = {b"0": b"1.0", b"1": b"1.1"}
@@ -70,6 +77,9 @@ class FastClientCodec(ClientCodec):
         if not buffer:
             self._buffer = data
         elif isinstance(buffer, bytearray):
+            if self._at:
+                del buffer[: self._at]
+                self._at = 0
             buffer += data
         else:
             self._buffer = bytearray(memoryview(buffer)[self._at :])
@@ -118,38 +128,39 @@ class FastClientCodec(ClientCodec):
                 return CLOSED if self._eof else NEED_DATA
             self._begun = True
             match = RESPONSE_HEAD.match(buffer, at) if self._scan is None else None
-            if match is None or match.end() - at > self._limits.head_bytes_max:
-                match = self._scan_head()
-                if match is None:
+            if match is not None and match.end() - at <= self._limits.head_bytes_max:
+                end = match.end()
+                head = self._accept(match, split_response(bytes(buffer[at:end])), end)
+            else:
+                scanned = self._scan_head()
+                if scanned is None:
                     return NEED_DATA
-                at = 0
-            head = self._accept(match, bytes(self._buffer[at : match.end()]))
+                head = scanned
             if head.status >= 200:
                 return head
 
-    def _scan_head(self) -> re.Match[bytes] | None:
-        """Read a head that is unfinished or unacceptable; afterwards the buffer begins with it."""
-        if self._at:
-            self._buffer = self._buffer[self._at :]
-            self._at = 0
+    def _scan_head(self) -> ResponseHead | None:
+        """Read a head that is unfinished, unusual or unacceptable."""
         if self._scan is None:
             self._scan = HeadScan(self._limits, request=False)
-        end = self._scan.advance(self._buffer)
-        if end is None:
+        at = self._at
+        length = self._scan.advance(self._buffer, at)
+        if length is None:
             if self._eof:
                 raise _cut_head()
             return None
-        match = RESPONSE_HEAD.fullmatch(bytes(self._buffer[:end]))
+        raw = bytes(self._buffer[at : at + length])
+        match = PADDED_RESPONSE_HEAD.fullmatch(raw)
         if match is None:
             raise ProtocolError(Reason.PARSERS_DISAGREE, "the message head is not acceptable")
-        return match
+        return self._accept(match, unpadded(split_response(raw)), at + length)
 
-    def _accept(self, match: re.Match[bytes], raw: bytes) -> ResponseHead:
-        headers = split_response(raw)
+    def _accept(self, match: re.Match[bytes], headers: Headers, end: int) -> ResponseHead:
+        """Begin the body of a final response, or count an interim one. The head ends at `end`."""
         if len(headers) > self._limits.headers_max:
             raise too_many_headers(self._limits)
         head = response_head(int(match[2]), match[3] or b"", _VERSIONS[match[1]], headers)
-        self._at += len(raw)
+        self._at = end
         self._scan = None
         if head.status < 200:
             self._interims += 1

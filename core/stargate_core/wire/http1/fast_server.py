@@ -19,6 +19,7 @@ from stargate_core.wire.http1.events import (
     CLOSED,
     NEED_DATA,
     PAUSED,
+    Headers,
     Limits,
     ProtocolError,
     Reason,
@@ -27,8 +28,15 @@ from stargate_core.wire.http1.events import (
     ServerEvent,
 )
 from stargate_core.wire.http1.framing import request_head
-from stargate_core.wire.http1.head import METHODS, REQUEST_HEAD, HeadScan, target_is_plain, too_many_headers
-from stargate_core.wire.http1.llhttp import split_request
+from stargate_core.wire.http1.head import (
+    METHODS,
+    PADDED_REQUEST_HEAD,
+    REQUEST_HEAD,
+    HeadScan,
+    target_is_plain,
+    too_many_headers,
+)
+from stargate_core.wire.http1.llhttp import split_request, unpadded
 
 _IN_HEAD, _IN_LENGTH, _IN_CHUNKS, _ENDED, _FAILED = range(5)
 _VERSIONS: Final = {b"0": b"1.0", b"1": b"1.1"}
@@ -57,7 +65,7 @@ class FastServerCodec(ServerCodec):
         self._eof = False
         self._state = _IN_HEAD
         self._head = b""  # The present request's head, once it is read.
-        self._scan: HeadScan | None = None  # Only while a head is unfinished; then the buffer begins with it.
+        self._scan: HeadScan | None = None  # Only while a head is unfinished or looked at closely.
         self._missing = 0  # Bytes of the body still to come, when its length is known.
         self._body: bytearray | None = None  # The body so far, if it came in pieces.
         self._decoder: ChunkedDecoder | None = None
@@ -76,6 +84,9 @@ class FastServerCodec(ServerCodec):
         if not buffer:
             self._buffer = data
         elif isinstance(buffer, bytearray):
+            if self._at:
+                del buffer[: self._at]
+                self._at = 0
             buffer += data
         else:
             self._buffer = bytearray(memoryview(buffer)[self._at :])
@@ -100,7 +111,9 @@ class FastServerCodec(ServerCodec):
                 return self._next_chunks()
         except ProtocolError as error:
             self._state = _FAILED
-            self._refuse(error, self._head or bytes(self._buffer[self._at :]))
+            self._refuse(
+                error, self._head or bytes(self._buffer[self._at : self._at + self._limits.head_bytes_max])
+            )
             self._error = error
             self._drop()
         assert self._error is not None
@@ -125,43 +138,38 @@ class FastServerCodec(ServerCodec):
         at = self._at
         if at == len(buffer):
             return CLOSED if self._eof else NEED_DATA
-        limits = self._limits
-        if self._scan is None:
-            match = REQUEST_HEAD.match(buffer, at)
-            if match is not None:
-                end = match.end()
-                method, target = match.group(1, 2)
-                if (
-                    method in METHODS
-                    and target_is_plain(method, target)
-                    and len(target) <= limits.target_bytes_max
-                    and end - at <= limits.head_bytes_max
-                ):
-                    return self._accept(match, bytes(buffer[at:end]), end)
+        match = REQUEST_HEAD.match(buffer, at) if self._scan is None else None
+        if match is not None:
+            method, target = match.group(1, 2)
+            end = match.end()
+            if (
+                method in METHODS
+                and target_is_plain(method, target)
+                and len(target) <= self._limits.target_bytes_max
+                and end - at <= self._limits.head_bytes_max
+            ):
+                self._head = raw = bytes(buffer[at:end])
+                return self._accept(match, split_request(raw), end)
         return self._scan_head()
 
     def _scan_head(self) -> ServerEvent:
         """Read a head that is unfinished, unusual or unacceptable."""
-        if self._at:
-            self._buffer = self._buffer[self._at :]
-            self._at = 0
         if self._scan is None:
             self._scan = HeadScan(self._limits, request=True)
-        end = self._scan.advance(self._buffer)
-        if end is None:
+        at = self._at
+        length = self._scan.advance(self._buffer, at)
+        if length is None:
             if self._eof:
                 raise ProtocolError(Reason.INCOMPLETE_MESSAGE, "the connection ended inside a request's head")
             return NEED_DATA
-        head = bytes(self._buffer[:end])
-        match = REQUEST_HEAD.fullmatch(head)
+        self._head = raw = bytes(self._buffer[at : at + length])
+        match = PADDED_REQUEST_HEAD.fullmatch(raw)
         if match is None:
             raise ProtocolError(Reason.PARSERS_DISAGREE, "the message head is not acceptable")
-        return self._accept(match, head, end)
+        return self._accept(match, unpadded(split_request(raw)), at + length)
 
-    def _accept(self, match: re.Match[bytes], raw: bytes, end: int) -> RequestHead:
+    def _accept(self, match: re.Match[bytes], headers: Headers, end: int) -> RequestHead:
         """The event for a head whose grammar and size are good. It ends at `end` in the buffer."""
-        self._head = raw
-        headers = split_request(raw)
         if len(headers) > self._limits.headers_max:
             raise too_many_headers(self._limits)
         head = request_head(match[1], match[2], _VERSIONS[match[3]], headers, self._limits.body_bytes_max)

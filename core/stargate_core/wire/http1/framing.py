@@ -19,6 +19,7 @@ rules, again the stricter of what h11 and llhttp do:
 - Expect: 100-continue counts on 1.1 only (RFC 9110 section 10.1.1); other expectations are ignored.
 """
 
+import functools
 import re
 from typing import Final
 
@@ -28,6 +29,8 @@ CONTENT_LENGTH_DIGITS_MAX: Final = 18
 """Below 2**63 whatever the digits; h11 takes 20, llhttp anything below 2**64."""
 
 _HOST: Final = re.compile(rb"[-0-9A-Za-z._~!$&'()*+,;=%:\[\]]*+")
+_HOST_BYTES_MAX: Final = 512
+"""DNS names have at most 255 bytes; bounds what the cache of hosts can hold."""
 _SINGLE: Final = {
     b"content-length": Reason.REPEATED_CONTENT_LENGTH,
     b"transfer-encoding": Reason.UNSUPPORTED_TRANSFER_CODING,
@@ -37,12 +40,9 @@ FRAMING_NAMES: Final = frozenset(_SINGLE)
 """Names that must not be repeated, and must not stand in trailers at all."""
 
 
-def _by_name(headers: Headers) -> dict[bytes, bytes]:
+def _merged(headers: Headers) -> dict[bytes, bytes]:
     """One value a name; repeated fields are joined as lists, except where repetition is refused."""
-    fields = dict(headers)
-    if len(fields) == len(headers):
-        return fields
-    fields.clear()
+    fields: dict[bytes, bytes] = {}
     for name, value in headers:
         if name not in fields:
             fields[name] = value
@@ -77,12 +77,10 @@ def _check_transfer_coding(value: bytes, fields: dict[bytes, bytes], version: by
         raise ProtocolError(Reason.UNSUPPORTED_TRANSFER_CODING, "HTTP/1.0 has no transfer codings")
 
 
-def _check_host(host: bytes | None, version: bytes) -> None:
-    if host is None:
-        if version == b"1.1":
-            raise ProtocolError(Reason.MISSING_HOST, "the Host field is missing")
-    elif _HOST.fullmatch(host) is None:
-        raise ProtocolError(Reason.BAD_HOST, "the Host field is not a host")
+@functools.lru_cache(maxsize=256)
+def _is_host(host: bytes) -> bool:
+    # Cached, because every request on a gateway names one of a few hosts.
+    return _HOST.fullmatch(host) is not None
 
 
 def request_head(
@@ -94,7 +92,9 @@ def request_head(
     but such a body isn't invited. Raises ProtocolError when the headers don't say clearly where the request
     ends.
     """
-    fields = _by_name(headers)
+    fields = dict(headers)
+    if len(fields) != len(headers):
+        fields = _merged(headers)
     content_length: int | None = None
     coding = fields.get(b"transfer-encoding")
     length = fields.get(b"content-length")
@@ -102,7 +102,12 @@ def request_head(
         _check_transfer_coding(coding, fields, version)
     elif length is not None:
         content_length = _content_length(length)
-    _check_host(fields.get(b"host"), version)
+    host = fields.get(b"host")
+    if host is None:
+        if version == b"1.1":
+            raise ProtocolError(Reason.MISSING_HOST, "the Host field is missing")
+    elif len(host) > _HOST_BYTES_MAX or not _is_host(host):
+        raise ProtocolError(Reason.BAD_HOST, "the Host field is not a host")
     if method == b"CONNECT" and (coding is not None or content_length):
         raise ProtocolError(Reason.UNEXPECTED_BODY, "CONNECT can't have a body")
     connection = fields.get(b"connection")
@@ -127,7 +132,9 @@ def response_head(status: int, reason: bytes, version: bytes, headers: Headers) 
 
     Raises ProtocolError when the headers don't say clearly where the response ends.
     """
-    fields = _by_name(headers)
+    fields = dict(headers)
+    if len(fields) != len(headers):
+        fields = _merged(headers)
     content_length: int | None = None
     coding = fields.get(b"transfer-encoding")
     length = fields.get(b"content-length")

@@ -13,43 +13,42 @@ import httptools
 from stargate_core.wire.http1.events import Headers, ProtocolError, Reason
 
 
-class _Fields:
-    """Where llhttp puts the headers it finds."""
+class _Fields(list[tuple[bytes, bytes]]):
+    """Where llhttp puts the headers it finds; a list itself, which spares each of them a look-up."""
 
-    __slots__ = ("headers",)
-
-    def __init__(self) -> None:
-        self.headers: Headers = []
+    __slots__ = ()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header field."""
-        self.headers.append((name.lower(), value))
+        self.append((name.lower(), value))
 
 
 def split_request(head: bytes) -> Headers:
-    """The headers of a whole request head that the grammar has accepted.
+    """The headers of a whole request head that the grammar has accepted; blanks after values stay there.
 
     Raises ProtocolError (PARSERS_DISAGREE) if llhttp doesn't accept it.
     """
     fields = _Fields()
-    return _split(head, httptools.HttpRequestParser(fields), fields)
+    _read(httptools.HttpRequestParser(fields), head)
+    return fields
 
 
 def split_response(head: bytes) -> Headers:
     """The headers of a whole response head, as `split_request`."""
     fields = _Fields()
-    return _split(head, httptools.HttpResponseParser(fields), fields)
+    _read(httptools.HttpResponseParser(fields), head)
+    return fields
 
 
-def _split(
-    head: bytes, parser: httptools.HttpRequestParser | httptools.HttpResponseParser, fields: _Fields
-) -> Headers:
+def _read(parser: httptools.HttpRequestParser | httptools.HttpResponseParser, head: bytes) -> None:
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
         pass  # The head was read to its end; we switch to no other protocol.
     except httptools.HttpParserError:
         raise ProtocolError(Reason.PARSERS_DISAGREE, "the message head is not acceptable") from None
-    if b" \r\n" in head or b"\t\r\n" in head:  # llhttp leaves blanks after a value where they are.
-        return [(name, value.rstrip(b" \t")) for name, value in fields.headers]
-    return fields.headers
+
+
+def unpadded(headers: Headers) -> Headers:
+    """The headers without blanks after their values."""
+    return [(name, value.rstrip(b" \t")) for name, value in headers]
