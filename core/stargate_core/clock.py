@@ -1,8 +1,9 @@
 """Time for machines: nanoseconds that are handed in, and a table of what is due.
 
-`now` is monotonic, an int in nanoseconds, an argument of every `handle`. Wall time is derived from it and one epoch given
-at construction (`wall_ns = wall_epoch_ns + now`), so the date in a signature is as replayable as everything else. There are
-no commands that set or cancel timers: a machine shows one `deadline`, and the shell calls with `Ticked` when it has come.
+`now` is monotonic, an int in nanoseconds, an argument of every `handle`. Wall time is derived from it and one
+epoch given at construction (`wall_ns = wall_epoch_ns + now`), so the date in a signature is as replayable as
+everything else. There are no commands that set or cancel timers: a machine shows one `deadline`, and the
+shell calls with `Ticked` when it has come.
 """
 
 import enum

@@ -1,11 +1,10 @@
 """Chance for machines: one generator a session, seeded by the shell.
 
-The seed stands in the session's journal, so a replay draws the same request ids. Only `getrandbits` and `random` are used:
-they are the calls whose results Python keeps stable between versions.
+The seed stands in the session's journal, so a replay draws the same request ids. Only `getrandbits` and
+`random` are used: they are the calls whose results Python keeps stable between versions.
 """
 
 import random
-
 
 
 class Entropy:

@@ -1,11 +1,12 @@
 """Faults: everything that can go wrong with a request, in one table.
 
-A fault is data, not an exception: who is to blame, what the caller is told in each dialect, whether trying again helps.
-`TABLE` is the only place where a cause meets a status; dialects only dress a row in their own envelope. Where the field
-has no settled answer, the choice and its reason stand beside the row.
+A fault is data, not an exception: who is to blame, what the caller is told in each dialect, whether trying
+again helps. `TABLE` is the only place where a cause meets a status; dialects only dress a row in their own
+envelope. Where the field has no settled answer, the choice and its reason stand beside the row.
 
-Sources: the official SDKs' retry rules (openai-python and anthropic-sdk-python retry 408, 409, 429 and >= 500, and obey
-`x-should-retry`), botocore's bedrock-runtime model for the exception names, Anthropic's published error types.
+Sources: the official SDKs' retry rules (openai-python and anthropic-sdk-python retry 408, 409, 429 and
+>= 500, and obey `x-should-retry`), botocore's bedrock-runtime model for the exception names, Anthropic's
+published error types.
 """
 
 import enum
@@ -13,7 +14,8 @@ from typing import Final
 
 import msgspec
 
-RETRY_AFTER_SECONDS_MAX: Final = 60  # Claude Code and anthropic-sdk-python give up on, or ignore, anything longer.
+RETRY_AFTER_SECONDS_MAX: Final = 60
+"""Claude Code and anthropic-sdk-python give up on, or ignore, anything longer."""
 
 
 class Blame(enum.Enum):
@@ -179,7 +181,8 @@ TABLE: Final[dict[Cause, Row]] = {
         "This path does not take this method", should_retry=False,
     ),
     Cause.MODEL_UNKNOWN: Row(
-        _C, 404, "MODEL_NOT_FOUND", _INVALID, "model_not_found", "not_found_error", "ResourceNotFoundException",
+        _C, 404, "MODEL_NOT_FOUND", _INVALID, "model_not_found", "not_found_error",
+        "ResourceNotFoundException",
         "There is no such model", should_retry=False,
     ),
     Cause.CONTEXT_OVERFLOW: Row(
@@ -211,7 +214,8 @@ TABLE: Final[dict[Cause, Row]] = {
         "No connection to Bedrock became free in time", should_retry=True,
     ),
     Cause.CONNECT_FAILED: Row(
-        _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_connect_failed", "api_error", "ServiceUnavailableException",
+        _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_connect_failed", "api_error",
+        "ServiceUnavailableException",
         "Bedrock could not be reached", retry_here=True, should_retry=True,
     ),
     Cause.TLS_FAILED: Row(
@@ -239,12 +243,14 @@ TABLE: Final[dict[Cause, Row]] = {
         "Bedrock's answer could not be understood", retry_here=True, should_retry=True,
     ),
     Cause.UPSTREAM_LOST: Row(
-        _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_connection_lost", "api_error", "InternalServerException",
+        _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_connection_lost", "api_error",
+        "InternalServerException",
         "The connection to Bedrock was lost", retry_here=True, should_retry=True,
     ),
     Cause.STREAM_CUT: Row(
         _U, 502, "UPSTREAM_STREAM_BROKEN", _SERVER, "upstream_stream_broken", "api_error",
-        "ModelStreamErrorException", "The answer was cut off before its end", retry_here=True, should_retry=True,
+        "ModelStreamErrorException", "The answer was cut off before its end", retry_here=True,
+        should_retry=True,
     ),
     Cause.STREAM_CORRUPT: Row(
         _U, 502, "UPSTREAM_STREAM_BROKEN", _SERVER, "upstream_stream_broken", "api_error",
@@ -259,7 +265,8 @@ TABLE: Final[dict[Cause, Row]] = {
         _C, 400, "INVALID_REQUEST", _INVALID, None, _INVALID, "ValidationException",
         "Bedrock refused the request as invalid", should_retry=False,
     ),
-    # The gateway's own credentials are at fault. AWS's text names roles and accounts: it goes to the log only.
+    # The gateway's own credentials are at fault. AWS's text names roles and accounts: it goes to the log
+    # only.
     Cause.UPSTREAM_ACCESS_DENIED: Row(
         _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
         "The gateway may not use this model", should_retry=False, retry_after_seconds=60,
@@ -269,7 +276,8 @@ TABLE: Final[dict[Cause, Row]] = {
         "Bedrock did not accept the gateway's credentials", should_retry=False,
     ),
     Cause.UPSTREAM_NOT_FOUND: Row(
-        _C, 404, "MODEL_NOT_FOUND", _INVALID, "model_not_found", "not_found_error", "ResourceNotFoundException",
+        _C, 404, "MODEL_NOT_FOUND", _INVALID, "model_not_found", "not_found_error",
+        "ResourceNotFoundException",
         "Bedrock knows no such model", should_retry=False,
     ),
     Cause.UPSTREAM_CONFLICT: Row(
@@ -287,7 +295,8 @@ TABLE: Final[dict[Cause, Row]] = {
         retry_after_seconds=60, aws_status=400,
     ),
     Cause.UPSTREAM_NOT_READY: Row(
-        _U, 503, "MODEL_UNAVAILABLE", _SERVER, "model_not_ready", "overloaded_error", "ModelNotReadyException",
+        _U, 503, "MODEL_UNAVAILABLE", _SERVER, "model_not_ready", "overloaded_error",
+        "ModelNotReadyException",
         "The model is not ready yet", retry_here=True, should_retry=True, anthropic_status=529,
         retry_after_seconds=5, aws_status=429,
     ),
@@ -304,8 +313,10 @@ TABLE: Final[dict[Cause, Row]] = {
         "Bedrock failed", retry_here=True, should_retry=True,
     ),
     Cause.UPSTREAM_UNAVAILABLE: Row(
-        _U, 503, "SERVICE_UNAVAILABLE", _SERVER, "overloaded", "overloaded_error", "ServiceUnavailableException",
-        "Bedrock is overloaded", retry_here=True, should_retry=True, anthropic_status=529, retry_after_seconds=1,
+        _U, 503, "SERVICE_UNAVAILABLE", _SERVER, "overloaded", "overloaded_error",
+        "ServiceUnavailableException",
+        "Bedrock is overloaded", retry_here=True, should_retry=True, anthropic_status=529,
+        retry_after_seconds=1,
     ),
     Cause.UPSTREAM_UNKNOWN: Row(
         _U, 502, "UPSTREAM_ERROR", _SERVER, None, "api_error", "InternalServerException",
@@ -343,7 +354,12 @@ AWS_CAUSES: Final[dict[str, Cause]] = {
 _PRIVATE: Final = frozenset({Cause.UPSTREAM_ACCESS_DENIED, Cause.UPSTREAM_CREDENTIALS})
 """Causes whose AWS text names the gateway's own roles, accounts or signatures: never shown to a caller."""
 
-_OVERFLOW_WORDS: Final = ("input is too long", "prompt is too long", "maximum context length", "too many input tokens")
+_OVERFLOW_WORDS: Final = (
+    "input is too long",
+    "prompt is too long",
+    "maximum context length",
+    "too many input tokens",
+)
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -374,14 +390,16 @@ class Fault(msgspec.Struct, frozen=True):
     @property
     def retry_after(self) -> int | None:
         """Whole seconds for Retry-After: always there on 429 and 503, never above a minute."""
-        seconds = self.retry_after_seconds if self.retry_after_seconds is not None else self.row.retry_after_seconds
+        seconds = (
+            self.retry_after_seconds if self.retry_after_seconds is not None else self.row.retry_after_seconds
+        )
         if seconds is None and self.row.status in {429, 503}:
             seconds = 1
         return None if seconds is None else max(0, min(seconds, RETRY_AFTER_SECONDS_MAX))
 
 
 class Refused(Exception):
-    """Raised inside the core by a plugin or a dialect to end an exchange with a fault; caught in one place."""
+    """Raised by a plugin or a dialect to end an exchange with a fault; caught in one place."""
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.cause.name)
@@ -394,11 +412,17 @@ def refuse(cause: Cause, message: str = "", *, param: str | None = None, detail:
 
 
 def fault_of_aws(
-    name: str, status: int, message: str, *, original_status: int | None = None, retry_after_seconds: int | None = None
+    name: str,
+    status: int,
+    message: str,
+    *,
+    original_status: int | None = None,
+    retry_after_seconds: int | None = None,
 ) -> Fault:
     """The fault an AWS error means: by its name, never by its HTTP status alone (an in-stream one has none).
 
-    name: PascalCase without namespace or URI, '' when the answer named none; status: the HTTP status, 0 in a stream.
+    name: PascalCase without namespace or URI, '' when the answer named none; status: the HTTP status, 0 in a
+    stream.
     """
     cause = AWS_CAUSES.get(name)
     if cause is None:

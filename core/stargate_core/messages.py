@@ -1,14 +1,15 @@
 """Everything that crosses between the core and a shell.
 
-Events are facts, in the past tense: a shell tells a machine what has happened. Commands are orders, in the imperative: a
-machine tells its shell what to do. Both are closed unions; a shell that matches every command (`assert_never`) is
-complete, and one that sends anything but these events does not type-check.
+Events are facts, in the past tense: a shell tells a machine what has happened. Commands are orders, in the
+imperative: a machine tells its shell what to do. Both are closed unions; a shell that matches every command
+(`assert_never`) is complete, and one that sends anything but these events does not type-check.
 
-Words: a *session* is one client connection. A *lease* is the use of one upstream connection by one session, for one call
-at a time. A *ticket* is a question that waits for its answer (here: "give me a lease").
+Words: a *session* is one client connection. A *lease* is the use of one upstream connection by one session,
+for one call at a time. A *ticket* is a question that waits for its answer (here: "give me a lease").
 
-EOF, loss and stall are different facts. `…Ended`: the peer closed its side in good order. `…Lost`: the connection broke.
-`ClientStalled`: bytes written to the client are not leaving; the shell has stopped reading upstream until `ClientDrained`.
+EOF, loss and stall are different facts. `…Ended`: the peer closed its side in good order. `…Lost`: the
+connection broke. `ClientStalled`: bytes written to the client are not leaving; the shell has stopped reading
+upstream until `ClientDrained`.
 """
 
 import enum
@@ -31,7 +32,7 @@ class Trouble(enum.Enum):
     POOL_TIMEOUT = "pool timeout"
 
 
-# --------------------------------------------------------------------------------------------------------- session: events
+# -------------------------------------------------------------------------------------------- session: events
 
 
 class ClientSent(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -126,7 +127,7 @@ SessionEvent: TypeAlias = (
 )
 
 
-# ------------------------------------------------------------------------------------------------------- session: commands
+# ------------------------------------------------------------------------------------------ session: commands
 
 
 class WriteClient(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -207,7 +208,7 @@ SessionCommand: TypeAlias = (
 )
 
 
-# ------------------------------------------------------------------------------------------------------------ pool: events
+# ----------------------------------------------------------------------------------------------- pool: events
 
 
 class LeaseAsked(msgspec.Struct, frozen=True, tag=True, gc=False):
@@ -252,11 +253,18 @@ class ConnectionClosed(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 PoolEvent: TypeAlias = (
-    LeaseAsked | AskWithdrawn | LeaseReturned | ConnectionOpened | ConnectionFailed | ConnectionClosed | Draining | Ticked
+    LeaseAsked
+    | AskWithdrawn
+    | LeaseReturned
+    | ConnectionOpened
+    | ConnectionFailed
+    | ConnectionClosed
+    | Draining
+    | Ticked
 )
 
 
-# ---------------------------------------------------------------------------------------------------------- pool: commands
+# --------------------------------------------------------------------------------------------- pool: commands
 
 
 class Connect(msgspec.Struct, frozen=True, tag=True, gc=False):

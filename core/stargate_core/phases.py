@@ -1,14 +1,15 @@
 """The phases of an exchange, and what a plugin may do in each.
 
-In order: init_worker (once, at start), certificate (once a TLS handshake), rewrite (before a route is known), access
-(authority, limits, where the call goes), then the call itself, header_filter (the answer's status and headers),
-body_filter (once for each part of the answer) and log (once, at the end, always). The names are Kong's, as is the rule
-that a method used in the wrong phase is refused by name. Two things differ. Only rewrite and access may wait, and the types
-say so: their hooks may be generators, the others are plain functions. And a plugin sees the answer in parts, never as one
-body: a part is an SSE event, a frame, or the JSON of a plain answer.
+In order: init_worker (once, at start), certificate (once a TLS handshake), rewrite (before a route is known),
+access (authority, limits, where the call goes), then the call itself, header_filter (the answer's status and
+headers), body_filter (once for each part of the answer) and log (once, at the end, always). The names are
+Kong's, as is the rule that a method used in the wrong phase is refused by name. Two things differ. Only
+rewrite and access may wait, and the types say so: their hooks may be generators, the others are plain
+functions. And a plugin sees the answer in parts, never as one body: a part is an SSE event, a frame, or the
+JSON of a plain answer.
 
-`CAPABILITIES` is the table of method against phase. One object, `Context`, stands behind every phase; the protocols
-(`Rewrite`, `Access`, …) are the views a plugin's author types a hook with.
+`CAPABILITIES` is the table of method against phase. One object, `Context`, stands behind every phase; the
+protocols (`Rewrite`, `Access`, …) are the views a plugin's author types a hook with.
 """
 
 import enum
@@ -85,7 +86,7 @@ class Direction(msgspec.Struct, frozen=True):
 
 
 class Context:
-    """What the hooks of one exchange work with. Made by the exchange; plugins see it through the phase protocols."""
+    """What the hooks of one exchange work with; plugins see it through the phase protocols."""
 
     __slots__ = (
         "_ask",
@@ -126,7 +127,7 @@ class Context:
         self._part: Part | None = None
         self._record: LogRecord | None = None
 
-    # ------------------------------------------------------------------------------------------------ of the exchange itself
+    # --------------------------------------------------------------------------------- of the exchange itself
 
     @property
     def known_ask(self) -> Ask | None:
@@ -159,7 +160,7 @@ class Context:
         """The exchange has been settled."""
         self._record = record
 
-    # ------------------------------------------------------------------------------------------------------------ of plugins
+    # --------------------------------------------------------------------------------------------- of plugins
 
     @property
     def wall_ns(self) -> int:
@@ -365,5 +366,7 @@ Hooked = Script[None] | None
 
 
 def plugin_failed(plugin: str, phase: Phase, error: Exception) -> Fault:
-    """The fault of a plugin's own exception. Its type only: texts vary between Python versions, and may hold secrets."""
-    return Fault(Cause.PLUGIN_FAILED, detail=f"{plugin} raised {type(error).__name__} in {phase.name.lower()}")
+    """The fault of a plugin's own exception: its type only, for texts may hold secrets, and vary."""
+    return Fault(
+        Cause.PLUGIN_FAILED, detail=f"{plugin} raised {type(error).__name__} in {phase.name.lower()}"
+    )

@@ -1,7 +1,8 @@
 """The log record: what is kept of a request, and nothing else.
 
-The schema is closed. There is no field for a prompt, a completion, a header of the caller's choice or a key, so no plugin
-and no setting can make one appear. Every admitted request ends in exactly one settlement, and so in exactly one record.
+The schema is closed. There is no field for a prompt, a completion, a header of the caller's choice or a key,
+so no plugin and no setting can make one appear. Every admitted request ends in exactly one settlement, and so
+in exactly one record.
 """
 
 import enum

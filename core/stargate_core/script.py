@@ -1,20 +1,21 @@
 """Scripts: how a plugin waits while staying pure.
 
-A hook that must wait is a generator. It yields a `Pending`, an inert description of what it waits for, and is resumed with
-the answer when the fact has come in as an event:
+A hook that must wait is a generator. It yields a `Pending`, an inert description of what it waits for, and is
+resumed with the answer when the fact has come in as an event:
 
     def access(self, ctx: Access) -> Script[None]:
         yield from ctx.sleep(50 * MILLISECOND)
 
-`Pending.__iter__` is itself a generator that yields the pending and returns the answer, so `yield from` is precisely typed:
-to both checkers `hits` in `hits = yield from ctx.store.take(...)` is what `take` says it is. When a wait fails,
-`WaitFailed` is raised right at the `yield from`, so failing open or closed is the plugin's own visible `try`.
+`Pending.__iter__` is itself a generator that yields the pending and returns the answer, so `yield from` is
+precisely typed: to both checkers `hits` in `hits = yield from ctx.store.take(...)` is what `take` says it is.
+When a wait fails, `WaitFailed` is raised right at the `yield from`, so failing open or closed is the plugin's
+own visible `try`.
 
-Forgetting `yield from` would be silent: a generator that nobody runs. So each exchange keeps a ledger of pendings made and
-not waited for, and ends the hook with an error that names it.
+Forgetting `yield from` would be silent: a generator that nobody runs. So each exchange keeps a ledger of
+pendings made and not waited for, and ends the hook with an error that names it.
 
-A runner holds one script at a time, is bounded in the number of waits, and closes a script it abandons at once, so that
-`finally` blocks run at a deterministic point.
+A runner holds one script at a time, is bounded in the number of waits, and closes a script it abandons at
+once, so that `finally` blocks run at a deterministic point.
 """
 
 from collections.abc import Generator
@@ -33,7 +34,7 @@ class WaitFailed(Exception):
 
 
 class ScriptMisuse(Exception):
-    """A script broke the rules: it yielded something else than a Pending, waited too often, or made a Pending in vain."""
+    """A script yielded something else than a Pending, waited too often, or made a Pending in vain."""
 
 
 class Pending(Generic[T]):
@@ -87,7 +88,7 @@ class Runner:
         self._waits = 0
 
     def resume(self, answer: Any = None) -> Pending[Any] | None:
-        """Go on with the answer to the last wait; the next thing to wait for, or None when the script is done.
+        """Go on with the answer to the last wait; what to wait for next, or None when the script is done.
 
         Raises whatever the script raises, and ScriptMisuse.
         """

@@ -1,8 +1,8 @@
 """Secrets: values that can be used but not shown.
 
-A key or a credential lives in a `Secret` from the moment it is parsed until the moment a signature or a comparison needs
-it. Printing, formatting, logging, pickling, copying into JSON: each either shows `Secret(…)` or raises, so that a leak
-needs a deliberate `reveal()` — a word one can search for.
+A key or a credential lives in a `Secret` from the moment it is parsed until the moment a signature or a
+comparison needs it. Printing, formatting, logging, pickling, copying into JSON: each either shows `Secret(…)`
+or raises, so that a leak needs a deliberate `reveal()` — a word one can search for.
 """
 
 import hmac

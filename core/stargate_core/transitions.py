@@ -1,9 +1,9 @@
 """Transition tables: which rule answers which event in which state.
 
 A machine's states are types, each holding only what is valid in it, and its rules stand in a table keyed by
-`(type(state), type(event))`. A rule takes the machine, its state, the time, the event and the list of commands to add to,
-and returns the next state. The table is complete or the import fails: every cell has a rule, or is ignored with a reason
-that a reader can weigh. `docs/states.md` is written from these tables.
+`(type(state), type(event))`. A rule takes the machine, its state, the time, the event and the list of
+commands to add to, and returns the next state. The table is complete or the import fails: every cell has a
+rule, or is ignored with a reason that a reader can weigh. `docs/states.md` is written from these tables.
 """
 
 from collections.abc import Callable
@@ -52,7 +52,12 @@ class Table(Generic[M]):
 
     def seal(self) -> dict[tuple[type, type], Rule]:
         """The finished table. Raises IncompleteTable naming every missing cell."""
-        missing = [f"{s.__name__} x {e.__name__}" for s in self.states for e in self.events if (s, e) not in self.rules]
+        missing = [
+            f"{s.__name__} x {e.__name__}"
+            for s in self.states
+            for e in self.events
+            if (s, e) not in self.rules
+        ]
         if missing:
             raise IncompleteTable(f"{self.name}: no rule for {', '.join(missing)}")
         return self.rules

@@ -1,9 +1,9 @@
 """Admission: from the request's last byte to the call's first.
 
-Rewrite hooks run, the route is found, the dialect reads the request, access hooks run (and learn who is calling, after
-which the rest run with that consumer's own configuration), the dialect composes the call, a lease is asked for, and the
-call is signed and written. Each step may refuse, and a hook may wait: the state then holds the script, and the `STEP`
-timer says when to go on.
+Rewrite hooks run, the route is found, the dialect reads the request, access hooks run (and learn who is
+calling, after which the rest run with that consumer's own configuration), the dialect composes the call, a
+lease is asked for, and the call is signed and written. Each step may refuse, and a hook may wait: the state
+then holds the script, and the `STEP` timer says when to go on.
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ from stargate_core.messages import (
     WriteUpstream,
 )
 from stargate_core.phases import Phase, plugin_failed
-from stargate_core.script import Pending, Runner, ScriptMisuse, Sleep
+from stargate_core.script import Pending, Runner, Sleep
 from stargate_core.wire.http1 import client_codec
 
 _HEALTH = {b"/healthz": True, b"/readyz": False}
@@ -169,7 +169,9 @@ def _dispatch(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:
         return exchange.reply(now, exchange.dialect.answer_locally(exchange.request, ask, ctx.models), out)
     direction = ctx.direction
     if direction is None:
-        raise Refused(Fault(Cause.INTERNAL, detail="no plugin said where the call goes; is bedrock-proxy configured?"))
+        raise Refused(
+            Fault(Cause.INTERNAL, detail="no plugin said where the call goes; is bedrock-proxy configured?")
+        )
     if direction.api_key is None and exchange.host.signer(direction) is None:
         raise Refused(Fault(Cause.CREDENTIALS_MISSING, detail=f"account {direction.account or 'default'!r}"))
     if direction.total_ns is not None:
@@ -189,7 +191,7 @@ def open_upstream(exchange: Exchange, now: int, out: list[SessionCommand], *, fr
     return Opening(ticket)
 
 
-# ----------------------------------------------------------------------------------------------------------------- the rules
+# -------------------------------------------------------------------------------------------------- the rules
 
 
 @TABLE.on(Admitting, Ticked)
@@ -203,7 +205,9 @@ def _wake(exchange: Exchange, state: Admitting, now: int, _event: Ticked, out: l
 
 
 @TABLE.on(Opening, UpstreamOpened)
-def _opened(exchange: Exchange, state: Opening, now: int, event: UpstreamOpened, out: list[SessionCommand]) -> State:
+def _opened(
+    exchange: Exchange, state: Opening, now: int, event: UpstreamOpened, out: list[SessionCommand]
+) -> State:
     if event.ticket != state.ticket:
         return _unwanted(exchange, state, now, event, out)
     direction, call = exchange.ctx.direction, exchange.call
@@ -225,7 +229,9 @@ def _opened(exchange: Exchange, state: Opening, now: int, event: UpstreamOpened,
 
 
 @TABLE.on(Opening, UpstreamFailed)
-def _refused(exchange: Exchange, state: Opening, now: int, event: UpstreamFailed, out: list[SessionCommand]) -> State:
+def _refused(
+    exchange: Exchange, state: Opening, now: int, event: UpstreamFailed, out: list[SessionCommand]
+) -> State:
     if event.ticket != state.ticket:
         return state
     fault = Fault(_TROUBLES[event.trouble], detail=event.detail)
@@ -233,7 +239,9 @@ def _refused(exchange: Exchange, state: Opening, now: int, event: UpstreamFailed
 
 
 @TABLE.on(Opening, Ticked)
-def _opening_ticked(exchange: Exchange, state: Opening, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
+def _opening_ticked(
+    exchange: Exchange, state: Opening, now: int, _event: Ticked, out: list[SessionCommand]
+) -> State:
     if exchange.timers.due(Timer.TOTAL, now):
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
     return state

@@ -1,7 +1,7 @@
 """Answering: from the first byte of Bedrock's answer to the caller's last.
 
-The hot path of the gateway is `_frames`: bytes in, frames out of the decoder, each translated, one write. It runs once for
-every piece of a stream that the network delivers.
+The hot path of the gateway is `_frames`: bytes in, frames out of the decoder, each translated, one write. It
+runs once for every piece of a stream that the network delivers.
 """
 
 from stargate_core.aws.exceptions import read_exception
@@ -46,11 +46,13 @@ from stargate_core.wire.eventstream import EventStreamError, Frame, FrameKind
 _UNDER_WAY = (Awaiting, Collecting, Peeking, Streaming)
 
 
-# ------------------------------------------------------------------------------------------------------------ bytes arrive
+# ----------------------------------------------------------------------------------------------- bytes arrive
 
 
 @TABLE.on(_UNDER_WAY, UpstreamSent)
-def _sent(exchange: Exchange, state: Awaiting, now: int, event: UpstreamSent, out: list[SessionCommand]) -> State:
+def _sent(
+    exchange: Exchange, state: Awaiting, now: int, event: UpstreamSent, out: list[SessionCommand]
+) -> State:
     call = state.call
     if event.lease != call.lease:
         return state
@@ -58,7 +60,9 @@ def _sent(exchange: Exchange, state: Awaiting, now: int, event: UpstreamSent, ou
 
 
 @TABLE.on(_UNDER_WAY, UpstreamEnded)
-def _ended(exchange: Exchange, state: Awaiting, now: int, event: UpstreamEnded, out: list[SessionCommand]) -> State:
+def _ended(
+    exchange: Exchange, state: Awaiting, now: int, event: UpstreamEnded, out: list[SessionCommand]
+) -> State:
     call = state.call
     if event.lease != call.lease:
         return state
@@ -70,7 +74,9 @@ def _ended(exchange: Exchange, state: Awaiting, now: int, event: UpstreamEnded, 
 
 
 @TABLE.on(_UNDER_WAY, UpstreamLost)
-def _lost(exchange: Exchange, state: Awaiting, now: int, event: UpstreamLost, out: list[SessionCommand]) -> State:
+def _lost(
+    exchange: Exchange, state: Awaiting, now: int, event: UpstreamLost, out: list[SessionCommand]
+) -> State:
     call = state.call
     if event.lease != call.lease:
         return state
@@ -87,7 +93,9 @@ def _unanswered(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sess
         exchange.timers.disarm(Timer.STEP)
         exchange.timers.disarm(Timer.KEEPALIVE)
         return open_upstream(exchange, now, out, fresh=True)
-    return exchange.fail(now, Fault(Cause.UPSTREAM_LOST, detail="closed before the first byte of an answer"), out)
+    return exchange.fail(
+        now, Fault(Cause.UPSTREAM_LOST, detail="closed before the first byte of an answer"), out
+    )
 
 
 def _progress(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
@@ -118,7 +126,7 @@ def _fault_of_transport(call: UpstreamCall) -> Fault:
     return Fault(cause, detail="the connection ended in the middle of an answer")
 
 
-# -------------------------------------------------------------------------------------------------------------- plain answers
+# ---------------------------------------------------------------------------------------------- plain answers
 
 
 def _answered(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> State:
@@ -150,7 +158,7 @@ def _filter(exchange: Exchange, part: Part) -> None:
         exchange.run_hook(hook, Phase.BODY_FILTER)
 
 
-# -------------------------------------------------------------------------------------------------------------------- streams
+# ---------------------------------------------------------------------------------------------------- streams
 
 
 def _frames(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
@@ -204,7 +212,12 @@ def _fault_of_frame(frame: Frame) -> Fault:
 
 
 def _deliver(
-    exchange: Exchange, state: Awaiting, now: int, produced: bytes, fault: Fault | None, out: list[SessionCommand]
+    exchange: Exchange,
+    state: Awaiting,
+    now: int,
+    produced: bytes,
+    fault: Fault | None,
+    out: list[SessionCommand],
 ) -> State:
     """Pass on what a stream in full flow has produced, or hold it back while nothing in it is meaningful."""
     translator = exchange.translator
@@ -264,7 +277,9 @@ def _tail_over(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sessi
 
 
 @TABLE.on(Tailing, UpstreamSent)
-def _tail_sent(exchange: Exchange, state: Tailing, now: int, event: UpstreamSent, out: list[SessionCommand]) -> State:
+def _tail_sent(
+    exchange: Exchange, state: Tailing, now: int, event: UpstreamSent, out: list[SessionCommand]
+) -> State:
     if event.lease != state.call.lease:
         return state
     call = state.call
@@ -275,12 +290,16 @@ def _tail_sent(exchange: Exchange, state: Tailing, now: int, event: UpstreamSent
 
 @TABLE.on(Tailing, UpstreamEnded, UpstreamLost)
 def _tail_ended(
-    exchange: Exchange, state: Tailing, now: int, event: UpstreamEnded | UpstreamLost, out: list[SessionCommand]
+    exchange: Exchange,
+    state: Tailing,
+    now: int,
+    event: UpstreamEnded | UpstreamLost,
+    out: list[SessionCommand],
 ) -> State:
     return _tail_over(exchange, state.call, now, out) if event.lease == state.call.lease else state
 
 
-# -------------------------------------------------------------------------------------------------------------- the caller
+# ------------------------------------------------------------------------------------------------- the caller
 
 
 @TABLE.on(_UNDER_WAY, ClientEnded, ClientLost)
@@ -289,13 +308,17 @@ def _left(exchange: Exchange, _state: State, now: int, _event: object, out: list
 
 
 @TABLE.on(Tailing, ClientEnded, ClientLost)
-def _left_late(exchange: Exchange, state: Tailing, now: int, _event: object, out: list[SessionCommand]) -> State:
+def _left_late(
+    exchange: Exchange, state: Tailing, now: int, _event: object, out: list[SessionCommand]
+) -> State:
     """The caller has its whole answer; only the upstream connection is given up."""
     return _tail_over(exchange, state.call, now, out)
 
 
 @TABLE.on(_UNDER_WAY, ClientStalled)
-def _stalled(exchange: Exchange, state: State, _now: int, _event: object, _out: list[SessionCommand]) -> State:
+def _stalled(
+    exchange: Exchange, state: State, _now: int, _event: object, _out: list[SessionCommand]
+) -> State:
     """Upstream is not read while the caller takes nothing, so its silence must not be held against it."""
     exchange.timers.disarm(Timer.STEP)
     exchange.timers.disarm(Timer.KEEPALIVE)
@@ -303,7 +326,9 @@ def _stalled(exchange: Exchange, state: State, _now: int, _event: object, _out: 
 
 
 @TABLE.on(_UNDER_WAY, ClientDrained)
-def _drained(exchange: Exchange, state: Awaiting, now: int, _event: object, _out: list[SessionCommand]) -> State:
+def _drained(
+    exchange: Exchange, state: Awaiting, now: int, _event: object, _out: list[SessionCommand]
+) -> State:
     limits = exchange.host.plan.limits
     if isinstance(state, Collecting | Streaming):
         exchange.arm_step(now, limits.idle_ns)
@@ -313,11 +338,13 @@ def _drained(exchange: Exchange, state: Awaiting, now: int, _event: object, _out
     return state
 
 
-# --------------------------------------------------------------------------------------------------------------------- time
+# ------------------------------------------------------------------------------------------------------- time
 
 
 @TABLE.on(_UNDER_WAY, Ticked)
-def _ticked(exchange: Exchange, state: Awaiting, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
+def _ticked(
+    exchange: Exchange, state: Awaiting, now: int, _event: Ticked, out: list[SessionCommand]
+) -> State:
     timers, translator = exchange.timers, exchange.translator
     assert translator is not None
     if timers.due(Timer.TOTAL, now):
@@ -343,7 +370,9 @@ def _ticked(exchange: Exchange, state: Awaiting, now: int, _event: Ticked, out: 
 
 
 @TABLE.on(Tailing, Ticked)
-def _tail_ticked(exchange: Exchange, state: Tailing, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
+def _tail_ticked(
+    exchange: Exchange, state: Tailing, now: int, _event: Ticked, out: list[SessionCommand]
+) -> State:
     over = exchange.timers.due(Timer.STEP, now) or exchange.timers.due(Timer.TOTAL, now)
     return _tail_over(exchange, state.call, now, out) if over else state
 
@@ -354,7 +383,9 @@ TABLE.ignore(
     ClientDrained,
     because="no clock of these states watches a peer that the caller's slowness could hold up",
 )
-TABLE.ignore(Tailing, ClientStalled, ClientDrained, because="the tail is short, and its loss costs only a connection")
+TABLE.ignore(
+    Tailing, ClientStalled, ClientDrained, because="the tail is short, and its loss costs only a connection"
+)
 TABLE.ignore(
     Settled,
     ClientEnded,

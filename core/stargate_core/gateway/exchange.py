@@ -8,25 +8,29 @@ The states, in the order of a good day:
     Collecting  a plain answer or an error is arriving
     Peeking     a stream is arriving, and nothing in it is worth a status line yet
     Streaming   the status line is out; what arrives goes to the caller as it arrives
-    Tailing     the caller has everything; upstream's last bytes are awaited so that its connection can be kept
+    Tailing     the caller has everything; upstream's end is awaited so that its connection can be kept
     Settled     over: one outcome, one log record
 
 Rules that do not fit the table:
 
-*The status line waits.* As long as nothing meaningful has come, a failure is an honest HTTP error. The one exception is
-silence: after `keepalive_ns` without a byte a streaming caller is given the status line and a keep-alive, because a proxy
-that hangs up on a silent connection helps nobody. `head_written` says which side of that line we are on, in any state.
+*The status line waits.* As long as nothing meaningful has come, a failure is an honest HTTP error. The one
+exception is silence: after `keepalive_ns` without a byte a streaming caller is given the status line and a
+keep-alive, because a proxy that hangs up on a silent connection helps nobody. `head_written` says which side
+of that line we are on, in any state.
 
-*Two ends make an end.* A stream is complete when the translator has seen Bedrock's own end. The transport's end without it
-is a cut, whatever the status line said. A transport that fails after Bedrock's end has failed nobody.
+*Two ends make an end.* A stream is complete when the translator has seen Bedrock's own end. The transport's
+end without it is a cut, whatever the status line said. A transport that fails after Bedrock's end has failed
+nobody.
 
-*A kept connection may have died.* When a reused connection closes before the first byte of an answer, the call has most
-likely never been read; it is made once more, on a fresh connection. That is the only repetition that happens here.
+*A kept connection may have died.* When a reused connection closes before the first byte of an answer, the
+call has most likely never been read; it is made once more, on a fresh connection. That is the only repetition
+that happens here.
 
-*A stalled caller stops the clocks that watch upstream.* While the shell cannot write to the caller it does not read
-upstream, so upstream's silence means nothing; the session's own stall limit runs instead.
+*A stalled caller stops the clocks that watch upstream.* While the shell cannot write to the caller it does
+not read upstream, so upstream's silence means nothing; the session's own stall limit runs instead.
 
-*Late facts are harmless.* Anything about a ticket or a lease that is not the current one is given back or ignored.
+*Late facts are harmless.* Anything about a ticket or a lease that is not the current one is given back or
+ignored.
 """
 
 import enum
@@ -187,7 +191,9 @@ class PluginFailed(Exception):
         self.fault = fault
 
 
-_BAD_HEADERS: Final = Fault(Cause.PLUGIN_FAILED, detail="a header_filter hook left a header that HTTP does not allow")
+_BAD_HEADERS: Final = Fault(
+    Cause.PLUGIN_FAILED, detail="a header_filter hook left a header that HTTP does not allow"
+)
 
 
 class Host(Protocol):
@@ -260,7 +266,7 @@ class Exchange:
         self.response_bytes = 0
         self.begun_at = now
         self.opened_at = 0
-        """When the last lease was asked for, and below when its call was written, and when the caller got a byte."""
+        """When the last lease was asked for; below: when its call was written, when the caller got a byte."""
         self.sent_at = 0
         self.first_byte_at = 0
         self.state: State = Admitting(Phase.REWRITE, self.chain.rewrite)
@@ -279,7 +285,7 @@ class Exchange:
             self.ctx.out = out
             self.state = self.fail(now, fault, out)
 
-    # ------------------------------------------------------------------------------------------------- what the rules share
+    # ----------------------------------------------------------------------------------- what the rules share
 
     def write(self, now: int, data: bytes, out: list[SessionCommand]) -> None:
         """Give the caller bytes, and put off the keep-alive."""
@@ -349,7 +355,7 @@ class Exchange:
             self.timers.arm(Timer.STEP, now + duration_ns)
 
     def arm_first_token(self, now: int) -> None:
-        """Watch for a stream's beginning. A plain answer comes whole or not at all: only the total limit binds it."""
+        """Watch for a stream's beginning; a plain answer comes whole or not at all, in its total time."""
         if self.call is not None and self.call.stream:
             self.arm_step(now, self.host.plan.limits.first_token_ns)
 

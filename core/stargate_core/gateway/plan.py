@@ -1,12 +1,13 @@
 """The plan: one generation of the configuration, compiled so that a request finds everything ready.
 
-A configuration says what plugins stand where: everywhere, at a service, a route, a consumer, or a mix. A request needs the
-answer for its own place and caller: which hooks run in each phase, in which order. That answer is a `Chain`. Chains are made
-on first need and kept; there are at most as many as there are places times consumers.
+A configuration says what plugins stand where: everywhere, at a service, a route, a consumer, or a mix. A
+request needs the answer for its own place and caller: which hooks run in each phase, in which order. That
+answer is a `Chain`. Chains are made on first need and kept; there are at most as many as there are places
+times consumers.
 
-Of several entries of one plugin the most specific one counts, in Kong's order: consumer, route and service; consumer and
-route; consumer and service; route and service; consumer; route; service; everywhere. Plugins run by PRIORITY, the highest
-first; equal ones by name, so that the order never depends on the file's.
+Of several entries of one plugin the most specific one counts, in Kong's order: consumer, route and service;
+consumer and route; consumer and service; route and service; consumer; route; service; everywhere. Plugins run
+by PRIORITY, the highest first; equal ones by name, so that the order never depends on the file's.
 
 A plan never changes. A reload makes a new one; what runs keeps the one it began with.
 """
@@ -38,10 +39,11 @@ _MAY_WAIT: Final = (Phase.REWRITE, Phase.ACCESS)
 
 
 class Plugin(Protocol):
-    """What a plugin is: a class with a name, a priority, a config Struct, and hooks named after the phases it has.
+    """What a plugin is: a class with a name, a priority, a config Struct, and hooks named after phases.
 
-    `init_worker`, `certificate`, `rewrite`, `access`, `header_filter`, `body_filter` and `log` are all optional; phases.py
-    has the type of each one's context. One instance serves one entry of the configuration.
+    `init_worker`, `certificate`, `rewrite`, `access`, `header_filter`, `body_filter` and `log` are all
+    optional; phases.py has the type of each one's context. One instance serves one entry of the
+    configuration.
     """
 
     NAME: ClassVar[str]
@@ -103,7 +105,12 @@ class _Standing:
     __slots__ = ("consumer", "entry", "instance", "route", "service")
 
     def __init__(
-        self, entry: PluginEntry, instance: Plugin, service: str | None, route: str | None, consumer: str | None
+        self,
+        entry: PluginEntry,
+        instance: Plugin,
+        service: str | None,
+        route: str | None,
+        consumer: str | None,
     ) -> None:
         self.entry = entry
         self.instance = instance
@@ -170,7 +177,7 @@ class Plan:
         return chain
 
     def certificate(self, server_name: str) -> int | None:
-        """Which of the configuration's certificates answers a handshake for this name; None: the listener's own."""
+        """Which of the configuration's certificates answers for this name; None: the listener's own."""
         handshake = _Handshake(server_name, _by_sni(self.config, server_name))
         for hook in self.outer.certificate:
             hook.function(handshake)
@@ -191,7 +198,7 @@ class Plan:
                 wanted[config.profile or ""] = None
         return tuple(wanted)
 
-    # ----------------------------------------------------------------------------------------------------------- compilation
+    # -------------------------------------------------------------------------------------------- compilation
 
     def _entries(self) -> "list[_Standing]":
         config = self.config
@@ -199,15 +206,26 @@ class Plan:
         for service in config.services:
             found += [self._stand(entry, service=service.name) for entry in service.plugins if entry.enabled]
             for route in service.routes:
-                found += [self._stand(e, service=service.name, route=route.name) for e in route.plugins if e.enabled]
+                found += [
+                    self._stand(e, service=service.name, route=route.name) for e in route.plugins if e.enabled
+                ]
         for route in config.routes:
-            found += [self._stand(e, service=route.service, route=route.name) for e in route.plugins if e.enabled]
+            found += [
+                self._stand(e, service=route.service, route=route.name) for e in route.plugins if e.enabled
+            ]
         for consumer in config.consumers:
-            found += [self._stand(entry, consumer=consumer.username) for entry in consumer.plugins if entry.enabled]
+            found += [
+                self._stand(entry, consumer=consumer.username) for entry in consumer.plugins if entry.enabled
+            ]
         return found
 
     def _stand(
-        self, entry: PluginEntry, *, service: str | None = None, route: str | None = None, consumer: str | None = None
+        self,
+        entry: PluginEntry,
+        *,
+        service: str | None = None,
+        route: str | None = None,
+        consumer: str | None = None,
     ) -> _Standing:
         return _Standing(entry, self._instance(entry, entry.config), service, route, consumer)
 
@@ -249,7 +267,9 @@ def _hooks(instances: list[Plugin], phase: Phase) -> list[Hook]:
         if function is not None:
             waits = inspect.isgeneratorfunction(function)
             if waits and phase not in _MAY_WAIT:
-                raise TypeError(f"{instance.NAME}: the {_HOOKS[phase]} hook may not wait, so it may not be a generator")
+                raise TypeError(
+                    f"{instance.NAME}: the {_HOOKS[phase]} hook may not wait, so it may not be a generator"
+                )
             found.append(Hook(instance.NAME, _order(instance), function, waits))
     return found
 

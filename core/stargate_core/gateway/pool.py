@@ -1,18 +1,18 @@
 """The pool: which upstream connection carries the next call.
 
-One pool serves all sessions of a process. It opens nothing itself: it orders connections (`Connect`, `Disconnect`) and
-lends them (`Lend`, `Refuse`), one call at a time each. It is bookkeeping rather than a life-cycle, so it has methods for
-its events and no table of states.
+One pool serves all sessions of a process. It opens nothing itself: it orders connections (`Connect`,
+`Disconnect`) and lends them (`Lend`, `Refuse`), one call at a time each. It is bookkeeping rather than a
+life-cycle, so it has methods for its events and no table of states.
 
 The rules:
 
-- The connection used last is lent first. A few stay warm and the others grow old and are closed, before a NAT or a load
-  balancer forgets them (AWS's drop idle ones at 350 s) and a call vanishes into a dead socket.
-- Each question that finds no idle connection starts one, up to the endpoint's limit; whichever connection is free first,
-  opened or returned, goes to the question that has waited longest.
+- The connection used last is lent first. A few stay warm and the others grow old and are closed, before a NAT
+  or a load balancer forgets them (AWS's drop idle ones at 350 s) and a call vanishes into a dead socket.
+- Each question that finds no idle connection starts one, up to the endpoint's limit; whichever connection is
+  free first, opened or returned, goes to the question that has waited longest.
 - A question that asks for a `fresh` connection never gets a kept one: a kept one has just failed it.
-- Two limits, each with its own trouble: how long a connection may take to open, and how long a question may wait while
-  all connections are lent.
+- Two limits, each with its own trouble: how long a connection may take to open, and how long a question may
+  wait while all connections are lent.
 - A connection that closes, or speaks, while nobody holds it is dropped: what it said belongs to no call.
 """
 
@@ -97,7 +97,7 @@ class Pool:
         self._next: Final[Iterator[int]] = iter(range(1, NEVER))
         self._draining = False
 
-    # ------------------------------------------------------------------------------------------------------------- the machine
+    # -------------------------------------------------------------------------------------------- the machine
 
     def handle(self, now: int, event: PoolEvent) -> list[PoolCommand]:
         """Take in a fact; what is to be done about it."""
@@ -149,7 +149,7 @@ class Pool:
             "waiting": len(self._waits),
         }
 
-    # --------------------------------------------------------------------------------------------------------------- questions
+    # ---------------------------------------------------------------------------------------------- questions
 
     def _asked(self, now: int, event: LeaseAsked, out: list[PoolCommand]) -> None:
         shelf = self._shelves.get(event.endpoint)
@@ -197,7 +197,7 @@ class Pool:
             shelf.idle[connection] = now + self._limits.idle_ns
 
     def _hand_on(self, shelf: _Shelf, served: _Question, connection: int) -> None:
-        """The connection opening for a question that was served otherwise now opens for the next one without."""
+        """The connection opening for a question served otherwise now opens for the next one without."""
         if served.connection is None or served.connection == connection:
             return
         for question in shelf.waiting:
@@ -205,7 +205,7 @@ class Pool:
                 question.connection = served.connection
                 return
 
-    # ------------------------------------------------------------------------------------------------------------- connections
+    # -------------------------------------------------------------------------------------------- connections
 
     def _returned(self, now: int, lease: int, clean: bool, out: list[PoolCommand]) -> None:
         shelf = self._where.get(lease)
@@ -224,7 +224,9 @@ class Pool:
         shelf.opening.pop(connection, None)
         self._serve(now, shelf, connection, False, out)
 
-    def _failed(self, now: int, connection: int, trouble: Trouble, detail: str, out: list[PoolCommand]) -> None:
+    def _failed(
+        self, now: int, connection: int, trouble: Trouble, detail: str, out: list[PoolCommand]
+    ) -> None:
         shelf = self._where.pop(connection, None)
         if shelf is None:
             return
@@ -261,7 +263,7 @@ class Pool:
                 self._open_for(now, shelf, question, out)
                 return
 
-    # -------------------------------------------------------------------------------------------------------------------- time
+    # --------------------------------------------------------------------------------------------------- time
 
     def _ticked(self, now: int, out: list[PoolCommand]) -> None:
         for shelf in self._shelves.values():

@@ -1,12 +1,12 @@
 """Routes: from a request to its place in the configuration and the dialect it speaks.
 
-Without `routes` in the configuration every dialect has its usual paths. With them, only they lead anywhere: a plugin that
-stands at a route must not be avoidable by the path beside it. A route claims requests by path, method, host and headers, as
-Kong's does; what is left of the path when the route has stripped its own part says which API is spoken, unless the route
-names a dialect.
+Without `routes` in the configuration every dialect has its usual paths. With them, only they lead anywhere: a
+plugin that stands at a route must not be avoidable by the path beside it. A route claims requests by path,
+method, host and headers, as Kong's does; what is left of the path when the route has stripped its own part
+says which API is spoken, unless the route names a dialect.
 
-Of several routes that match, the one that asks for more kinds of things comes first (Kong's rule), then regular expressions
-before prefixes by their priority, then the longer prefix.
+Of several routes that match, the one that asks for more kinds of things comes first (Kong's rule), then
+regular expressions before prefixes by their priority, then the longer prefix.
 """
 
 import re
@@ -16,9 +16,15 @@ import msgspec
 
 from stargate_core.config.schema import Config, Route
 from stargate_core.dialects.face import Dialect, Request
-from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT, OPENAI_MODELS, dialect_for, guess, methods_for
+from stargate_core.dialects.registry import (
+    BEDROCK_NATIVE,
+    OPENAI_CHAT,
+    OPENAI_MODELS,
+    dialect_for,
+    guess,
+    methods_for,
+)
 from stargate_core.faults import Cause, Fault, Refused
-
 
 _BY_NAME: Final[dict[str, Dialect]] = {
     "openai_chat": OPENAI_CHAT,
@@ -28,7 +34,7 @@ _BY_NAME: Final[dict[str, Dialect]] = {
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where in the configuration a request stands: names of a service and a route, None for the built-in paths."""
+    """Where a request stands in the configuration: a service and a route, None for the built-in paths."""
 
     service: str | None = None
     route: str | None = None
@@ -51,7 +57,18 @@ class Match(msgspec.Struct, frozen=True):
 class _Way:
     """One route with one of its paths, ready to be tried."""
 
-    __slots__ = ("dialect", "headers", "hosts", "methods", "name", "pattern", "place", "prefix", "rank", "strip")
+    __slots__ = (
+        "dialect",
+        "headers",
+        "hosts",
+        "methods",
+        "name",
+        "pattern",
+        "place",
+        "prefix",
+        "rank",
+        "strip",
+    )
 
     def __init__(self, route: Route, service: str | None, path: str | None, number: int) -> None:
         self.name = route.name or f"route-{number}"
@@ -61,7 +78,8 @@ class _Way:
         self.methods = frozenset(method.encode() for method in route.methods)
         self.hosts = tuple(host.lower() for host in route.hosts)
         self.headers = {
-            name.lower().encode(): frozenset(value.encode() for value in values) for name, values in route.headers.items()
+            name.lower().encode(): frozenset(value.encode() for value in values)
+            for name, values in route.headers.items()
         }
         self.strip = route.strip_path
         self.dialect = _BY_NAME[route.dialect] if route.dialect is not None else None
@@ -99,7 +117,12 @@ class Routes:
     def __init__(self, config: Config) -> None:
         ways: list[_Way] = []
         pairs = [(route, route.service) for route in config.routes]
-        pairs += [(route, service.name) for service in config.services if service.enabled for route in service.routes]
+        pairs += [
+            (route, service.name)
+            for service in config.services
+            if service.enabled
+            for route in service.routes
+        ]
         for number, (route, service) in enumerate(pairs, 1):
             ways += [_Way(route, service, path, number) for path in (route.paths or (None,))]
         self._ways = sorted(ways, key=lambda way: way.rank)

@@ -5,20 +5,22 @@
     Exchanging   a request is being answered; what else arrives waits in the codec
     Closed       over; nothing is written any more
 
-The session owns what outlives an exchange: the HTTP codec, the time limits on the client's own sending and taking, the
-credentials as last told, and the order of things — one exchange at a time, the next one when the last is settled.
+The session owns what outlives an exchange: the HTTP codec, the time limits on the client's own sending and
+taking, the credentials as last told, and the order of things — one exchange at a time, the next one when the
+last is settled.
 
 Rules that do not fit the table:
 
-*A client that ends its sending side has left.* HTTP/1.1 clients that still want an answer do not half-close; treating the
-end as leaving lets a cancelled call be cancelled upstream at once, in every phase. Bytes that the client sent before are
-not answered then.
+*A client that ends its sending side has left.* HTTP/1.1 clients that still want an answer do not half-close;
+treating the end as leaving lets a cancelled call be cancelled upstream at once, in every phase. Bytes that
+the client sent before are not answered then.
 
-*Broken framing ends the connection.* After a request that is not HTTP nobody knows where the next one starts, so the error
-is written, and the connection closed. Broken framing behind a good request waits until that one is answered.
+*Broken framing ends the connection.* After a request that is not HTTP nobody knows where the next one starts,
+so the error is written, and the connection closed. Broken framing behind a good request waits until that one
+is answered.
 
-*Draining* lets what runs finish, until the grace time is over: then streams end in a typed error. A connection without a
-request is closed at once; one that is sending its request may finish it.
+*Draining* lets what runs finish, until the grace time is over: then streams end in a typed error. A
+connection without a request is closed at once; one that is sending its request may finish it.
 """
 
 import enum
@@ -135,8 +137,8 @@ TABLE: Final[Table["Session"]] = Table(
 class Session:
     """One client connection as a machine: `handle` and `deadline`.
 
-    plan: the compiled configuration. wall_epoch_ns: wall time minus monotonic time. seed: of the session's chance.
-    client: the peer's address, for the log. now: monotonic nanoseconds, as in every `handle`.
+    plan: the compiled configuration. wall_epoch_ns: wall time minus monotonic time. seed: of the session's
+    chance. client: the peer's address, for the log. now: monotonic nanoseconds, as in every `handle`.
     """
 
     __slots__ = (
@@ -169,7 +171,7 @@ class Session:
         self._timers = TimerTable(Timer)
         self._timers.arm(Timer.CLIENT, now + plan.limits.client_idle_ns)
 
-    # ------------------------------------------------------------------------------------------------------------- the machine
+    # -------------------------------------------------------------------------------------------- the machine
 
     def handle(self, now: int, event: SessionEvent) -> list[SessionCommand]:
         """Take in a fact; what is to be done about it, in this order."""
@@ -191,7 +193,7 @@ class Session:
         """Whether the session is over."""
         return self.state is _CLOSED
 
-    # ------------------------------------------------------------------------------------------- what an exchange has from here
+    # ------------------------------------------------------------------------- what an exchange has from here
 
     def next_ticket(self) -> int:
         """A number for a question."""
@@ -213,7 +215,7 @@ class Session:
             signer = self._signers[key] = Signer(credentials, endpoint.signing_region, endpoint.signing_name)
         return signer
 
-    # ---------------------------------------------------------------------------------------------------- what the rules share
+    # ----------------------------------------------------------------------------------- what the rules share
 
     def receive(self, now: int, out: list[SessionCommand]) -> State:
         """Take what the codec has: begin an exchange when a request is whole."""
@@ -303,7 +305,7 @@ class Session:
 
 
 def _origin(target: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a request target; of an absolute-form one, what follows its authority (RFC 9112, 3.2.2)."""
+    """Path and query of a target; of an absolute-form one, what follows its authority (RFC 9112, 3.2.2)."""
     path, _, query = target.partition(b"?")
     if not path.startswith(b"/") and b"://" in path:
         _, slash, rest = path.partition(b"://")[2].partition(b"/")
@@ -325,7 +327,7 @@ def _fault_of_framing(error: ProtocolError) -> Fault:
     return Fault(cause, message=str(error), detail=error.reason)
 
 
-# --------------------------------------------------------------------------------------------------------- rules: the client
+# ------------------------------------------------------------------------------------------ rules: the client
 
 
 @TABLE.on((Waiting, Receiving), ClientSent)
@@ -338,24 +340,30 @@ def _sent(session: Session, _state: State, now: int, event: ClientSent, out: lis
 def _sent_ahead(
     session: Session, state: Exchanging, _now: int, event: ClientSent, _out: list[SessionCommand]
 ) -> State:
-    """Bytes of the next request, too early: the codec keeps them, up to its bound, and closes afterwards beyond it."""
+    """Bytes of the next request, too early: the codec keeps them, and beyond its bound closes afterwards."""
     session.codec.receive_data(event.data)
     return state
 
 
 @TABLE.on((Waiting, Receiving), ClientEnded, ClientLost)
-def _left_idle(session: Session, _state: State, _now: int, _event: object, out: list[SessionCommand]) -> State:
+def _left_idle(
+    session: Session, _state: State, _now: int, _event: object, out: list[SessionCommand]
+) -> State:
     return session.close(out)
 
 
 @TABLE.on(Exchanging, ClientEnded, ClientLost)
-def _left(session: Session, state: Exchanging, now: int, event: ClientEnded | ClientLost, out: list[SessionCommand]) -> State:
+def _left(
+    session: Session, state: Exchanging, now: int, event: ClientEnded | ClientLost, out: list[SessionCommand]
+) -> State:
     state.exchange.handle(now, event, out)
     return session.close(out)
 
 
 @TABLE.on((Waiting, Receiving, Exchanging), ClientStalled)
-def _stalled(session: Session, state: State, now: int, event: ClientStalled, out: list[SessionCommand]) -> State:
+def _stalled(
+    session: Session, state: State, now: int, event: ClientStalled, out: list[SessionCommand]
+) -> State:
     session.stalled = True
     session._timers.arm(Timer.STALL, now + session.plan.limits.client_stall_ns)
     if isinstance(state, Exchanging):
@@ -364,7 +372,9 @@ def _stalled(session: Session, state: State, now: int, event: ClientStalled, out
 
 
 @TABLE.on((Waiting, Receiving, Exchanging), ClientDrained)
-def _drained(session: Session, state: State, now: int, event: ClientDrained, out: list[SessionCommand]) -> State:
+def _drained(
+    session: Session, state: State, now: int, event: ClientDrained, out: list[SessionCommand]
+) -> State:
     session.stalled = False
     session._timers.disarm(Timer.STALL)
     if isinstance(state, Exchanging):
@@ -372,7 +382,7 @@ def _drained(session: Session, state: State, now: int, event: ClientDrained, out
     return state
 
 
-# --------------------------------------------------------------------------------------------------------- rules: upstream
+# -------------------------------------------------------------------------------------------- rules: upstream
 
 
 @TABLE.on(Exchanging, UpstreamOpened, UpstreamFailed, UpstreamSent, UpstreamEnded, UpstreamLost)
@@ -398,7 +408,7 @@ def _unwanted(
     return state
 
 
-# ------------------------------------------------------------------------------------------ rules: the surroundings, and time
+# -------------------------------------------------------------------------- rules: the surroundings, and time
 
 
 @TABLE.on((Waiting, Receiving, Exchanging), CredentialsChanged)

@@ -1,7 +1,8 @@
 """Settlement: the headers every answer bears, and the one record every exchange leaves.
 
-Whatever happens to an admitted request, it is settled once: the record is made from what the exchange knows at that
-moment, and the log phase runs. A log hook that fails costs the operator a note, never the caller an answer.
+Whatever happens to an admitted request, it is settled once: the record is made from what the exchange knows
+at that moment, and the log phase runs. A log hook that fails costs the operator a note, never the caller an
+answer.
 """
 
 import datetime
@@ -33,7 +34,7 @@ def answer_headers(dialect: Dialect, request: Request, headers: Headers) -> Head
 
 
 def fault_headers(fault: Fault) -> Headers:
-    """What an error tells the caller's SDK to do: x-should-retry always, Retry-After where there is a time to wait."""
+    """What an error tells the caller's SDK: x-should-retry always, Retry-After where there is one."""
     headers = [(b"x-should-retry", b"true" if fault.row.should_retry else b"false")]
     seconds = fault.retry_after
     if seconds is not None:
@@ -58,7 +59,12 @@ def settle(exchange: "Exchange", now: int, out: list[SessionCommand]) -> None:
 
 
 def _record(exchange: "Exchange", now: int) -> LogRecord:
-    request, ctx, upstream, translator = exchange.request, exchange.ctx, exchange.upstream, exchange.translator
+    request, ctx, upstream, translator = (
+        exchange.request,
+        exchange.ctx,
+        exchange.upstream,
+        exchange.translator,
+    )
     begun_at = exchange.begun_at
     record = LogRecord(
         time=rfc3339(exchange.host.wall_epoch_ns + begun_at),

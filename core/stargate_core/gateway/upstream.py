@@ -1,12 +1,13 @@
 """One call to Bedrock: the bytes that ask, and what the answer's bytes turn out to be.
 
-An attempt is signed at the moment its connection stands, with the time of that moment: a signature made while the request
-still waited for a connection could be minutes old. Its answer is an HTTP response whose body is one of three things, and
-the head says which: an event stream, a plain answer, or an error. Everything that contradicts itself (a success that is an
-error type, an event stream that is HTML) is the fault of the answer, never a success.
+An attempt is signed at the moment its connection stands, with the time of that moment: a signature made while
+the request still waited for a connection could be minutes old. Its answer is an HTTP response whose body is
+one of three things, and the head says which: an event stream, a plain answer, or an error. Everything that
+contradicts itself (a success that is an error type, an event stream that is HTML) is the fault of the answer,
+never a success.
 
-This file knows HTTP framing and AWS's error shapes. It does not know what an answer means to the caller; that is the
-translator's part, and the exchange brings the two together.
+This file knows HTTP framing and AWS's error shapes. It does not know what an answer means to the caller; that
+is the translator's part, and the exchange brings the two together.
 """
 
 import enum
@@ -56,7 +57,9 @@ class UpstreamCall:
         "status",
     )
 
-    def __init__(self, call: Call, direction: Direction, codec: ClientCodec, lease: int, reused: bool) -> None:
+    def __init__(
+        self, call: Call, direction: Direction, codec: ClientCodec, lease: int, reused: bool
+    ) -> None:
         self._call = call
         self._codec = codec
         self._chunks: list[bytes] = []
@@ -94,7 +97,8 @@ class UpstreamCall:
     def receive(self, data: bytes) -> bytes:
         """Take in bytes of the answer; the bytes of a stream's body among them.
 
-        The body of a plain answer or an error is kept, for `body`. What stops it is told by `ended` and `failure`.
+        The body of a plain answer or an error is kept, for `body`. What stops it is told by `ended` and
+        `failure`.
         """
         self.started = True
         self._codec.receive_data(data)
@@ -131,7 +135,9 @@ class UpstreamCall:
     def _keep(self, data: bytes) -> None:
         self._size += len(data)
         if self._size > ANSWER_BYTES_MAX:
-            raise ProtocolError(Reason.BODY_TOO_LARGE, f"the answer is longer than {ANSWER_BYTES_MAX} bytes", 502)
+            raise ProtocolError(
+                Reason.BODY_TOO_LARGE, f"the answer is longer than {ANSWER_BYTES_MAX} bytes", 502
+            )
         self._chunks.append(data)
 
     def _head(self, head: ResponseHead) -> None:
@@ -171,7 +177,10 @@ class UpstreamCall:
         if self.kind is AnswerKind.PLAIN and not is_error_in_200(body):
             return None
         if self.status == 200 and not is_error_in_200(body):
-            return Fault(Cause.UPSTREAM_GARBLED, detail="a stream was asked for, and something else came with status 200")
+            return Fault(
+                Cause.UPSTREAM_GARBLED,
+                detail="a stream was asked for, and something else came with status 200",
+            )
         error = read_error(self.status, self.headers, body)
         return fault_of_aws(
             error.name,

@@ -1,15 +1,18 @@
 """api-key-auth: who is calling?
 
-A caller shows a gateway key, in `Authorization: Bearer`, `x-api-key` or `api-key` (OpenAI's, Anthropic's and Azure's
-habits), or signs its request as AWS SDKs do, with a key pair of the gateway's own. The rules, and why:
+A caller shows a gateway key, in `Authorization: Bearer`, `x-api-key` or `api-key` (OpenAI's, Anthropic's and
+Azure's habits), or signs its request as AWS SDKs do, with a key pair of the gateway's own. The rules, and
+why:
 
-- No key: 401. A key nobody has, or a disabled or expired one: 403; which of these it was is for the log alone.
+- No key: 401. A key nobody has, or a disabled or expired one: 403; which of these it was is for the log
+  alone.
 - Two headers with one key are fine (Claude Code sends both). Two different keys prove nothing: 401.
-- Keys are kept and compared as SHA-256. The digest finds the entry, so no comparison's time depends on a secret's bytes,
-  and a constant-time comparison confirms it.
-- A signature is verified whole: canonical request, body hash, date within five minutes, constant time. The region and
-  service it was made for are the SDK's business, not ours.
-- Credentials end here. The call to Bedrock is built from an allow list of headers, so none of them can travel on.
+- Keys are kept and compared as SHA-256. The digest finds the entry, so no comparison's time depends on a
+  secret's bytes, and a constant-time comparison confirms it.
+- A signature is verified whole: canonical request, body hash, date within five minutes, constant time. The
+  region and service it was made for are the SDK's business, not ours.
+- Credentials end here. The call to Bedrock is built from an allow list of headers, so none of them can travel
+  on.
 """
 
 import hashlib
@@ -70,7 +73,9 @@ class ApiKeyAuthPlugin:
                 key_id = key.id or f"…{key.sha256[-4:]}"
                 self._keys[digest] = _Key(digest, consumer, key_id, key.disabled, expires_at_ns)
             for pair in consumer.sigv4_credentials:
-                expires_at_ns = None if pair.expires_at is None else int(pair.expires_at.timestamp()) * _SECOND
+                expires_at_ns = (
+                    None if pair.expires_at is None else int(pair.expires_at.timestamp()) * _SECOND
+                )
                 self._pairs[pair.access_key_id] = _Pair(
                     consumer, Verifier(pair.secret_access_key), pair.disabled, expires_at_ns
                 )
@@ -91,7 +96,7 @@ class ApiKeyAuthPlugin:
         ctx.identify(key.consumer, key.key_id)
 
     def _shown(self, ctx: Access) -> bytes | None:
-        """The key the caller shows; None when the caller is settled without one. Rejects what proves nothing."""
+        """The key the caller shows; None: the caller is settled without one. Rejects what proves nothing."""
         shown: bytes | None = None
         for name, value in ctx.request.headers:
             if name not in self._names:
@@ -125,7 +130,11 @@ class ApiKeyAuthPlugin:
         if presented is None:
             ctx.reject(Fault(Cause.SIGNATURE_INVALID, detail="a signature of another algorithm"))
         pair = self._pairs.get(presented.access_key_id)
-        if pair is None or pair.disabled or (pair.expires_at_ns is not None and pair.expires_at_ns <= ctx.wall_ns):
+        if (
+            pair is None
+            or pair.disabled
+            or (pair.expires_at_ns is not None and pair.expires_at_ns <= ctx.wall_ns)
+        ):
             ctx.reject(Fault(Cause.KEY_INVALID, detail="unknown, disabled or expired access key id"))
         result = pair.verifier.verify(
             presented, request.method, request.target, request.headers, request.body, ctx.wall_ns

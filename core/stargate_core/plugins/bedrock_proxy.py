@@ -1,9 +1,9 @@
 """bedrock-proxy: where a call goes.
 
-The name a caller uses becomes a target: an alias of the configuration, or Bedrock's own id passed on as it is. Before that
-the consumer's allow list is asked, for the name or for what it stands for: whoever may use `claude-*` may use the alias, and
-whoever may use `anthropic.*` may use it by any name. A model that the list does not cover is 403; a name that the
-configuration does not know, where it must, is 404.
+The name a caller uses becomes a target: an alias of the configuration, or Bedrock's own id passed on as it
+is. Before that the consumer's allow list is asked, for the name or for what it stands for: whoever may use
+`claude-*` may use the alias, and whoever may use `anthropic.*` may use it by any name. A model that the list
+does not cover is 403; a name that the configuration does not know, where it must, is 404.
 
 Everything that does not depend on the caller is made once: endpoints, directions by target.
 """
@@ -43,7 +43,9 @@ class BedrockProxyPlugin:
             self._cards = [ModelCard(config.model, config.model)]
         fixed = config.credentials
         self._credentials = (
-            None if fixed is None else Credentials(fixed.access_key_id, fixed.secret_access_key, fixed.session_token)
+            None
+            if fixed is None
+            else Credentials(fixed.access_key_id, fixed.secret_access_key, fixed.session_token)
         )
 
     def access(self, ctx: Access) -> None:
@@ -56,7 +58,9 @@ class BedrockProxyPlugin:
         model = self._config.models.get(name)
         target = model.target if model is not None else name
         if not may_use(consumer, name, target):
-            ctx.reject(Fault(Cause.MODEL_FORBIDDEN, f"This key may not use the model {name!r}", param="model"))
+            ctx.reject(
+                Fault(Cause.MODEL_FORBIDDEN, f"This key may not use the model {name!r}", param="model")
+            )
         direction = self._directions.get(name)
         if direction is None:
             if model is None and not self._config.allow_unlisted:
@@ -71,7 +75,9 @@ class BedrockProxyPlugin:
         region = model.region or config.region
         return Direction(
             endpoint=self._endpoint(region),
-            target=Target(model.target, Surface(model.surface) if model.surface is not None else Surface.CONVERSE),
+            target=Target(
+                model.target, Surface(model.surface) if model.surface is not None else Surface.CONVERSE
+            ),
             region=region,
             account=config.profile or "",
             credentials=self._credentials,
@@ -104,4 +110,6 @@ def _pattern(globs: Sequence[str]) -> re.Pattern[str]:
     """One pattern for a list of globs, in which * is any text and ? any character."""
     if not globs:
         return re.compile(r"(?!)")
-    return re.compile("|".join(re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs), re.DOTALL)
+    return re.compile(
+        "|".join(re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs), re.DOTALL
+    )

@@ -1,4 +1,4 @@
-"""The plugins that come with Stargate. Third parties add theirs by the entry point group `stargate.plugins`."""
+"""The plugins that come with Stargate; third parties add theirs by the entry point `stargate.plugins`."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -1,7 +1,8 @@
 """request-logger: one line of JSON for each request.
 
-The line is the log record and nothing besides: metadata, in a closed schema, without prompts, completions or keys. It is
-handed to the shell as a line for a sink; a sink that is slow or full costs the line, never the request.
+The line is the log record and nothing besides: metadata, in a closed schema, without prompts, completions or
+keys. It is handed to the shell as a line for a sink; a sink that is slow or full costs the line, never the
+request.
 """
 
 import msgspec

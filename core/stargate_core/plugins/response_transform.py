@@ -1,12 +1,13 @@
 """response-transform: change what callers receive.
 
-Headers and JSON fields are removed, renamed, replaced, added and appended, in this order, which is Kong's. `replace` touches
-only what is there, `add` only what is not, `append` puts one more beside what is there. JSON fields are named by a path of
-keys joined with dots; a number names a place in an array. In a stream the rules are applied to each event on its own, so
-they cost the same for the first token and the last, and never hold one back.
+Headers and JSON fields are removed, renamed, replaced, added and appended, in this order, which is Kong's.
+`replace` touches only what is there, `add` only what is not, `append` puts one more beside what is there.
+JSON fields are named by a path of keys joined with dots; a number names a place in an array. In a stream the
+rules are applied to each event on its own, so they cost the same for the first token and the last, and never
+hold one back.
 
-Headers that frame the message, and the request id, are not for changing: a transformation of `content-length` or
-`transfer-encoding` is ignored, because the answer would no longer be an HTTP message.
+Headers that frame the message, and the request id, are not for changing: a transformation of `content-length`
+or `transfer-encoding` is ignored, because the answer would no longer be an HTTP message.
 """
 
 import copy
