@@ -153,7 +153,8 @@ class EventStreamDecoder:
     """Decodes one event stream.
 
     `receive_data`, `receive_eof` and `next_event` are the codec's ordinary face; `feed` does the same in one
-    call and is the fast way. They raise `EventStreamError` and nothing else, and again on every later call.
+    call and is the fast way (use one or the other until it has no more). They raise `EventStreamError` and
+    nothing else, and again on every later call.
     """
 
     __slots__ = ("_ended", "_failure", "_frame_bytes_max", "_needed", "_ready", "_rest")
@@ -170,7 +171,8 @@ class EventStreamDecoder:
     def receive_data(self, data: bytes) -> None:
         """Keep `data` for `next_event`."""
         assert not self._ended, "data after receive_eof"
-        self._rest += data
+        if self._failure is None:
+            self._rest += data
 
     def receive_eof(self) -> None:
         """The peer ended the stream: `next_event` will tell whether it might."""
@@ -191,41 +193,39 @@ class EventStreamDecoder:
             raise self._fail(Corruption.CUT, f"{len(self._rest)} bytes of a frame of at least {self._needed}")
         return END
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
         """All frames that `data` completes, in order.
 
         Raises EventStreamError when the next frame is corrupt. Frames before it are returned first, and the
         error comes with the next call.
         """
-        frames: list[Frame] = []
-        if self._ready:
-            frames.extend(self._ready)
-            self._ready.clear()
-        if self._failure is not None:
-            if frames:
-                return frames
-            raise EventStreamError(*self._failure)
+        self.check()
         if self._rest:
             self._rest += data
             if len(self._rest) < self._needed:
-                return frames
-            data = bytes(self._rest)
+                return []
+            whole = bytes(self._rest)
             self._rest.clear()
-        elif type(data) is not bytes:
-            data = bytes(data)
+        else:
+            whole = bytes(data)  # no copy when it is bytes already
+        frames: list[Frame] = []
         try:
-            at = self._decode(data, frames)
+            at = self._decode(whole, frames)
         except EventStreamError as error:
             self._fail(error.reason, error.detail)
             if not frames:
                 raise
             return frames
-        if at < len(data):
-            self._rest += data[at:] if at else data
+        if at < len(whole):
+            self._rest += whole[at:]
         return frames
 
     def check(self) -> None:
-        """Raise the EventStreamError that the next call would: a bad frame right behind good ones is known already."""
+        """Raise the EventStreamError that the next call would.
+
+        `feed` returns the good frames and knows already of a bad one right behind them: whoever must not wait
+        for more bytes asks here.
+        """
         if self._failure is not None:
             raise EventStreamError(*self._failure)
 
@@ -432,7 +432,7 @@ def _write_value(value: HeaderValue) -> bytes:
             return b"\x07" + _U16.pack(len(octets)) + octets
         case Timestamp():
             return b"\x08" + _I64.pack(value.epoch_ms)
-        case Uuid():
+        case _:
             if len(value.octets) != _UUID_BYTES:
                 raise ValueError(f"a UUID of {len(value.octets)} bytes; it has {_UUID_BYTES}")
             return b"\x09" + value.octets

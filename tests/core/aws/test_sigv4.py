@@ -513,6 +513,7 @@ class TestParsing:
             signed_headers=(b"host", b"x-amz-date"),
             signature=b"0" * 64,
             date=b"20260102T030405Z",
+            signed_at_ns=1_767_323_045 * SECOND,
         )
 
     @pytest.mark.parametrize(

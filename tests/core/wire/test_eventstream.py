@@ -315,6 +315,23 @@ class TestFailure:
             with pytest.raises(EventStreamError, match="message checksum mismatch"):
                 decoder.next_event()
 
+    def test_a_bad_frame_behind_good_ones_is_known_at_once(self) -> None:
+        decoder = EventStreamDecoder()
+        assert len(decoder.feed(self.GOOD)) == 1
+        decoder.check()
+        assert len(decoder.feed(self.GOOD + self.BAD)) == 1
+        with pytest.raises(EventStreamError, match="message checksum mismatch"):
+            decoder.check()
+
+    @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+    def test_any_bytes_are_fed(self, kind: type[bytes | bytearray | memoryview]) -> None:
+        decoder = EventStreamDecoder()
+        half = len(self.GOOD) // 2
+        assert decoder.feed(kind(self.GOOD[:half])) == []
+        frames = decoder.feed(kind(self.GOOD[half:] + self.GOOD)) + decoder.feed(kind(self.GOOD))
+        assert frames == decode_pieces([self.GOOD * 3])
+        assert {type(frame.raw) for frame in frames} == {bytes}
+
     @pytest.mark.parametrize("left", range(1, len(GOOD)))
     def test_a_stream_cut_inside_a_frame(self, left: int) -> None:
         decoder = EventStreamDecoder()
