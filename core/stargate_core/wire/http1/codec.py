@@ -19,6 +19,7 @@ from stargate_core.wire.http1.events import (
     Headers,
     Limits,
     ProtocolError,
+    Reason,
     RequestHead,
     ServerEvent,
 )
@@ -163,3 +164,8 @@ class ClientCodec(ABC):
     @abstractmethod
     def reusable(self) -> bool:
         """The response is whole, nothing came after it, and the connection will take another request."""
+
+
+def cut_short() -> ProtocolError:
+    """The objection to a message whose connection ended before it did."""
+    return ProtocolError(Reason.INCOMPLETE_MESSAGE, "the connection ended inside a message")

@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from stargate_core.wire.http1.chunked import ChunkedDecoder
-from stargate_core.wire.http1.codec import ClientCodec
+from stargate_core.wire.http1.codec import ClientCodec, cut_short
 from stargate_core.wire.http1.events import (
     CLOSED,
     END_OF_MESSAGE,
@@ -19,7 +19,6 @@ from stargate_core.wire.http1.events import (
     Headers,
     Limits,
     ProtocolError,
-    Reason,
     ResponseHead,
 )
 from stargate_core.wire.http1.framing import response_head
@@ -27,6 +26,8 @@ from stargate_core.wire.http1.head import (
     PADDED_RESPONSE_HEAD,
     RESPONSE_HEAD,
     HeadScan,
+    disagree,
+    split_plainly,
     too_many_headers,
     too_many_interim,
 )
@@ -124,13 +125,14 @@ class FastClientCodec(ClientCodec):
             at = self._at
             if at == len(buffer):
                 if self._eof and self._begun:
-                    raise _cut_head()
+                    raise cut_short()
                 return CLOSED if self._eof else NEED_DATA
             self._begun = True
             match = RESPONSE_HEAD.match(buffer, at) if self._scan is None else None
             if match is not None and match.end() - at <= self._limits.head_bytes_max:
                 end = match.end()
-                head = self._accept(match, split_response(bytes(buffer[at:end])), end)
+                raw = bytes(buffer[at:end])
+                head = self._accept(match, raw, split_response(raw), end)
             else:
                 scanned = self._scan_head()
                 if scanned is None:
@@ -147,19 +149,28 @@ class FastClientCodec(ClientCodec):
         length = self._scan.advance(self._buffer, at)
         if length is None:
             if self._eof:
-                raise _cut_head()
+                raise cut_short()
             return None
         raw = bytes(self._buffer[at : at + length])
         match = PADDED_RESPONSE_HEAD.fullmatch(raw)
         if match is None:
-            raise ProtocolError(Reason.PARSERS_DISAGREE, "the message head is not acceptable")
-        return self._accept(match, unpadded(split_response(raw)), at + length)
+            raise disagree()
+        headers = split_response(raw)
+        return self._accept(match, raw, None if headers is None else unpadded(headers), at + length)
 
-    def _accept(self, match: re.Match[bytes], headers: Headers, end: int) -> ResponseHead:
-        """Begin the body of a final response, or count an interim one. The head ends at `end`."""
+    def _accept(self, match: re.Match[bytes], raw: bytes, headers: Headers | None, end: int) -> ResponseHead:
+        """Begin the body of a final response, or count an interim one. The head ends at `end` in the buffer.
+
+        Headers are None if llhttp refuses the head; then our own rules are asked to say why.
+        """
+        refused = headers is None
+        if headers is None:
+            headers = split_plainly(raw)
         if len(headers) > self._limits.headers_max:
             raise too_many_headers(self._limits)
         head = response_head(int(match[2]), match[3] or b"", _VERSIONS[match[1]], headers)
+        if refused:
+            raise disagree()
         self._at = end
         self._scan = None
         if head.status < 200:
@@ -217,7 +228,7 @@ class FastClientCodec(ClientCodec):
 
     def _need_data(self) -> ClientEvent:
         if self._eof:
-            raise ProtocolError(Reason.INCOMPLETE_MESSAGE, "the upstream closed inside the response's body")
+            raise cut_short()
         return NEED_DATA
 
     def _finish(self) -> ClientEvent:
@@ -230,7 +241,3 @@ class FastClientCodec(ClientCodec):
     def _drop(self) -> None:
         self._buffer = b""
         self._at = 0
-
-
-def _cut_head() -> ProtocolError:
-    return ProtocolError(Reason.INCOMPLETE_MESSAGE, "the upstream closed inside the response's head")

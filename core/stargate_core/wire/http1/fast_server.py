@@ -14,7 +14,7 @@ import re
 from typing import Final
 
 from stargate_core.wire.http1.chunked import ChunkedDecoder, body_too_large
-from stargate_core.wire.http1.codec import ServerCodec
+from stargate_core.wire.http1.codec import ServerCodec, cut_short
 from stargate_core.wire.http1.events import (
     CLOSED,
     NEED_DATA,
@@ -22,7 +22,6 @@ from stargate_core.wire.http1.events import (
     Headers,
     Limits,
     ProtocolError,
-    Reason,
     RequestBody,
     RequestHead,
     ServerEvent,
@@ -33,6 +32,8 @@ from stargate_core.wire.http1.head import (
     PADDED_REQUEST_HEAD,
     REQUEST_HEAD,
     HeadScan,
+    disagree,
+    split_plainly,
     target_is_plain,
     too_many_headers,
 )
@@ -160,19 +161,28 @@ class FastServerCodec(ServerCodec):
         length = self._scan.advance(self._buffer, at)
         if length is None:
             if self._eof:
-                raise ProtocolError(Reason.INCOMPLETE_MESSAGE, "the connection ended inside a request's head")
+                raise cut_short()
             return NEED_DATA
         self._head = raw = bytes(self._buffer[at : at + length])
         match = PADDED_REQUEST_HEAD.fullmatch(raw)
         if match is None:
-            raise ProtocolError(Reason.PARSERS_DISAGREE, "the message head is not acceptable")
-        return self._accept(match, unpadded(split_request(raw)), at + length)
+            raise disagree()
+        headers = split_request(raw)
+        return self._accept(match, None if headers is None else unpadded(headers), at + length)
 
-    def _accept(self, match: re.Match[bytes], headers: Headers, end: int) -> RequestHead:
-        """The event for a head whose grammar and size are good. It ends at `end` in the buffer."""
+    def _accept(self, match: re.Match[bytes], headers: Headers | None, end: int) -> RequestHead:
+        """The event for a head whose grammar and size are good. It ends at `end` in the buffer.
+
+        Headers are None if llhttp refuses the head; then our own rules are asked to say why.
+        """
+        refused = headers is None
+        if headers is None:
+            headers = split_plainly(self._head)
         if len(headers) > self._limits.headers_max:
             raise too_many_headers(self._limits)
         head = request_head(match[1], match[2], _VERSIONS[match[3]], headers, self._limits.body_bytes_max)
+        if refused:
+            raise disagree()
         self._begin(head)
         self._at = end
         self._scan = None
@@ -227,7 +237,7 @@ class FastServerCodec(ServerCodec):
 
     def _need_data(self) -> ServerEvent:
         if self._eof:
-            raise ProtocolError(Reason.INCOMPLETE_MESSAGE, "the connection ended inside a request's body")
+            raise cut_short()
         return NEED_DATA
 
     def _finish(self, data: bytes) -> RequestBody:

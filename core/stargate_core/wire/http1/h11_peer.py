@@ -15,21 +15,11 @@ from typing import Final
 
 import h11
 
-from stargate_core.wire.http1.events import Headers, ProtocolError, Reason, RequestHead, ResponseHead
+from stargate_core.wire.http1.events import RequestHead, ResponseHead
+from stargate_core.wire.http1.head import disagree
 
 _UNBOUNDED: Final = 2**62
 """For h11's own limit: ours have been applied before it sees anything."""
-
-
-def disagree() -> ProtocolError:
-    """h11 and our own rules differ, so the message is refused."""
-    return ProtocolError(Reason.PARSERS_DISAGREE, "the message is not acceptable")
-
-
-def fields_of(lines: list[bytes]) -> Headers:
-    """The headers of the lines after a start line, as they stand there."""
-    pairs = [line.split(b":", 1) for line in lines]
-    return [(name.lower(), value.strip(b" \t")) for name, value in pairs]
 
 
 class H11Peer:

@@ -34,7 +34,7 @@ Sources: RFC 9112 sections 2-5; h11's _abnf.py; llhttp's constants.ts.
 import re
 from typing import Final
 
-from stargate_core.wire.http1.events import Limits, ProtocolError, Reason
+from stargate_core.wire.http1.events import Headers, Limits, ProtocolError, Reason
 
 _TOKEN = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]++"
 _VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"
@@ -158,6 +158,17 @@ def check_field_line(line: bytes) -> None:
             Reason.OBSOLETE_FOLD, "a header line begins with a blank (folded headers are not accepted)"
         )
     raise ProtocolError(Reason.BAD_HEADER, "a header line is not a name, a colon and a value")
+
+
+def split_plainly(head: bytes) -> Headers:
+    """The headers of a whole head that the grammar has accepted."""
+    pairs = [line.split(b":", 1) for line in head.split(b"\r\n")[1:-2]]
+    return [(name.lower(), value.strip(b" \t")) for name, value in pairs]
+
+
+def disagree() -> ProtocolError:
+    """The objection to a message that our rules accept, and that the parser behind them reads differently."""
+    return ProtocolError(Reason.PARSERS_DISAGREE, "the message is not acceptable")
 
 
 def too_many_headers(limits: Limits) -> ProtocolError:

@@ -10,7 +10,7 @@ body, so that its views on framing don't matter.
 
 import httptools
 
-from stargate_core.wire.http1.events import Headers, ProtocolError, Reason
+from stargate_core.wire.http1.events import Headers
 
 
 class _Fields(list[tuple[bytes, bytes]]):
@@ -23,30 +23,29 @@ class _Fields(list[tuple[bytes, bytes]]):
         self.append((name.lower(), value))
 
 
-def split_request(head: bytes) -> Headers:
-    """The headers of a whole request head that the grammar has accepted; blanks after values stay there.
+def split_request(head: bytes) -> Headers | None:
+    """The headers of a whole request head that the grammar has accepted; None if llhttp doesn't accept it.
 
-    Raises ProtocolError (PARSERS_DISAGREE) if llhttp doesn't accept it.
+    Blanks after values stay there.
     """
     fields = _Fields()
-    _read(httptools.HttpRequestParser(fields), head)
-    return fields
+    return fields if _accepts(httptools.HttpRequestParser(fields), head) else None
 
 
-def split_response(head: bytes) -> Headers:
+def split_response(head: bytes) -> Headers | None:
     """The headers of a whole response head, as `split_request`."""
     fields = _Fields()
-    _read(httptools.HttpResponseParser(fields), head)
-    return fields
+    return fields if _accepts(httptools.HttpResponseParser(fields), head) else None
 
 
-def _read(parser: httptools.HttpRequestParser | httptools.HttpResponseParser, head: bytes) -> None:
+def _accepts(parser: httptools.HttpRequestParser | httptools.HttpResponseParser, head: bytes) -> bool:
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade:
         pass  # The head was read to its end; we switch to no other protocol.
     except httptools.HttpParserError:
-        raise ProtocolError(Reason.PARSERS_DISAGREE, "the message head is not acceptable") from None
+        return False
+    return True
 
 
 def unpadded(headers: Headers) -> Headers:

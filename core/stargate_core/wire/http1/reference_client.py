@@ -1,7 +1,7 @@
 """The reference client codec: h11 behind our rules. h11_peer.py says what it is for."""
 
 from stargate_core.wire.http1.chunked import ChunkedDecoder
-from stargate_core.wire.http1.codec import ClientCodec
+from stargate_core.wire.http1.codec import ClientCodec, cut_short
 from stargate_core.wire.http1.events import (
     CLOSED,
     END_OF_MESSAGE,
@@ -11,12 +11,11 @@ from stargate_core.wire.http1.events import (
     ClientEvent,
     Limits,
     ProtocolError,
-    Reason,
     ResponseHead,
 )
 from stargate_core.wire.http1.framing import response_head
-from stargate_core.wire.http1.h11_peer import H11Peer, fields_of
-from stargate_core.wire.http1.head import HeadScan, too_many_interim
+from stargate_core.wire.http1.h11_peer import H11Peer
+from stargate_core.wire.http1.head import HeadScan, split_plainly, too_many_interim
 
 
 class ReferenceClientCodec(ClientCodec):
@@ -93,7 +92,7 @@ class ReferenceClientCodec(ClientCodec):
         if not self._eof:
             return NEED_DATA
         if self._begun:
-            raise ProtocolError(Reason.INCOMPLETE_MESSAGE, "the upstream closed inside its response")
+            raise cut_short()
         return CLOSED
 
     def _next_head(self) -> ResponseHead | None:
@@ -102,7 +101,7 @@ class ReferenceClientCodec(ClientCodec):
             lines = raw.split(b"\r\n")[:-2]
             version, _, rest = lines[0].partition(b" ")
             status, _, reason = rest.partition(b" ")
-            head = response_head(int(status), reason, version[-3:], fields_of(lines[1:]))
+            head = response_head(int(status), reason, version[-3:], split_plainly(raw))
             self._peer.confirm_response(raw, head)
             del self._buffer[:end]
             self._scan = HeadScan(self._limits, request=False)

@@ -1,21 +1,20 @@
 """The reference server codec: h11 behind our rules. h11_peer.py says what it is for."""
 
 from stargate_core.wire.http1.chunked import ChunkedDecoder, body_too_large
-from stargate_core.wire.http1.codec import ServerCodec
+from stargate_core.wire.http1.codec import ServerCodec, cut_short
 from stargate_core.wire.http1.events import (
     CLOSED,
     NEED_DATA,
     PAUSED,
     Limits,
     ProtocolError,
-    Reason,
     RequestBody,
     RequestHead,
     ServerEvent,
 )
 from stargate_core.wire.http1.framing import request_head
-from stargate_core.wire.http1.h11_peer import H11Peer, fields_of
-from stargate_core.wire.http1.head import HeadScan
+from stargate_core.wire.http1.h11_peer import H11Peer
+from stargate_core.wire.http1.head import HeadScan, split_plainly
 
 
 class ReferenceServerCodec(ServerCodec):
@@ -87,7 +86,7 @@ class ReferenceServerCodec(ServerCodec):
         if not self._eof:
             return NEED_DATA
         if self.has_partial_request:
-            raise ProtocolError(Reason.INCOMPLETE_MESSAGE, "the connection ended inside a request")
+            raise cut_short()
         return CLOSED
 
     def _next_head(self) -> RequestHead | None:
@@ -97,7 +96,7 @@ class ReferenceServerCodec(ServerCodec):
         self._raw_head = raw = bytes(self._buffer[:end])
         lines = raw.split(b"\r\n")[:-2]
         method, target, version = lines[0].split(b" ")
-        head = request_head(method, target, version[-3:], fields_of(lines[1:]), self._limits.body_bytes_max)
+        head = request_head(method, target, version[-3:], split_plainly(raw), self._limits.body_bytes_max)
         self._peer.confirm_request(raw, head)
         del self._buffer[:end]
         self._head = head
