@@ -62,7 +62,21 @@ CAPABILITIES: Final[dict[str, int]] = {
 }
 """In which phases each member of the context may be used; what is not listed may be used in all."""
 
-_MAY: Final = {name: int(mask) for name, mask in CAPABILITIES.items()}
+# The same as plain integers: the members below are used several times a request, and look at these without a call.
+_REQUEST: Final = int(CAPABILITIES["request"])
+_CHANGE_REQUEST: Final = int(CAPABILITIES["change_request"])
+_ASK: Final = int(CAPABILITIES["ask"])
+_REJECT: Final = int(CAPABILITIES["reject"])
+_REPLY: Final = int(CAPABILITIES["reply"])
+_SLEEP: Final = int(CAPABILITIES["sleep"])
+_IDENTIFY: Final = int(CAPABILITIES["identify"])
+_DIRECT: Final = int(CAPABILITIES["direct"])
+_OFFER_MODELS: Final = int(CAPABILITIES["offer_models"])
+_STATUS: Final = int(CAPABILITIES["status"])
+_HEADERS: Final = int(CAPABILITIES["headers"])
+_PART: Final = int(CAPABILITIES["part"])
+_RECORD: Final = int(CAPABILITIES["record"])
+_EMIT: Final = int(CAPABILITIES["emit"])
 
 
 class PhaseMisuse(Exception):
@@ -170,12 +184,14 @@ class Context:
     @property
     def request(self) -> Request:
         """The client's request."""
-        self._check("request")
+        if not self.phase & _REQUEST:
+            self._forbidden("request")
         return self._request
 
     def change_request(self, *, target: bytes | None = None, headers: Headers | None = None) -> None:
         """Change the request before it is routed."""
-        self._check("change_request")
+        if not self.phase & _CHANGE_REQUEST:
+            self._forbidden("change_request")
         changes: dict[str, Any] = {}
         if target is not None:
             path, _, query = target.partition(b"?")
@@ -187,60 +203,70 @@ class Context:
     @property
     def ask(self) -> Ask:
         """What the caller asks for."""
-        self._check("ask")
+        if not self.phase & _ASK:
+            self._forbidden("ask")
         if self._ask is None:
             self._forbidden("ask")
         return self._ask
 
     def reject(self, fault: Fault) -> NoReturn:
         """End the exchange with a fault."""
-        self._check("reject")
+        if not self.phase & _REJECT:
+            self._forbidden("reject")
         raise Refused(fault)
 
     def reply(self, reply: Reply) -> None:
         """Answer instead of Bedrock; no later hook of this phase runs."""
-        self._check("reply")
+        if not self.phase & _REPLY:
+            self._forbidden("reply")
         self.ready_reply = reply
 
     def sleep(self, duration_ns: int) -> Sleep:
         """Wait; to be yielded from."""
-        self._check("sleep")
+        if not self.phase & _SLEEP:
+            self._forbidden("sleep")
         if self.ledger is None:
             self.ledger = Ledger()
         return Sleep(self.ledger, duration_ns)
 
     def identify(self, consumer: Consumer, key_id: str) -> None:
         """The caller is this consumer. Later hooks run with the consumer's own configuration."""
-        self._check("identify")
+        if not self.phase & _IDENTIFY:
+            self._forbidden("identify")
         self.consumer = consumer
         self.key_id = key_id
 
     def direct(self, direction: Direction) -> None:
         """The call goes there."""
-        self._check("direct")
+        if not self.phase & _DIRECT:
+            self._forbidden("direct")
         self.direction = direction
 
     def offer_models(self, models: Sequence[ModelCard]) -> None:
         """These are the models the caller may name."""
-        self._check("offer_models")
+        if not self.phase & _OFFER_MODELS:
+            self._forbidden("offer_models")
         self.models = models
 
     @property
     def status(self) -> int:
         """The answer's status."""
-        self._check("status")
+        if not self.phase & _STATUS:
+            self._forbidden("status")
         return self._status
 
     @property
     def headers(self) -> Headers:
         """The answer's headers, to be changed in place; names in lower case."""
-        self._check("headers")
+        if not self.phase & _HEADERS:
+            self._forbidden("headers")
         return self._headers
 
     @property
     def part(self) -> Part:
         """The part of the answer at hand, to be changed in place."""
-        self._check("part")
+        if not self.phase & _PART:
+            self._forbidden("part")
         if self._part is None:
             self._forbidden("part")
         return self._part
@@ -248,23 +274,21 @@ class Context:
     @property
     def record(self) -> LogRecord:
         """What is kept of this exchange."""
-        self._check("record")
+        if not self.phase & _RECORD:
+            self._forbidden("record")
         if self._record is None:
             self._forbidden("record")
         return self._record
 
     def emit(self, sink: str, line: bytes) -> None:
         """Write a line to a sink."""
-        self._check("emit")
+        if not self.phase & _EMIT:
+            self._forbidden("emit")
         self.out.append(Emit(sink, line))
 
     def note(self, level: str, text: str) -> None:
         """Tell the operator something."""
         self.out.append(Note(level, f"{self.plugin}: {text}"))
-
-    def _check(self, member: str) -> None:
-        if not self.phase & _MAY[member]:
-            self._forbidden(member)
 
     def _forbidden(self, member: str) -> NoReturn:
         allowed = ", ".join(phase.name.lower() for phase in Phase if phase & CAPABILITIES[member])
