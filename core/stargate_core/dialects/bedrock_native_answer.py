@@ -6,7 +6,8 @@ operation:
 
     ConverseStream     messageStop, then metadata
     InvokeModel…       of Anthropic's bodies: message_stop
-                       of all others: the chunk that bears `amazon-bedrock-invocationMetrics`
+                       of all others: the chunk that bears `amazon-bedrock-invocationMetrics`,
+                       or says that a guardrail has intervened (a blocked prompt is one chunk, and no more)
 
 Chunks wrap the model's own JSON in base64. They are unwrapped (the decoder does it while it reads),
 searched for the few words that only telling chunks bear, and parsed only when one is found: three or four
@@ -36,8 +37,8 @@ from stargate_core.faults import Blame, Fault
 from stargate_core.wire.eventstream import Frame, encode_event, encode_exception
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
-_TELLING: Final = (b'"message_', b'"messageStop"', METRICS.encode())
-_CONVERSES: Final = frozenset({Operation.CONVERSE, Operation.CONVERSE_STREAM})
+GUARDRAIL_ACTION: Final = "amazon-bedrock-guardrailAction"
+INTERVENED: Final = "INTERVENED"
 _INVOKES: Final = frozenset({Operation.INVOKE_MODEL, Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM})
 _HEADERS_KEPT: Final = frozenset({b"content-type", b"x-amzn-requestid"})
 _HEADER_PREFIX_KEPT: Final = b"x-amzn-bedrock-"
@@ -87,6 +88,7 @@ class NativeTranslator:
 
     __slots__ = (
         "_anthropic",
+        "_invokes",
         "_measured",
         "_operation",
         "_stopped",
@@ -104,6 +106,7 @@ class NativeTranslator:
         self.usage: Usage | None = None
         self.raw = True
         self._operation = operation
+        self._invokes = operation in _INVOKES
         self._anthropic = False
         self._stopped = False
         self._measured = False
@@ -188,7 +191,7 @@ class NativeTranslator:
             return encode_event(part.name, _encode(part.payload))
         if part.payload is None:
             return part.raw
-        if part.name == "chunk" and self._operation in _INVOKES:
+        if part.name == "chunk" and self._invokes:
             payload: Any = {"bytes": _encode(part.payload)}
         else:
             payload = part.payload
@@ -211,7 +214,7 @@ class NativeTranslator:
 
     def _watch(self, frame: Frame) -> tuple[bytes | None, str | None]:
         """Learn from a frame; the model's own JSON in a chunk, and its padding."""
-        if self._operation in _CONVERSES:
+        if not self._invokes:
             if not self.meaningful or frame.name in {"messageStop", "metadata"}:
                 self._watch_converse(frame)
             return None, None
@@ -225,10 +228,8 @@ class NativeTranslator:
         inner = chunk.bytes
         if not self.meaningful:
             self.meaningful = not inner.startswith(_NOT_MEANINGFUL)
-        for word in _TELLING:
-            if word in inner:
-                self._watch_invoke(inner)
-                break
+        if b'"message' in inner or b"amazon-bedrock-" in inner:
+            self._watch_invoke(inner)
         return inner, chunk.p
 
     def _watch_converse(self, frame: Frame) -> None:
@@ -268,18 +269,20 @@ class NativeTranslator:
             reason = _members(members, "messageStop").get("stopReason")
             self.stop_reason = reason if isinstance(reason, str) else None
         metrics = _members(members, METRICS)
-        if metrics:
-            if not self._anthropic:
-                self.complete = True
-                self._stop(members)
-            if self.usage is None:
-                # The model's own count wins: Bedrock's can differ, and it is the model's that a caller sees.
-                self.usage = Usage(
-                    _count(metrics, "inputTokenCount"),
-                    _count(metrics, "outputTokenCount"),
-                    _count(metrics, "cacheReadInputTokenCount"),
-                    _count(metrics, "cacheWriteInputTokenCount"),
-                )
+        intervened = members.get(GUARDRAIL_ACTION) == INTERVENED
+        if (metrics or intervened) and not self._anthropic:
+            self.complete = True
+            self._stop(members)
+        if intervened:
+            self.stop_reason = "guardrail_intervened"
+        if metrics and self.usage is None:
+            # The model's own count wins: Bedrock's can differ, and it is the model's that a caller sees.
+            self.usage = Usage(
+                _count(metrics, "inputTokenCount"),
+                _count(metrics, "outputTokenCount"),
+                _count(metrics, "cacheReadInputTokenCount"),
+                _count(metrics, "cacheWriteInputTokenCount"),
+            )
 
     def _count(self, usage: Members) -> None:
         """Anthropic's usage: cumulative, and later events repeat only what has changed."""

@@ -70,7 +70,7 @@ def tool_config(request: ChatRequest, used: Iterable[str]) -> dict[str, Any] | N
     choice = request.tool_choice
     history = tuple(used)
     if not functions:
-        if choice not in {None, "none", "auto"}:
+        if choice not in (None, "none", "auto"):
             raise refuse(Cause.BODY_INVALID, "tool_choice is only allowed with tools", param="tool_choice")
         return {"tools": [_stand_in(name) for name in history]} if history else None
     if choice == "none" and not history:

@@ -1,0 +1,80 @@
+"""Converse's shapes: every recorded answer and event is read, and what is no answer says so without quoting it."""
+
+import msgspec
+import pytest
+
+from stargate_core.dialects.converse import (
+    ANSWER,
+    BLOCK_DELTA,
+    MALFORMED_STOPS,
+    METADATA,
+    any_json,
+    check_stop,
+    read,
+)
+from stargate_core.dialects.face import BadAnswer, Usage
+from stargate_core.faults import Cause
+from support.vectors import Recording, recordings
+
+ANSWERS = [
+    recording
+    for recording in recordings()
+    if recording.uri.endswith("/converse") and recording.status == 200
+]
+
+
+@pytest.mark.parametrize("recording", ANSWERS, ids=lambda recording: recording.file)
+def test_a_recorded_answer_is_read(recording: Recording) -> None:
+    answer = read(ANSWER, recording.body, "answer")
+    plain = msgspec.json.decode(recording.body)
+    assert answer.stop_reason == plain["stopReason"]
+    assert len(answer.output.message.content) == len(plain["output"]["message"]["content"])
+    assert answer.usage is not None
+    assert answer.usage.counts().total_tokens == plain["usage"]["totalTokens"]
+
+
+def test_counts_may_be_floats_or_null() -> None:
+    usage = {"inputTokens": 28.0, "outputTokens": 3.0, "cacheReadInputTokens": None}
+    metadata = METADATA.decode(msgspec.json.encode({"usage": usage}))
+    assert metadata.usage is not None
+    assert metadata.usage.counts() == Usage(input_tokens=28, output_tokens=3)
+
+
+def test_members_of_tomorrow_are_skipped() -> None:
+    event = {"contentBlockIndex": 0, "delta": {"hologram": {"x": [1]}}, "new": True, "p": "ab"}
+    delta = read(BLOCK_DELTA, msgspec.json.encode(event), "contentBlockDelta").delta
+    assert (delta.text, delta.tool_use, delta.reasoning_content) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"<html>secret</html>", "answer: not JSON"),
+        (b'{"output":{"message":{"content":[]}}}', "answer: Object missing required field `stopReason` at `$`"),
+        (b'{"stopReason":"end_turn"}', "answer: Object missing required field `output` at `$`"),
+        (b'{"output":{"message":{"content":"secret"}}}', "answer: Expected `array`, got `str` at `$.output.message.content`"),
+        (b'{"output":{"message":{"content":[{"text":"\xff"}]}}}', "answer: not JSON"),
+        (b'{"x":' + b"[" * 100_000, "answer: not JSON"),
+    ],
+    ids=["html", "no stopReason", "no output", "content", "not UTF-8", "deep"],
+)
+def test_what_is_no_answer_is_garbled_and_not_quoted(body: bytes, detail: str) -> None:
+    with pytest.raises(BadAnswer) as caught:
+        read(ANSWER, body, "answer")
+    assert caught.value.fault.cause is Cause.UPSTREAM_GARBLED
+    assert caught.value.fault.detail == detail
+
+
+def test_any_json_is_garbled_alike() -> None:
+    assert any_json(b'{"a":1}', "it") == {"a": 1}
+    with pytest.raises(BadAnswer) as caught:
+        any_json(b'{"a":', "it")
+    assert caught.value.fault.detail == "it: not JSON"
+
+
+def test_malformed_output_is_an_error() -> None:
+    check_stop("end_turn")
+    for reason in MALFORMED_STOPS:
+        with pytest.raises(BadAnswer) as caught:
+            check_stop(reason)
+        assert caught.value.fault.cause is Cause.MODEL_OUTPUT_MALFORMED

@@ -1,0 +1,195 @@
+"""The chat dialect from end to end: openai-python on one side, recorded Bedrock answers on the other."""
+
+from typing import Any
+
+import msgspec
+import openai
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargate_core.aws.operations import Operation
+from stargate_core.dialects.face import Ask, Reply, Request, Surface, Target
+from stargate_core.dialects.openai_chat import OpenAIChat
+from stargate_core.faults import Cause, Fault, Refused
+from stargate_core.wire.eventstream import encode_event, encode_exception
+from support.dialects import EVENT_STREAM, HAIKU, a_request, answered, chat_request, text_events
+from support.sdks import Gateway, openai_client
+from support.vectors import RECORDED
+
+CHAT = OpenAIChat()
+ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-6"
+TOOL_ANSWER = (RECORDED / "json" / "otel__converse__00b1664f615d.json").read_bytes()
+TOOL_STREAM = (RECORDED / "streams" / "otel__converse-stream__8e88c115ac14.bin").read_bytes()
+
+
+def gateway(body: bytes, sent: list[Any] | None = None) -> Gateway:
+    """A gateway whose Bedrock always answers with `body`."""
+
+    def handle(request: Request) -> Reply:
+        if sent is not None:
+            call = CHAT.compose(request, CHAT.read(request), Target(HAIKU))
+            sent.append(msgspec.json.decode(call.body))
+        return answered(CHAT, request, HAIKU, EVENT_STREAM, body)
+
+    return handle
+
+
+def stream_of(*texts: str) -> bytes:
+    return b"".join(encode_event(name, msgspec.json.encode(event)) for name, event in text_events(*texts))
+
+
+class TestOpenAIPython:
+    def test_a_stream(self) -> None:
+        with openai_client(gateway(stream_of("Hel", "lo"))) as client:
+            chunks = list(
+                client.chat.completions.create(
+                    model="claude", messages=[{"role": "user", "content": "hi"}], stream=True
+                )
+            )
+        assert "".join(c.choices[0].delta.content or "" for c in chunks) == "Hello"
+
+    def test_the_sdks_own_accumulator_gets_recorded_tool_calls_whole(self) -> None:
+        with (
+            openai_client(gateway(TOOL_STREAM)) as client,
+            client.chat.completions.stream(
+                model="claude", messages=[{"role": "user", "content": "hi"}], stream_options={"include_usage": True}
+            ) as stream,
+        ):
+            final = stream.get_final_completion()
+        assert final.choices[0].finish_reason == "tool_calls"
+        assert final.choices[0].message.content
+        calls = final.choices[0].message.tool_calls
+        assert calls is not None
+        assert [msgspec.json.decode(call.function.arguments) for call in calls] == [
+            {"location": "Seattle"},
+            {"location": "San Francisco"},
+        ]
+        assert final.usage is not None
+        assert final.usage.total_tokens == 415 + 195
+
+    def test_a_round_trip_of_tools(self) -> None:
+        tools: Any = [{"type": "function", "function": {"name": "get_current_weather", "parameters": {}}}]
+        messages: list[Any] = [{"role": "user", "content": "What is the weather in Seattle?"}]
+        with openai_client(gateway(TOOL_STREAM)) as client:
+            with client.chat.completions.stream(model="c", messages=messages, tools=tools) as stream:
+                message = stream.get_final_completion().choices[0].message
+        messages.append(message.model_dump(exclude_none=True))
+        assert message.tool_calls is not None
+        for call in message.tool_calls:
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": "sunny"})
+        sent: list[Any] = []
+        with openai_client(gateway(TOOL_ANSWER, sent)) as client:
+            client.chat.completions.create(model="c", messages=messages, tools=tools)
+        _, asked, answers = sent[0]["messages"]
+        uses = [block["toolUse"] for block in asked["content"] if "toolUse" in block]
+        results = [block["toolResult"]["toolUseId"] for block in answers["content"]]
+        assert len(uses) == 2
+        assert results == [use["toolUseId"] for use in uses]
+
+    def test_a_whole_answer(self) -> None:
+        with openai_client(gateway(TOOL_ANSWER)) as client:
+            made = client.chat.completions.create(model="claude", messages=[{"role": "user", "content": "hi"}])
+        assert made.model == "claude"
+        assert made.choices
+
+    def test_extra_body_reaches_the_model(self) -> None:
+        sent: list[Any] = []
+        with openai_client(gateway(TOOL_ANSWER, sent)) as client:
+            client.chat.completions.create(
+                model="claude", messages=[{"role": "user", "content": "hi"}], extra_body={"top_k": 5}
+            )
+        assert sent[0]["additionalModelRequestFields"] == {"top_k": 5}
+
+    @pytest.mark.parametrize(
+        "end",
+        [b"", encode_exception("throttlingException", b'{"message":"slow down"}')],
+        ids=["a cut", "an exception"],
+    )
+    def test_a_stream_that_breaks_raises(self, end: bytes) -> None:
+        whole = [encode_event(name, msgspec.json.encode(event)) for name, event in text_events("Hello")]
+        said = ""
+        with openai_client(gateway(b"".join(whole[:3]) + end)) as client:
+            stream = client.chat.completions.create(
+                model="claude", messages=[{"role": "user", "content": "hi"}], stream=True
+            )
+            with pytest.raises(openai.APIError) as caught:
+                for chunk in stream:
+                    assert chunk.choices[0].finish_reason is None
+                    said += chunk.choices[0].delta.content or ""
+        assert said == "Hello"
+        assert caught.value.code == ("rate_limit_exceeded" if end else "upstream_stream_broken")
+
+    def test_a_bad_request_is_named(self) -> None:
+        with openai_client(gateway(b"")) as client, pytest.raises(openai.BadRequestError) as caught:
+            client.chat.completions.create(
+                model="claude", messages=[{"role": "user", "content": "hi"}], temperature=1.7
+            )
+        assert caught.value.param == "temperature"
+        assert "0 to 1" in caught.value.message
+
+
+class TestRead:
+    def test_what_policy_must_know(self) -> None:
+        ask = CHAT.read(chat_request(stream=True, max_tokens=7))
+        assert (ask.model, ask.stream, ask.output_tokens_max, ask.local) == ("claude", True, 7, False)
+        assert ask.operation is None
+
+    @pytest.mark.parametrize("model", [None, ""])
+    def test_no_model_is_the_default(self, model: str | None) -> None:
+        assert CHAT.read(chat_request(model=model)).model is None
+
+    @given(st.binary())
+    def test_any_bytes_are_read_or_refused(self, body: bytes) -> None:
+        with pytest.raises(Refused):
+            CHAT.read(a_request(b"\0" + body))
+
+
+class TestCompose:
+    @pytest.mark.parametrize(("stream", "operation"), [(True, Operation.CONVERSE_STREAM), (False, Operation.CONVERSE)])
+    def test_the_call(self, stream: bool, operation: Operation) -> None:
+        request = chat_request(stream=stream)
+        call = CHAT.compose(request, CHAT.read(request), Target(ARN))
+        assert (call.operation, call.method, call.stream) == (operation, b"POST", stream)
+        assert call.target.startswith(b"/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2F")
+        assert call.target.endswith(b"/converse-stream" if stream else b"/converse")
+
+    def test_nothing_of_the_callers_headers_travels_on(self) -> None:
+        headers = [(b"authorization", b"Bearer k"), (b"cookie", b"a=b"), (b"x-amz-security-token", b"t")]
+        request = a_request(chat_request().body, headers=headers)
+        assert CHAT.compose(request, CHAT.read(request), Target(HAIKU)).headers == [
+            (b"content-type", b"application/json")
+        ]
+
+    def test_the_answer_bears_the_callers_name_or_the_targets(self) -> None:
+        for model, told in (("mine", "mine"), (None, ARN)):
+            request = chat_request(model=model)
+            reply = answered(CHAT, request, ARN, [], TOOL_ANSWER)
+            assert msgspec.json.decode(reply.body)["model"] == told
+
+    @pytest.mark.parametrize(
+        ("target", "cause"),
+        [
+            (Target("anthropic.claude-v2", Surface.INVOKE), Cause.BODY_INVALID),
+            (Target(""), Cause.MODEL_UNKNOWN),
+            (Target(".."), Cause.MODEL_UNKNOWN),
+        ],
+        ids=str,
+    )
+    def test_a_target_out_of_reach_is_refused(self, target: Target, cause: Cause) -> None:
+        request = chat_request()
+        with pytest.raises(Refused) as caught:
+            CHAT.compose(request, CHAT.read(request), target)
+        assert caught.value.fault.cause is cause
+        assert caught.value.fault.param == "model"
+
+
+def test_failures_are_openais() -> None:
+    reply = CHAT.failure(Fault(Cause.MODEL_UNKNOWN), "id")
+    assert reply.status == 404
+    assert msgspec.json.decode(reply.body)["error"]["code"] == "model_not_found"
+
+
+def test_a_chat_is_never_local() -> None:
+    with pytest.raises(AssertionError):
+        CHAT.answer_locally(chat_request(), Ask(model=None, stream=False), ())

@@ -1,0 +1,298 @@
+"""The body of a Converse call: each parameter's place, and AWS's own service model as the judge of random requests."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from stargate_core.dialects.openai_chat_compose import JSON_INSTRUCTION, ChatAsk, converse_body, prepared
+from stargate_core.dialects.openai_chat_request import decode
+from stargate_core.faults import Cause, Refused
+from support.bedrock_model import objections
+from support.dialects import HAIKU, a_chat, composed
+
+SONNET_4 = "us.anthropic.claude-sonnet-4-20250514-v1:0"
+NOVA = "us.amazon.nova-micro-v1:0"
+TOOL = {"type": "function", "function": {"name": "f"}}
+TOOL_SPEC = {"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object", "properties": {}}}}}
+MESSAGES = [{"role": "user", "content": [{"text": "Say this is a test"}]}]
+
+
+def refused(target: str = HAIKU, **members: Any) -> tuple[str | None, str]:
+    with pytest.raises(Refused) as caught:
+        composed(target, **members)
+    assert caught.value.fault.cause is Cause.BODY_INVALID
+    return caught.value.fault.param, caught.value.fault.text
+
+
+class TestParameters:
+    def test_a_message_is_all_there_is(self) -> None:
+        assert composed() == {"messages": MESSAGES}
+
+    @pytest.mark.parametrize(
+        ("members", "expected"),
+        [
+            ({"max_tokens": 10}, {"inferenceConfig": {"maxTokens": 10}}),
+            ({"max_tokens": 10, "max_completion_tokens": 20}, {"inferenceConfig": {"maxTokens": 20}}),
+            ({"temperature": 0, "top_p": 1}, {"inferenceConfig": {"temperature": 0.0, "topP": 1.0}}),
+            ({"temperature": 1.0}, {"inferenceConfig": {"temperature": 1.0}}),
+            ({"stop": "END"}, {"inferenceConfig": {"stopSequences": ["END"]}}),
+            ({"stop": ["a", "", "b"]}, {"inferenceConfig": {"stopSequences": ["a", "b"]}}),
+            ({"stop": []}, {}),
+            ({"stop": ""}, {}),
+            ({"stop": None, "temperature": None, "n": 1, "stream": False, "tools": None}, {}),
+            ({"user": "ann"}, {"requestMetadata": {"user": "ann"}}),
+            ({"safety_identifier": "x"}, {"requestMetadata": {"safety_identifier": "x"}}),
+            ({"metadata": {"team": "a b", "cost": "ü€"}}, {"requestMetadata": {"team": "a b", "cost": "__"}}),
+            ({"metadata": {}, "user": ""}, {}),
+            ({"service_tier": "flex"}, {"serviceTier": {"type": "flex"}}),
+            ({"service_tier": "fast"}, {"serviceTier": {"type": "priority"}}),
+            ({"service_tier": "auto"}, {}),
+            ({"service_tier": "default"}, {}),
+            ({"seed": 1, "store": True, "verbosity": "low", "prediction": {}}, {}),
+            ({"response_format": {"type": "text"}}, {}),
+            ({"response_format": {"type": "json_object"}}, {"system": [{"text": JSON_INSTRUCTION}]}),
+            ({"tools": [TOOL]}, {"toolConfig": {"tools": [TOOL_SPEC]}}),
+            ({"top_k": 20}, {"additionalModelRequestFields": {"top_k": 20}}),
+            (
+                {"thinking": {"type": "adaptive"}, "anthropic_beta": ["x"]},
+                {
+                    "additionalModelRequestFields": {
+                        "thinking": {"type": "adaptive"},
+                        "anthropic_beta": ["x"],
+                    }
+                },
+            ),
+        ],
+        ids=str,
+    )
+    def test_each_has_its_place(self, members: dict[str, Any], expected: dict[str, Any]) -> None:
+        assert composed(**members) == {"messages": MESSAGES, **expected}
+
+    def test_instructions_and_json_object_together(self) -> None:
+        body = composed(
+            messages=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": "hi"}],
+            response_format={"type": "json_object"},
+        )
+        assert body["system"] == [{"text": "Be brief."}, {"text": JSON_INSTRUCTION}]
+
+    def test_a_schema_is_a_string_of_its_own_spelling(self) -> None:
+        schema = b'{"type":"object", "properties":{"a":{"const":"\xc3\xa9", "maximum":1.0}}}'
+        body = (
+            b'{"messages":[{"role":"user","content":"hi"}],"response_format":{"type":"json_schema","json_schema":'
+            b'{"name":"City","description":"A city","strict":true,"schema":' + schema + b"}}}"
+        )
+        sent = msgspec.json.decode(converse_body(ChatAsk(*decode(body)), HAIKU))
+        assert sent["outputConfig"] == {
+            "textFormat": {
+                "type": "json_schema",
+                "structure": {
+                    "jsonSchema": {"name": "City", "description": "A city", "schema": schema.decode()}
+                },
+            }
+        }
+
+    @pytest.mark.parametrize(
+        ("members", "param"),
+        [
+            ({"temperature": 1.01}, "temperature"),
+            ({"temperature": -0.1}, "temperature"),
+            ({"n": 2}, "n"),
+            ({"n": 0}, "n"),
+            (
+                {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+                "response_format.json_schema.schema",
+            ),
+            (
+                {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": []}}},
+                "response_format.json_schema.schema",
+            ),
+        ],
+    )
+    def test_what_has_no_place_is_refused(self, members: dict[str, Any], param: str) -> None:
+        assert refused(**members)[0] == param
+
+    def test_a_temperature_is_told_the_range(self) -> None:
+        assert "0 to 1, not 1.5" in refused(temperature=1.5)[1]
+
+    def test_metadata_is_kept_within_bedrocks_limits(self) -> None:
+        many = {f"key-{at}": "v" * 512 for at in range(16)}
+        sent = composed(user="ann", metadata={**many, "": "x"})["requestMetadata"]
+        assert len(sent) == 16
+        assert sent["user"] == "ann"
+        assert sent["key-0"] == "v" * 256
+
+
+class TestTargets:
+    def test_reasoning_is_said_in_the_words_of_each_target(self) -> None:
+        ask = ChatAsk(*decode(msgspec.json.encode(a_chat(reasoning_effort="high", max_tokens=2000))))
+        sent = [
+            msgspec.json.decode(converse_body(ask, target))["additionalModelRequestFields"]
+            for target in (SONNET_4, "openai.gpt-oss-120b-1:0")
+        ]
+        assert sent == [
+            {"thinking": {"type": "enabled", "budget_tokens": 1600}},
+            {"reasoning_effort": "high"},
+        ]
+
+    def test_the_translation_is_made_once(self) -> None:
+        ask = ChatAsk(*decode(msgspec.json.encode(a_chat())))
+        assert prepared(ask) is prepared(ask)
+        before = msgspec.json.encode(prepared(ask).body)
+        ask.request.reasoning_effort = "high"
+        converse_body(ask, SONNET_4)
+        assert msgspec.json.encode(prepared(ask).body) == before
+
+    def test_the_callers_own_words_win(self) -> None:
+        sent = composed(SONNET_4, reasoning_effort="high", thinking={"type": "disabled"})
+        assert sent["additionalModelRequestFields"] == {"thinking": {"type": "disabled"}}
+
+    def test_no_effort_is_nothing(self) -> None:
+        assert composed(NOVA, reasoning_effort="none") == {"messages": MESSAGES}
+
+    def test_a_model_that_takes_no_effort(self) -> None:
+        assert refused(NOVA, reasoning_effort="low")[0] == "reasoning_effort"
+
+    @pytest.mark.parametrize(
+        ("choice", "claudes"),
+        [
+            (None, {"type": "auto"}),
+            ("auto", {"type": "auto"}),
+            ("required", {"type": "any"}),
+            ({"type": "function", "function": {"name": "f"}}, {"type": "tool", "name": "f"}),
+        ],
+        ids=str,
+    )
+    def test_one_call_at_a_time_is_claudes_to_promise(self, choice: Any, claudes: dict[str, str]) -> None:
+        asked = {"tools": [TOOL], "tool_choice": choice, "parallel_tool_calls": False}
+        sent = composed(SONNET_4, **asked)
+        assert sent["toolConfig"] == {"tools": [TOOL_SPEC]}
+        assert sent["additionalModelRequestFields"] == {
+            "tool_choice": {**claudes, "disable_parallel_tool_use": True}
+        }
+        assert "additionalModelRequestFields" not in composed(NOVA, **asked)
+        assert "additionalModelRequestFields" not in composed(SONNET_4, parallel_tool_calls=False)
+        assert "additionalModelRequestFields" not in composed(SONNET_4, tools=[TOOL], parallel_tool_calls=True)
+
+
+# ------------------------------------------------------------------------------------------- random requests
+
+WORDS = st.text(max_size=12)
+IDS = st.sampled_from(["call_1", "call/2", "x" * 80]) | st.text(min_size=1, max_size=8)
+TOOL_NAMES = st.sampled_from(["get_weather", "mcp.github/search", "n" * 70])
+OBJECTS = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | WORDS, max_size=3)
+GIF = "data:image/gif;base64," + base64.b64encode(b"GIF89a" + b"\0" * 12).decode()
+PDF = {"file_data": "data:application/pdf;base64," + base64.b64encode(b"%PDF-1").decode(), "filename": "a.pdf"}
+
+
+def text_parts() -> SearchStrategy[dict[str, Any]]:
+    marks = st.none() | st.just({"type": "ephemeral"}) | st.just({"type": "ephemeral", "ttl": "1h"})
+    return st.builds(lambda text, mark: {"type": "text", "text": text, "cache_control": mark}, WORDS, marks)
+
+
+def user_content() -> SearchStrategy[Any]:
+    pictures = st.just({"type": "image_url", "image_url": {"url": GIF, "detail": "low"}})
+    sounds = st.just({"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}})
+    documents = st.just({"type": "file", "file": PDF})
+    return WORDS | st.lists(text_parts() | pictures | sounds | documents, max_size=4)
+
+
+def calls() -> SearchStrategy[dict[str, Any]]:
+    arguments = OBJECTS.map(lambda value: msgspec.json.encode(value).decode()) | st.just("")
+    return st.builds(
+        lambda identity, name, text: {
+            "id": identity,
+            "type": "function",
+            "function": {"name": name, "arguments": text},
+        },
+        IDS,
+        TOOL_NAMES,
+        arguments,
+    )
+
+
+def messages() -> SearchStrategy[dict[str, Any]]:
+    def said(role: str, content: SearchStrategy[Any], **more: SearchStrategy[Any]) -> SearchStrategy[Any]:
+        return st.fixed_dictionaries({"role": st.just(role), "content": content, **more})
+
+    texts = WORDS | st.lists(text_parts(), max_size=3)
+    return st.one_of(
+        said("system", texts),
+        said("developer", texts),
+        said("user", user_content()),
+        said("assistant", st.none() | texts, tool_calls=st.none() | st.lists(calls(), max_size=3)),
+        said("tool", texts, tool_call_id=IDS),
+    )
+
+
+@st.composite
+def chat_requests(draw: DrawFn) -> dict[str, Any]:
+    tools = st.lists(TOOL_NAMES, min_size=1, max_size=3, unique=True).map(
+        lambda names: [
+            {"type": "function", "function": {"name": name, "description": "", "parameters": {"a": 1}}}
+            for name in names
+        ]
+    )
+    optional: Mapping[str, SearchStrategy[Any]] = {
+        "tools": tools,
+        "tool_choice": st.sampled_from(["none", "auto", None]),
+        "parallel_tool_calls": st.booleans(),
+        "temperature": st.floats(0, 1) | st.integers(0, 1) | st.none(),
+        "top_p": st.floats(0, 1),
+        "max_tokens": st.integers(1, 2**31 - 1),
+        "stop": st.none() | WORDS | st.lists(WORDS, max_size=4),
+        "user": st.text(max_size=300),
+        "metadata": st.dictionaries(st.text(max_size=64), st.text(max_size=300), max_size=16),
+        "service_tier": st.sampled_from(["auto", "default", "flex", "scale", "priority", "fast"]),
+        "reasoning_effort": st.sampled_from(["none", "minimal", "low", "high", "max"]),
+        "response_format": st.sampled_from(
+            [
+                {"type": "text"},
+                {"type": "json_object"},
+                {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "object"}}},
+            ]
+        ),
+        "seed": st.integers(),
+        "top_k": st.integers(0, 100),
+    }
+    first = {"role": "user", "content": "hi"}
+    request = draw(st.fixed_dictionaries({}, optional=optional))
+    return {**request, "messages": [first, *draw(st.lists(messages(), max_size=6))]}
+
+
+@given(chat_requests(), st.sampled_from([SONNET_4, "us.anthropic.claude-sonnet-4-6", "openai.gpt-oss-20b-1:0"]))
+def test_aws_has_nothing_against_any_valid_request(chat: dict[str, Any], target: str) -> None:
+    body = converse_body(ChatAsk(*decode(msgspec.json.encode(chat))), target)
+    for operation in ("Converse", "ConverseStream"):
+        assert objections(operation, body, modelId=target) == []
+    sent = msgspec.json.decode(body)
+    _assert_what_the_model_does_not_say(sent)
+
+
+def _assert_what_the_model_does_not_say(sent: dict[str, Any]) -> None:
+    """What AWS checks only when it is too late: the texts of its ValidationExceptions, as rules."""
+    roles = [message["role"] for message in sent["messages"]]
+    assert roles[0] == "user"
+    assert all(one != other for one, other in zip(roles, roles[1:], strict=False))
+    has_tools = False
+    for message in sent["messages"]:
+        content = message["content"]
+        assert content
+        assert all(block["text"].strip() for block in content if "text" in block)
+        kinds = [next(iter(block)) for block in content]
+        has_tools = has_tools or bool({"toolUse", "toolResult"} & set(kinds))
+        results = [at for at, kind in enumerate(kinds) if kind == "toolResult"]
+        if results:
+            assert set(kinds[: results[-1]]) <= {"toolResult", "cachePoint"}
+        for block in content:
+            assert all(part["text"].strip() for part in block.get("toolResult", {}).get("content", []))
+        if "document" in kinds:
+            assert "text" in kinds
+    if has_tools and any("toolUse" in b for m in sent["messages"] for b in m["content"]):
+        assert sent["toolConfig"]["tools"]
+    assert all(block["text"].strip() for block in sent.get("system", []) if "text" in block)

@@ -1,0 +1,425 @@
+"""Streams: the rules of a chunk, on recorded streams and on random ones, in openai-python's own types."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+from openai.types.chat import ChatCompletionChunk
+
+from stargate_core.dialects.face import BadAnswer, Part, Translator
+from stargate_core.dialects.openai_chat_stream import DONE, ChatTranslator
+from stargate_core.faults import TABLE, Cause, Fault
+from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_exception
+from support.dialects import CREATED, REQUEST_ID, USAGE, Event, chat_translator, frames, sse_events, streamed, text_events
+from support.vectors import Recording, recorded_streams
+
+STREAMS = [r for r in recorded_streams() if r.uri.endswith("/converse-stream")]
+
+
+def translator(*, include_usage: bool = True, **members: Any) -> ChatTranslator:
+    made = chat_translator(stream=True, stream_options={"include_usage": include_usage}, **members)
+    assert isinstance(made, ChatTranslator)
+    return made
+
+
+def chunks_of(body: bytes) -> list[ChatCompletionChunk]:
+    """The chunks of a stream that ended well, validated."""
+    events = sse_events(body)
+    assert events.pop() == "[DONE]"
+    return [ChatCompletionChunk.model_validate(event, strict=True) for event in events]
+
+
+def chunks(*events: Event, include_usage: bool = True) -> list[ChatCompletionChunk]:
+    return chunks_of(streamed(translator(include_usage=include_usage), frames(events)))
+
+
+def deltas(*events: Event) -> list[dict[str, Any]]:
+    """The deltas between the role and the finish."""
+    made = [c.choices[0].delta.model_dump(exclude_unset=True) for c in chunks(*events) if c.choices]
+    assert made[0] == {"role": "assistant", "content": "", "refusal": None}
+    assert made[-1] == {}
+    return made[1:-1]
+
+
+def assemble(made: list[ChatCompletionChunk]) -> tuple[str, list[dict[str, str]], str]:
+    """What a client makes of the chunks: the text, the calls, the thoughts. Checks every rule of a chunk on its way."""
+    assert {(c.id, c.created, c.model, c.object) for c in made} == {
+        (f"chatcmpl-{REQUEST_ID}", CREATED, "claude", "chat.completion.chunk")
+    }
+    said = [c.choices[0] for c in made if c.choices]
+    assert [choice.index for choice in said] == [0] * len(said)
+    assert [choice.delta.role for choice in said] == ["assistant", *[None] * (len(said) - 1)]
+    assert [choice.finish_reason is not None for choice in said] == [*[False] * (len(said) - 1), True]
+    text, thoughts, calls = "", "", list[dict[str, str]]()
+    for at, choice in enumerate(said):
+        delta = choice.delta
+        assert at == 0 or delta.content != ""
+        text += delta.content or ""
+        thoughts += (delta.model_extra or {}).get("reasoning_content", "")
+        for call in delta.tool_calls or []:
+            assert call.function is not None
+            if call.index == len(calls):
+                assert call.type == "function"
+                calls.append({"id": call.id or "", "name": call.function.name or "", "arguments": ""})
+            else:
+                # Dense, in order, and never a call without its head.
+                assert call.index == len(calls) - 1
+                assert (call.id, call.type, call.function.name) == (None, None, None)
+                assert call.function.arguments
+            calls[call.index]["arguments"] += call.function.arguments or ""
+    return text, calls, thoughts
+
+
+@pytest.mark.parametrize("recording", STREAMS, ids=lambda recording: recording.file)
+class TestRecorded:
+    def test_nothing_is_lost(self, recording: Recording) -> None:
+        stream = EventStreamDecoder().feed(recording.body)
+        machine = translator()
+        made = chunks_of(streamed(machine, stream))
+        text, calls, thoughts = assemble(made)
+
+        payloads = [(frame.name, json.loads(frame.payload)) for frame in stream]
+        events = [p["delta"] for name, p in payloads if name == "contentBlockDelta"]
+        assert text == "".join(delta.get("text", "") for delta in events)
+        assert thoughts == "".join(d["reasoningContent"].get("text", "") for d in events if "reasoningContent" in d)
+        starts = {
+            p["contentBlockIndex"]: p["start"]["toolUse"]
+            for name, p in payloads
+            if name == "contentBlockStart" and p["start"].get("toolUse", {}).get("type") != "server_tool_use"
+            if "toolUse" in p["start"]
+        }
+        arguments = dict.fromkeys(starts, "")
+        for name, p in payloads:
+            if name == "contentBlockDelta" and "toolUse" in p["delta"] and p["contentBlockIndex"] in arguments:
+                arguments[p["contentBlockIndex"]] += p["delta"]["toolUse"]["input"]
+        assert [(c["id"], c["name"], c["arguments"]) for c in calls] == [
+            (start["toolUseId"], start["name"], arguments[at] or "{}") for at, start in starts.items()
+        ]
+        assert all(isinstance(json.loads(call["arguments"]), dict) for call in calls)
+        usage = next(p["usage"] for name, p in payloads if name == "metadata")
+        assert made[-1].choices == []
+        assert made[-1].usage is not None
+        assert made[-1].usage.total_tokens == usage["totalTokens"]
+        assert all(chunk.usage is None for chunk in made[:-1])
+        assert machine.stop_reason == next(p["stopReason"] for name, p in payloads if name == "messageStop")
+
+    def test_padding_is_not_passed_on(self, recording: Recording) -> None:
+        body = streamed(translator(), EventStreamDecoder().feed(recording.body))
+        assert b'"p":' not in body
+
+    def test_only_the_very_end_is_the_end(self, recording: Recording) -> None:
+        stream = EventStreamDecoder().feed(recording.body)
+        for cut in range(len(stream)):
+            body = streamed(translator(), stream[:cut])
+            assert DONE not in body
+            assert sse_events(body)[-1]["error"]["code"] == "upstream_stream_broken"
+
+    def test_with_and_without_plugins_it_is_the_same(self, recording: Recording) -> None:
+        assert_frame_equals_parts(EventStreamDecoder().feed(recording.body))
+
+
+def assert_frame_equals_parts(stream: list[Frame], **members: Any) -> None:
+    """`frame` and `parts` + `render` write the same bytes, raise the same faults, and know the same."""
+    fast, slow = translator(**members), translator(**members)
+    for frame in stream:
+        outcomes: list[bytes | Fault] = []
+        for way in (fast.frame, lambda one: b"".join([slow.render(part) for part in slow.parts(one)])):
+            try:
+                outcomes.append(way(frame))
+            except BadAnswer as bad:
+                outcomes.append(bad.fault)
+        assert outcomes[0] == outcomes[1]
+        for name in ("complete", "meaningful", "stop_reason", "usage"):
+            assert getattr(fast, name) == getattr(slow, name)
+        if isinstance(outcomes[0], Fault):
+            return
+
+
+def random_events() -> SearchStrategy[list[Event]]:
+    """Events in any order whatever, of the right shape and of wrong ones."""
+    index = st.integers(0, 3)
+    text = st.text(max_size=8)
+    starts = st.one_of(
+        st.builds(
+            lambda kind: {"toolUse": {"toolUseId": "t", "name": "f", **kind}},
+            st.sampled_from([{}, {"type": "tool_use"}, {"type": "server_tool_use"}]),
+        ),
+        st.just({"toolResult": {"toolUseId": "t"}}),
+        st.just({"hologram": {}}),
+    )
+    delta = st.one_of(
+        text.map(lambda value: {"text": value}),
+        text.map(lambda value: {"toolUse": {"input": value}}),
+        text.map(lambda value: {"reasoningContent": {"text": value}}),
+        st.just({"reasoningContent": {"signature": "s"}}),
+        st.just({"toolResult": [{"text": "x"}]}),
+        st.just({"citation": {"title": "x"}}),
+        st.just({"text": 5}),
+        st.just({}),
+    )
+    stops = st.sampled_from(["end_turn", "tool_use", "max_tokens", "malformed_tool_use", "unheard_of"])
+    event: SearchStrategy[Event] = st.one_of(
+        st.just(("messageStart", {"role": "assistant"})),
+        st.builds(lambda i, s: ("contentBlockStart", {"contentBlockIndex": i, "start": s}), index, starts),
+        st.builds(lambda i, d: ("contentBlockDelta", {"contentBlockIndex": i, "delta": d}), index, delta),
+        st.builds(lambda i: ("contentBlockStop", {"contentBlockIndex": i}), index),
+        st.builds(lambda reason: ("messageStop", {"stopReason": reason}), stops),
+        st.sampled_from([("metadata", {"usage": USAGE}), ("metadata", {}), ("messageStop", {}), ("news", {"a": 1})]),
+    )
+    return st.lists(event, max_size=20)
+
+
+@given(random_events(), st.booleans())
+def test_on_any_events_with_and_without_plugins_it_is_the_same(events: list[Event], include_usage: bool) -> None:
+    assert_frame_equals_parts(frames(events), include_usage=include_usage)
+
+
+@given(random_events())
+def test_on_any_events_the_rules_of_a_chunk_hold(events: list[Event]) -> None:
+    body = streamed(translator(), frames(events))
+    told = sse_events(body)
+    if told[-1] == "[DONE]":
+        made = chunks_of(body)
+        assert made[0].choices[0].delta.role == "assistant"
+        roles = [choice.delta.role for chunk in made for choice in chunk.choices]
+        assert roles.count("assistant") == 1
+        assert sum(choice.finish_reason is not None for chunk in made for choice in chunk.choices) == 1
+    else:
+        assert "error" in told[-1]
+        assert all("error" not in event for event in told[:-1])
+
+
+class TestText:
+    def test_a_whole_stream(self) -> None:
+        body = streamed(translator(include_usage=False), frames(text_events("Hel", "lo")))
+        common = {"id": f"chatcmpl-{REQUEST_ID}", "object": "chat.completion.chunk", "created": CREATED, "model": "claude"}
+
+        def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+            return {**common, "choices": [choice]}
+
+        assert sse_events(body) == [
+            chunk({"role": "assistant", "content": "", "refusal": None}),
+            chunk({"content": "Hel"}),
+            chunk({"content": "lo"}),
+            chunk({}, "stop"),
+            "[DONE]",
+        ]
+
+    def test_empty_texts_are_no_chunks(self) -> None:
+        assert deltas(*text_events("", "a", "")) == [{"content": "a"}]
+
+    @given(st.text())
+    def test_any_text_survives(self, text: str) -> None:
+        made = chunks(*text_events("<", text, ">"))
+        assert assemble(made)[0] == f"<{text}>"
+
+    def test_thoughts_have_their_own_member(self) -> None:
+        events: list[Event] = [
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"signature": "E"}}}),
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"redactedContent": "R"}}}),
+        ]
+        head, *rest = text_events("a")
+        assert deltas(head, *events, *rest) == [{"reasoning_content": "hm"}, {"content": "a"}]
+
+
+def tool(at: int, *fragments: str, **start: Any) -> list[Event]:
+    opened = {"toolUseId": f"t{at}", "name": "f", **start}
+    return [
+        ("contentBlockStart", {"contentBlockIndex": at, "start": {"toolUse": opened}}),
+        *(("contentBlockDelta", {"contentBlockIndex": at, "delta": {"toolUse": {"input": f}}}) for f in fragments),
+        ("contentBlockStop", {"contentBlockIndex": at}),
+    ]
+
+
+class TestTools:
+    HEAD, *TAIL = text_events(stop="tool_use")
+
+    def call(self, index: int, identity: str, name: str = "f") -> dict[str, Any]:
+        function = {"name": name, "arguments": ""}
+        return {"tool_calls": [{"index": index, "id": identity, "type": "function", "function": function}]}
+
+    def arguments(self, index: int, text: str) -> dict[str, Any]:
+        return {"tool_calls": [{"index": index, "function": {"arguments": text}}]}
+
+    def test_tools_are_counted_densely_from_zero(self) -> None:
+        # A thought at 0, a text at 1: the tools are 0 and 1 all the same.
+        assert deltas(self.HEAD, *tool(2, "", '{"a"', ":1}"), *tool(5, "{}"), *self.TAIL) == [
+            self.call(0, "t2"),
+            self.arguments(0, '{"a"'),
+            self.arguments(0, ":1}"),
+            self.call(1, "t5"),
+            self.arguments(1, "{}"),
+        ]
+
+    @pytest.mark.parametrize("fragments", [(), ("",), ("", "")])
+    def test_no_arguments_are_an_empty_object(self, fragments: tuple[str, ...]) -> None:
+        assert deltas(self.HEAD, *tool(0, *fragments), *self.TAIL) == [self.call(0, "t0"), self.arguments(0, "{}")]
+
+    def test_a_tool_gets_its_own_name_back(self) -> None:
+        asked = {"type": "function", "function": {"name": "mcp/search"}}
+        machine = translator(tools=[asked])
+        safe = next(iter(machine._names))
+        body = streamed(machine, frames([self.HEAD, *tool(0, "{}", name=safe), *self.TAIL]))
+        assert assemble(chunks_of(body))[1] == [{"id": "t0", "name": "mcp/search", "arguments": "{}"}]
+
+    def test_tools_that_bedrock_runs_are_not_the_callers(self) -> None:
+        result: list[Event] = [
+            ("contentBlockStart", {"contentBlockIndex": 1, "start": {"toolResult": {"toolUseId": "t0"}}}),
+            ("contentBlockDelta", {"contentBlockIndex": 1, "delta": {"toolResult": [{"text": "3"}]}}),
+            ("contentBlockStop", {"contentBlockIndex": 1}),
+        ]
+        server = tool(0, '{"code"', ":1}", type="server_tool_use")
+        assert deltas(self.HEAD, *server, *result, *tool(2, "{}", type="tool_use"), *self.TAIL) == [
+            self.call(0, "t2"),
+            self.arguments(0, "{}"),
+        ]
+
+    def test_arguments_of_no_tool_are_garbled(self) -> None:
+        events = [self.HEAD, *tool(0, "{}")[1:]]
+        assert sse_events(streamed(translator(), frames(events)))[-1]["error"]["code"] == "upstream_protocol_error"
+
+
+class TestStops:
+    @pytest.mark.parametrize(
+        ("stop", "finish"),
+        [
+            ("end_turn", "stop"),
+            ("stop_sequence", "stop"),
+            ("max_tokens", "length"),
+            ("tool_use", "tool_calls"),
+            ("content_filtered", "content_filter"),
+            ("guardrail_intervened", "content_filter"),
+            ("model_context_window_exceeded", "length"),
+            ("went_for_lunch", "stop"),
+        ],
+    )
+    def test_every_reason_that_is_one(self, stop: str, finish: str) -> None:
+        made = chunks(*text_events("a", stop=stop))
+        assert [c.choices[0].finish_reason for c in made if c.choices] == [None, None, finish]
+
+    @pytest.mark.parametrize("stop", ["malformed_model_output", "malformed_tool_use"])
+    @pytest.mark.parametrize("texts", [(), ("a",)])
+    def test_malformed_output_is_an_error(self, stop: str, texts: tuple[str, ...]) -> None:
+        machine = translator()
+        events = sse_events(streamed(machine, frames(text_events(*texts, stop=stop))))
+        assert events[-1]["error"]["code"] == TABLE[Cause.MODEL_OUTPUT_MALFORMED].openai_code
+        assert all(event["choices"][0]["finish_reason"] is None for event in events[:-1])
+        # Where nothing was said before, the status line is still to be had.
+        assert machine.meaningful is bool(texts)
+        assert machine.stop_reason == stop
+
+    def test_calls_are_calls_whatever_the_model_says(self) -> None:
+        head, *tail = text_events()
+        made = chunks(head, *tool(0, "{}"), *tail)
+        assert made[-2].choices[0].finish_reason == "tool_calls"
+
+
+class TestUsage:
+    def test_only_where_it_was_asked_for(self) -> None:
+        with_usage = chunks(*text_events("a"))
+        assert with_usage[-1].choices == []
+        assert with_usage[-1].usage is not None
+        assert with_usage[-1].usage.prompt_tokens == 30
+        assert all("usage" in c.model_fields_set and c.usage is None for c in with_usage[:-1])
+        without = chunks(*text_events("a"), include_usage=False)
+        assert len(without) == len(with_usage) - 1
+        assert all("usage" not in c.model_fields_set for c in without)
+
+    def test_it_comes_last_even_if_bedrock_tells_it_first(self) -> None:
+        *events, stop, metadata = text_events("a")
+        made = chunks(*events, metadata, stop)
+        assert made[-2].choices[0].finish_reason == "stop"
+        assert made[-1].usage is not None
+
+    def test_metadata_without_usage_ends_the_stream_all_the_same(self) -> None:
+        *events, _ = text_events("a")
+        assert chunks(*events, ("metadata", {}))[-1].choices[0].finish_reason == "stop"
+
+
+class TestMilestones:
+    def test_a_bare_start_is_not_worth_a_status_line(self) -> None:
+        machine = translator()
+        start, text, *rest = frames(text_events("a"))
+        machine.frame(start)
+        assert not machine.meaningful
+        machine.frame(text)
+        assert machine.meaningful
+        for frame in rest[:-1]:
+            machine.frame(frame)
+            assert not machine.complete
+        machine.frame(rest[-1])
+        assert machine.complete
+
+    @pytest.mark.parametrize("event", [tool(0)[0], text_events()[-2]], ids=["a tool", "an empty answer"])
+    def test_a_tool_is_and_so_is_an_answer_without_words(self, event: Event) -> None:
+        machine = translator()
+        start, *_ = frames(text_events())
+        machine.frame(start)
+        assert not machine.meaningful
+        machine.frame(*frames([event]))
+        assert machine.meaningful
+
+    def test_nothing_follows_the_stop(self) -> None:
+        *events, _ = text_events("a")
+        late: Event = ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "b"}})
+        told = sse_events(streamed(translator(), frames([*events, late])))
+        assert told[-1]["error"]["code"] == "upstream_protocol_error"
+
+    def test_the_role_is_told_even_if_bedrock_forgets_to_begin(self) -> None:
+        assert assemble(chunks(*text_events("a")[1:]))[0] == "a"
+
+    def test_unknown_events_mean_nothing(self) -> None:
+        machine: Translator = translator()
+        assert list(machine.parts(frames([("initial-response", {})])[0])) == []
+
+
+class TestInBand:
+    def test_an_exception_ends_the_stream_with_an_error(self) -> None:
+        throttled = encode_exception("throttlingException", b'{"message":"Too many requests"}')
+        stream = [*frames(text_events("a")[:2]), *EventStreamDecoder().feed(throttled)]
+        *said, error = sse_events(streamed(translator(), stream))
+        assert [event["choices"][0]["delta"].get("content") for event in said] == ["", "a"]
+        assert error == {
+            "error": {
+                "message": "Too many requests",
+                "type": "rate_limit_error",
+                "param": None,
+                "code": "rate_limit_exceeded",
+            }
+        }
+
+    def test_a_keep_alive_is_a_comment(self) -> None:
+        assert translator().keepalive().startswith(b":")
+        assert translator().keepalive().endswith(b"\n\n")
+        assert sse_events(translator().keepalive()) == []
+
+
+def test_a_part_that_a_plugin_has_changed_is_what_is_written() -> None:
+    machine = translator()
+    parts: list[Part] = [part for frame in frames(text_events("secret")) for part in machine.parts(frame)]
+    parts[1].payload["choices"][0]["delta"]["content"] = "***"
+    assert sse_events(machine.render(parts[1]))[0]["choices"][0]["delta"] == {"content": "***"}
+
+
+def test_headers_of_a_stream() -> None:
+    headers = dict(translator().stream_headers([(b"content-type", b"application/vnd.amazon.eventstream")]))
+    assert headers[b"content-type"].startswith(b"text/event-stream")
+    assert headers[b"cache-control"] == b"no-cache"
+
+
+@given(st.binary(max_size=60))
+def test_any_payload_is_translated_or_garbled(payload: bytes) -> None:
+    raw = msgspec.Raw(payload)
+    for name in ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"):
+        (frame,) = frames([(name, {})])
+        frame = msgspec.structs.replace(frame, payload=bytes(raw))
+        try:
+            translator().frame(frame)
+        except BadAnswer as bad:
+            assert bad.fault.cause is Cause.UPSTREAM_GARBLED
