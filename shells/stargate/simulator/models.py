@@ -1,0 +1,47 @@
+"""Which model ids are taken, and what each model is: its provider, whether it may be called by its bare id.
+
+Bedrock knows its models by name. The simulator takes any id of a provider it has heard of, every kind of
+ARN, and its own two prefixes; anything else is `The provided model identifier is invalid.`, as there.
+"""
+
+import functools
+import re
+from typing import Final
+
+from stargate.simulator.errors import invalid
+
+_REGIONS: Final = r"(us|eu|apac|jp|au|ca|sa|me|af|global|us-gov|amer)"
+_PROVIDERS: Final = (
+    r"(ai21|amazon|anthropic|cohere|deepseek|google|luma|meta|minimax|mistral|moonshot|moonshotai|nvidia|openai|qwen"
+    r"|stability|twelvelabs|writer|zai)"
+)
+_KNOWN: Final = re.compile(rf"({_REGIONS}\.)?{_PROVIDERS}\.(?!.*does-not-exist).+")
+_ARN: Final = re.compile(
+    r"arn:aws(-[^:]+)?:(bedrock:[a-z0-9-]+:(\d{12})?:"
+    r"(foundation-model|custom-model|custom-model-deployment|imported-model|provisioned-model|inference-profile"
+    r"|application-inference-profile|prompt|prompt-router|default-prompt-router)/.+"
+    r"|sagemaker:[a-z0-9-]+:\d{12}:endpoint/.+)"
+)
+_OURS: Final = re.compile(r"(.*[./])?(simulator|recording)\..+")
+_PROFILE_ONLY: Final = re.compile(
+    r"anthropic\.claude-(3-7|sonnet-[4-9]|opus-[4-9]|haiku-[4-9])|amazon\.nova-(premier|2)|meta\.llama(3-[123]|4)"
+    r"|deepseek\.r1"
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def check_model(model_id: str, operation: str) -> None:
+    """Whether Bedrock would take this model for this operation. Raises Refusal."""
+    if _OURS.fullmatch(model_id):
+        return
+    if not (_KNOWN.fullmatch(model_id) or _ARN.fullmatch(model_id)):
+        raise invalid("The provided model identifier is invalid.")
+    if operation == "CountTokens":
+        if re.match(rf"{_REGIONS}\.", model_id) or "inference-profile" in model_id:
+            raise invalid("The provided model doesn't support counting tokens.")
+    elif _PROFILE_ONLY.match(model_id):
+        raise invalid(
+            f"Invocation of model ID {model_id} with on-demand throughput isn't supported. Retry your "
+            f"request with the ID "
+            "or ARN of an inference profile that contains this model."
+        )
