@@ -1,5 +1,6 @@
 """The official SDKs, with nothing patched, speaking to a dialect instead of a network."""
 
+import functools
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -51,9 +52,15 @@ class Bedrock(NamedTuple):
     sent: list[Request]
 
 
+@functools.lru_cache(maxsize=1)
+def _session() -> boto3.Session:
+    """One session for all clients: reading the service model is what takes time."""
+    return boto3.Session()
+
+
 def bedrock_client(gateway: Gateway) -> Bedrock:
     """boto3's bedrock-runtime, its HTTP requests answered by `gateway` (botocore's own `before-send` hook)."""
-    client = boto3.client(
+    client = _session().client(
         "bedrock-runtime",
         region_name="us-east-1",
         endpoint_url="http://gateway",

@@ -75,8 +75,9 @@ class FastClientCodec(ClientCodec):
             self._keep_alive = self._keep_alive and not data
             return
         buffer = self._buffer
-        if not buffer:
+        if self._at == len(buffer):
             self._buffer = data
+            self._at = 0
         elif isinstance(buffer, bytearray):
             if self._at:
                 del buffer[: self._at]

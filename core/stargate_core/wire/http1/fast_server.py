@@ -82,8 +82,9 @@ class FastServerCodec(ServerCodec):
                 self._drop()
                 return
         buffer = self._buffer
-        if not buffer:
+        if self._at == len(buffer):
             self._buffer = data
+            self._at = 0
         elif isinstance(buffer, bytearray):
             if self._at:
                 del buffer[: self._at]

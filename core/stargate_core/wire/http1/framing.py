@@ -13,7 +13,8 @@ rules, again the stricter of what h11 and llhttp do:
   the connection, because a client that counts on a tunnel would speak something else on it.
 - A response that can't have a body (1xx, 204) may not announce one; 304 may announce and never has one. 101
   is refused because nothing here asks for an upgrade.
-- `Connection: close` in any of its fields ends the connection after this message, and so does HTTP/1.0:
+- `Connection: close` in any of its fields ends the connection after this message; so does the same in
+  Proxy-Connection, which nobody should send (llhttp obeys it, h11 doesn't know it), and so does HTTP/1.0:
   keep-alive on 1.0 was an extension that never worked across proxies (h11 has none either).
 - Upgrade is ignored, as RFC 9110 section 7.8 allows: `curl --http2` sends it with every plain request.
 - Expect: 100-continue counts on 1.1 only (RFC 9110 section 10.1.1); other expectations are ignored.
@@ -52,6 +53,14 @@ def _merged(headers: Headers) -> dict[bytes, bytes]:
         else:
             fields[name] += b"," + value
     return fields
+
+
+def _asks_to_close(fields: dict[bytes, bytes]) -> bool:
+    connection = fields.get(b"connection")
+    if connection is not None and connection != b"keep-alive" and _has_token(connection, b"close"):
+        return True
+    connection = fields.get(b"proxy-connection")
+    return connection is not None and _has_token(connection, b"close")
 
 
 def _has_token(value: bytes, token: bytes) -> bool:
@@ -110,11 +119,8 @@ def request_head(
         raise ProtocolError(Reason.BAD_HOST, "the Host field is not a host")
     if method == b"CONNECT" and (coding is not None or content_length):
         raise ProtocolError(Reason.UNEXPECTED_BODY, "CONNECT can't have a body")
-    connection = fields.get(b"connection")
     is_11 = version == b"1.1"
-    keep_alive = is_11 and method != b"CONNECT"
-    if keep_alive and connection is not None and connection != b"keep-alive":
-        keep_alive = not _has_token(connection, b"close")
+    keep_alive = is_11 and method != b"CONNECT" and not _asks_to_close(fields)
     expect = fields.get(b"expect")
     expects = (
         expect is not None
@@ -150,8 +156,5 @@ def response_head(status: int, reason: bytes, version: bytes, headers: Headers) 
         if coding is not None or (content_length and status != 304):
             raise ProtocolError(Reason.UNEXPECTED_BODY, f"a response with status {status} can't have a body")
         content_length = 0
-    connection = fields.get(b"connection")
-    keep_alive = version == b"1.1"
-    if keep_alive and connection is not None:
-        keep_alive = not _has_token(connection, b"close")
+    keep_alive = version == b"1.1" and not _asks_to_close(fields)
     return ResponseHead(status, reason, version, headers, keep_alive, content_length, coding is not None)

@@ -1,0 +1,36 @@
+"""The fast server codec: the contract, and that its buffer stays small however requests overlap."""
+
+from stargate_core.wire.http1 import RequestBody, RequestHead
+from stargate_core.wire.http1.events import DEFAULT_LIMITS
+from stargate_core.wire.http1.fast_server import FastServerCodec
+from support.http1_server_contract import GET, POST, ServerContract
+
+
+class TestContract(ServerContract):
+    """What every server codec does."""
+
+    kind = "fast"
+
+
+def test_requests_that_always_overlap_leave_nothing_behind() -> None:
+    codec = FastServerCodec(DEFAULT_LIMITS)
+    codec.receive_data(POST)
+    for _ in range(10_000):
+        assert isinstance(codec.next_event(), RequestHead)
+        assert isinstance(codec.next_event(), RequestBody)
+        codec.receive_data(GET)  # Before the present request is answered: the buffer is never empty.
+        codec.receive_data(b"")
+        codec.response(200, [])
+        codec.start_next_cycle()
+        assert len(codec._buffer) <= 2 * len(POST)
+
+
+def test_a_body_that_is_the_whole_buffer_is_not_copied() -> None:
+    codec = FastServerCodec(DEFAULT_LIMITS)
+    body = b"b" * 100
+    codec.receive_data(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n")
+    assert isinstance(codec.next_event(), RequestHead)
+    codec.receive_data(body)
+    event = codec.next_event()
+    assert isinstance(event, RequestBody)
+    assert event.data is body
