@@ -139,6 +139,10 @@ class TestEncoder:
         for decoder in (openai._streaming.SSEDecoder(), anthropic._streaming.SSEDecoder()):
             assert [(one.event, one.data) for one in decoder.iter_bytes(iter([stream]))] == sent
 
+    def test_the_very_bytes(self) -> None:
+        written = event(b"ping", b"{}") + data_line(b"x\ny") + comment(b"keep-alive")
+        assert written == b"event: ping\ndata: {}\n\ndata: x\ndata: y\n\n: keep-alive\n\n"
+
     def test_the_end_of_an_openai_stream(self) -> None:
         (one,) = openai._streaming.SSEDecoder().iter_bytes(iter([DONE]))
         assert one.data == "[DONE]"
