@@ -90,6 +90,8 @@ class Channel:
 
     async def _receive_raw(self) -> bytes:
         while True:
+            if self._closed:
+                raise trio.ClosedResourceError
             await trio.lowlevel.wait_readable(self.sock)
             try:
                 return self.sock.recv(READ_BYTES)

@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, assert_never
@@ -73,13 +74,15 @@ _TICKED: Final = Ticked()
 class Client:
     """A client connection: its channel and its session."""
 
-    __slots__ = ("armed", "channel", "gateway", "session", "tickets")
+    __slots__ = ("armed", "broken", "channel", "gateway", "session", "tickets")
 
     def __init__(self, gateway: "Gateway", channel: Channel, session: Session) -> None:
         self.gateway = gateway
         self.channel = channel
         self.session = session
         self.armed: int | None = None
+        self.broken = False
+        """The session has failed by a bug of ours: it is not to be asked anything any more."""
         self.tickets: dict[int, int] = {}
         """The session's tickets to the pool's."""
 
@@ -159,7 +162,7 @@ class Gateway:
                 self.tell(client, self._draining)
             await self._read_client(client)
         finally:
-            if not session.closed:
+            if not (session.closed or client.broken):
                 self.tell(client, ClientLost())
             channel.dispose()
             self.clients.discard(client)
@@ -245,14 +248,34 @@ class Gateway:
                 fact = facts.popleft()
                 if type(fact) is tuple:
                     client, event = fact
-                    session = client.session
-                    for command in session.handle(now_ns(), event):
+                    if client.broken:
+                        continue
+                    try:
+                        commands = client.session.handle(now_ns(), event)
+                    except Exception as error:  # noqa: BLE001  (a bug of ours ends one session, never the gateway)
+                        self._break(client, event, error)
+                        continue
+                    for command in commands:
                         self._perform(client, command)
                     self._ticker.arm(client)
                 else:
                     self._work_for_pool(fact)
         finally:
             self._busy = False
+
+    def _break(self, client: Client, event: SessionEvent, error: Exception) -> None:
+        """End a session that failed by a bug of ours: cut its connection, take back what it held, say where it was."""
+        client.broken = True
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{place.filename}:{place.lineno}"
+        self.note("error", f"bug: {type(error).__name__} at {where} on {type(event).__name__}; one session was ended")
+        client.channel.abort()
+        for lease, link in tuple(self._links.items()):
+            if link.client is client:
+                self._give_back(lease, clean=False)
+        for pool_ticket in client.tickets.values():
+            self._tickets.pop(pool_ticket, None)
+            self._facts.append(AskWithdrawn(pool_ticket))
 
     def _perform(self, client: Client, command: SessionCommand) -> None:
         match command:
