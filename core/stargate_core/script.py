@@ -19,7 +19,7 @@ once, so that `finally` blocks run at a deterministic point.
 """
 
 from collections.abc import Generator
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeGuard, TypeVar
 
 T = TypeVar("T")
 
@@ -115,7 +115,11 @@ class Runner:
         if self._waits > WAITS_MAX:
             self._script.close()
             raise ScriptMisuse(f"more than {WAITS_MAX} waits")
-        if not isinstance(pending, Pending):
+        if not _is_pending(pending):
             self._script.close()
             raise ScriptMisuse(f"yielded {type(pending).__name__}, not a Pending")
         return pending
+
+
+def _is_pending(value: object) -> TypeGuard[Pending[Any]]:
+    return isinstance(value, Pending)

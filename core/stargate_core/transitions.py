@@ -7,10 +7,11 @@ rule, or is ignored with a reason that a reader can weigh. `docs/states.md` is w
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 M = TypeVar("M")
-Rule = Callable[..., Any]
+R = TypeVar("R", bound=Callable[..., Any])
+Rule: TypeAlias = Callable[..., Any]
 
 
 class IncompleteTable(TypeError):
@@ -30,10 +31,10 @@ class Table(Generic[M]):
         self.rules: dict[tuple[type, type], Rule] = {}
         self.reasons: dict[tuple[type, type], str] = {}
 
-    def on(self, state: type | tuple[type, ...], *events: type) -> Callable[[Rule], Rule]:
+    def on(self, state: type | tuple[type, ...], *events: type) -> Callable[[R], R]:
         """Register the decorated rule for these events in this state (or these states)."""
 
-        def register(rule: Rule) -> Rule:
+        def register(rule: R) -> R:
             for each in state if isinstance(state, tuple) else (state,):
                 for event in events:
                     self._claim(each, event)

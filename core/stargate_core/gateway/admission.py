@@ -6,8 +6,6 @@ lease is asked for, and the call is signed and written. Each step may refuse, an
 then holds the script, and the `STEP` timer says when to go on.
 """
 
-from collections.abc import Sequence
-
 from stargate_core.dialects.face import Reply
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.exchange import (
@@ -148,7 +146,7 @@ def _wait_for(exchange: Exchange, pending: Pending[object], now: int) -> None:
     exchange.timers.arm(Timer.STEP, now + pending.duration_ns)
 
 
-def _route(exchange: Exchange) -> Sequence[Hook]:
+def _route(exchange: Exchange) -> tuple[Hook, ...]:
     """Find the route, and let its dialect read the request. Raises Refused."""
     plan = exchange.host.plan
     ctx = exchange.ctx

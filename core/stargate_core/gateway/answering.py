@@ -121,7 +121,7 @@ def _fault_of_transport(call: UpstreamCall) -> Fault:
     stream = call.kind is AnswerKind.STREAM
     if call.failure is not None and not call.lost:
         cause = Cause.STREAM_CORRUPT if stream else Cause.UPSTREAM_GARBLED
-        return Fault(cause, detail=f"not HTTP: {call.failure.reason.name}")
+        return Fault(cause, detail=f"not HTTP: {call.failure.reason}")
     cause = Cause.STREAM_CUT if stream else Cause.UPSTREAM_LOST
     return Fault(cause, detail="the connection ended in the middle of an answer")
 

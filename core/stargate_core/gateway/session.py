@@ -31,7 +31,9 @@ from stargate_core.clock import NEVER, TimerTable
 from stargate_core.dialects.face import Request
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
-from stargate_core.gateway import answering as _answering  # noqa: F401  (its import completes the exchange's table)
+
+# Its import completes the exchange's table.
+from stargate_core.gateway import answering as _answering  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from stargate_core.gateway.admission import begin
 from stargate_core.gateway.exchange import SETTLED, Exchange
 from stargate_core.gateway.plan import Plan
@@ -144,15 +146,15 @@ class Session:
     __slots__ = (
         "_chance",
         "_client",
-        "_credentials",
-        "_signers",
         "_tickets",
-        "_timers",
         "codec",
+        "credentials",
         "draining",
         "plan",
+        "signers",
         "stalled",
         "state",
+        "timers",
         "wall_epoch_ns",
     )
 
@@ -165,11 +167,11 @@ class Session:
         self.state: State = _WAITING
         self._client = client
         self._chance = Entropy(seed)
-        self._credentials: dict[str, Credentials | None] = {}
-        self._signers: dict[tuple[str, str, str], Signer] = {}
+        self.credentials: dict[str, Credentials | None] = {}
+        self.signers: dict[tuple[str, str, str], Signer] = {}
         self._tickets = 0
-        self._timers = TimerTable(Timer)
-        self._timers.arm(Timer.CLIENT, now + plan.limits.client_idle_ns)
+        self.timers = TimerTable(Timer)
+        self.timers.arm(Timer.CLIENT, now + plan.limits.client_idle_ns)
 
     # -------------------------------------------------------------------------------------------- the machine
 
@@ -182,7 +184,7 @@ class Session:
     @property
     def deadline(self) -> int | None:
         """When to call with Ticked at the latest; None: nothing is due."""
-        due = self._timers.deadline
+        due = self.timers.deadline
         state = self.state
         if type(state) is Exchanging:
             due = min(due, state.exchange.timers.deadline)
@@ -207,12 +209,12 @@ class Session:
         fixed = direction.credentials
         if fixed is not None:
             key = (f"fixed:{fixed.access_key_id}", *key[1:])
-        signer = self._signers.get(key)
+        signer = self.signers.get(key)
         if signer is None:
-            credentials = fixed or self._credentials.get(direction.account)
+            credentials = fixed or self.credentials.get(direction.account)
             if credentials is None:
                 return None
-            signer = self._signers[key] = Signer(credentials, endpoint.signing_region, endpoint.signing_name)
+            signer = self.signers[key] = Signer(credentials, endpoint.signing_region, endpoint.signing_name)
         return signer
 
     # ----------------------------------------------------------------------------------- what the rules share
@@ -229,7 +231,7 @@ class Session:
                 head = event
                 if head.expects_continue:
                     out.append(WriteClient(self.codec.continue_100()))
-                self._timers.arm(Timer.CLIENT, now + self.plan.limits.client_body_ns)
+                self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_body_ns)
             elif isinstance(event, RequestBody):
                 assert head is not None
                 return self._exchange(now, head, event.data, out)
@@ -244,7 +246,7 @@ class Session:
             return _WAITING
         if isinstance(state, Receiving):
             return state
-        self._timers.arm(Timer.CLIENT, now + self.plan.limits.client_head_ns)
+        self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_head_ns)
         return Receiving(None)
 
     def _exchange(self, now: int, head: RequestHead, body: bytes, out: list[SessionCommand]) -> State:
@@ -260,7 +262,7 @@ class Session:
             created_seconds=(self.wall_epoch_ns + now) // 1_000_000_000,
             client=self._client,
         )
-        self._timers.disarm(Timer.CLIENT)
+        self.timers.disarm(Timer.CLIENT)
         exchange = Exchange(self, request, now, out)
         begin(exchange, now, out)
         return self.after(now, exchange, out)
@@ -273,7 +275,7 @@ class Session:
         if self.draining or not self.codec.keep_alive:
             return self.close(out)
         self.codec.start_next_cycle()
-        self._timers.arm(Timer.CLIENT, now + self.plan.limits.client_idle_ns)
+        self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_idle_ns)
         self.state = _WAITING
         return self.guarded_receive(now, out)
 
@@ -299,7 +301,7 @@ class Session:
 
     def close(self, out: list[SessionCommand]) -> Closed:
         """End the connection in good order."""
-        self._timers.clear()
+        self.timers.clear()
         out.append(CloseClient())
         return _CLOSED
 
@@ -365,7 +367,7 @@ def _stalled(
     session: Session, state: State, now: int, event: ClientStalled, out: list[SessionCommand]
 ) -> State:
     session.stalled = True
-    session._timers.arm(Timer.STALL, now + session.plan.limits.client_stall_ns)
+    session.timers.arm(Timer.STALL, now + session.plan.limits.client_stall_ns)
     if isinstance(state, Exchanging):
         state.exchange.handle(now, event, out)
     return state
@@ -376,7 +378,7 @@ def _drained(
     session: Session, state: State, now: int, event: ClientDrained, out: list[SessionCommand]
 ) -> State:
     session.stalled = False
-    session._timers.disarm(Timer.STALL)
+    session.timers.disarm(Timer.STALL)
     if isinstance(state, Exchanging):
         state.exchange.handle(now, event, out)
     return state
@@ -415,8 +417,8 @@ def _unwanted(
 def _credentials(
     session: Session, state: State, _now: int, event: CredentialsChanged, _out: list[SessionCommand]
 ) -> State:
-    session._credentials[event.account] = event.credentials
-    session._signers = {key: signer for key, signer in session._signers.items() if key[0] != event.account}
+    session.credentials[event.account] = event.credentials
+    session.signers = {key: signer for key, signer in session.signers.items() if key[0] != event.account}
     return state
 
 
@@ -425,13 +427,13 @@ def _draining(session: Session, state: State, now: int, event: Draining, out: li
     session.draining = True
     if isinstance(state, Waiting):
         return session.close(out)
-    session._timers.arm(Timer.GRACE, now + event.grace_ns)
+    session.timers.arm(Timer.GRACE, now + event.grace_ns)
     return state
 
 
 @TABLE.on((Waiting, Receiving), Ticked)
 def _too_slow(session: Session, state: State, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
-    timers = session._timers
+    timers = session.timers
     if timers.due(Timer.GRACE, now) or (isinstance(state, Waiting) and timers.due(Timer.CLIENT, now)):
         return session.close(out)
     if timers.due(Timer.STALL, now):
@@ -445,7 +447,7 @@ def _too_slow(session: Session, state: State, now: int, _event: Ticked, out: lis
 
 @TABLE.on(Exchanging, Ticked)
 def _ticked(session: Session, state: Exchanging, now: int, event: Ticked, out: list[SessionCommand]) -> State:
-    exchange, timers = state.exchange, session._timers
+    exchange, timers = state.exchange, session.timers
     if timers.due(Timer.STALL, now):
         exchange.handle(now, ClientLost(), out)
         timers.clear()

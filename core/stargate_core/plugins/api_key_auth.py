@@ -17,13 +17,13 @@ why:
 
 import hashlib
 import hmac
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
 from stargate_core.aws.sigv4 import AuthorizationError, Verifier, VerifyResult, parse_authorization
 from stargate_core.config.plugin_configs import BUILT_IN, ApiKeyAuth
-from stargate_core.config.schema import Consumer
+from stargate_core.config.schema import Consumer, Scope
 from stargate_core.faults import Cause, Fault
 from stargate_core.phases import Access, InitWorker
 
@@ -52,10 +52,10 @@ class _Pair(msgspec.Struct, frozen=True):
 class ApiKeyAuthPlugin:
     """Finds the consumer, or refuses."""
 
-    NAME = "api-key-auth"
-    PRIORITY = 1250
-    CONFIG = ApiKeyAuth
-    SCOPES = BUILT_IN["api-key-auth"].scopes
+    NAME: ClassVar[str] = "api-key-auth"
+    PRIORITY: ClassVar[int] = 1250
+    CONFIG: ClassVar[type[msgspec.Struct]] = ApiKeyAuth
+    SCOPES: ClassVar[frozenset[Scope]] = BUILT_IN["api-key-auth"].scopes
 
     def __init__(self, config: ApiKeyAuth) -> None:
         self._config = config

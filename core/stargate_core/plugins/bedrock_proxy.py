@@ -11,13 +11,15 @@ Everything that does not depend on the caller is made once: endpoints, direction
 import functools
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
+
+import msgspec
 
 from stargate_core.aws.endpoints import Endpoint, endpoint, parse_endpoint_url
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import MILLISECOND
 from stargate_core.config.plugin_configs import BUILT_IN, BedrockProxy, ModelTarget
-from stargate_core.config.schema import Consumer
+from stargate_core.config.schema import Consumer, Scope
 from stargate_core.dialects.face import ModelCard, Surface, Target
 from stargate_core.faults import Cause, Fault
 from stargate_core.phases import Access, Direction
@@ -29,10 +31,10 @@ _DIRECTIONS_MAX: Final = 4096
 class BedrockProxyPlugin:
     """Directs calls to Bedrock."""
 
-    NAME = "bedrock-proxy"
-    PRIORITY = 770
-    CONFIG = BedrockProxy
-    SCOPES = BUILT_IN["bedrock-proxy"].scopes
+    NAME: ClassVar[str] = "bedrock-proxy"
+    PRIORITY: ClassVar[int] = 770
+    CONFIG: ClassVar[type[msgspec.Struct]] = BedrockProxy
+    SCOPES: ClassVar[frozenset[Scope]] = BUILT_IN["bedrock-proxy"].scopes
 
     def __init__(self, config: BedrockProxy) -> None:
         self._config = config
@@ -82,7 +84,7 @@ class BedrockProxyPlugin:
             account=config.profile or "",
             credentials=self._credentials,
             api_key=config.api_key,
-            total_ns=None if config.timeout is None else config.timeout * MILLISECOND,
+            total_ns=config.timeout * MILLISECOND,
         )
 
     def _endpoint(self, region: str) -> Endpoint:

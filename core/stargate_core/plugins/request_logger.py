@@ -5,9 +5,12 @@ keys. It is handed to the shell as a line for a sink; a sink that is slow or ful
 request.
 """
 
+from typing import ClassVar
+
 import msgspec
 
 from stargate_core.config.plugin_configs import BUILT_IN, RequestLogger
+from stargate_core.config.schema import Scope
 from stargate_core.phases import Log
 
 _ENCODER = msgspec.json.Encoder()
@@ -16,10 +19,10 @@ _ENCODER = msgspec.json.Encoder()
 class RequestLoggerPlugin:
     """Writes the record."""
 
-    NAME = "request-logger"
-    PRIORITY = 9
-    CONFIG = RequestLogger
-    SCOPES = BUILT_IN["request-logger"].scopes
+    NAME: ClassVar[str] = "request-logger"
+    PRIORITY: ClassVar[int] = 9
+    CONFIG: ClassVar[type[msgspec.Struct]] = RequestLogger
+    SCOPES: ClassVar[frozenset[Scope]] = BUILT_IN["request-logger"].scopes
 
     def __init__(self, config: RequestLogger) -> None:
         self._sink = config.path

@@ -10,26 +10,28 @@ Headers that frame the message, and the request id, are not for changing: a tran
 or `transfer-encoding` is ignored, because the answer would no longer be an HTTP message.
 """
 
-import copy
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, TypeGuard
 
 import msgspec
 
 from stargate_core.config.plugin_configs import BUILT_IN, ResponseTransform, Values
+from stargate_core.config.schema import Scope
 from stargate_core.dialects.face import Headers
 from stargate_core.phases import BodyFilter, HeaderFilter
 
 _FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"trailer", b"upgrade"})
 _ABSENT: Final = object()
+_INDEX_DIGITS_MAX: Final = 10
 
 
 class ResponseTransformPlugin:
     """Applies the rules."""
 
-    NAME = "response-transform"
-    PRIORITY = 800
-    CONFIG = ResponseTransform
-    SCOPES = BUILT_IN["response-transform"].scopes
+    NAME: ClassVar[str] = "response-transform"
+    PRIORITY: ClassVar[int] = 800
+    CONFIG: ClassVar[type[msgspec.Struct]] = ResponseTransform
+    SCOPES: ClassVar[frozenset[Scope]] = BUILT_IN["response-transform"].scopes
 
     def __init__(self, config: ResponseTransform) -> None:
         self._remove_headers = frozenset(name.lower().encode() for name in config.remove.headers) - _FRAMING
@@ -42,9 +44,9 @@ class ResponseTransformPlugin:
         self._replace = _values(config.replace)
         self._add = _values(config.add)
         self._append = _values(config.append)
-        if not (self._remove or self._rename or self._replace or self._add or self._append):
-            # A stream that no rule touches is not taken apart.
-            self.body_filter = None
+        touches = self._remove or self._rename or self._replace or self._add or self._append
+        # A stream that no rule touches is not taken apart.
+        self.body_filter: Callable[[BodyFilter], None] | None = self._change_part if touches else None
 
     def header_filter(self, ctx: HeaderFilter) -> None:
         """Change the answer's headers."""
@@ -64,7 +66,7 @@ class ResponseTransformPlugin:
         changed += [(name, value) for name, value in self._append_headers if name not in _FRAMING]
         headers[:] = changed
 
-    def body_filter(self, ctx: BodyFilter) -> None:
+    def _change_part(self, ctx: BodyFilter) -> None:
         """Change one part of the answer."""
         payload = ctx.part.payload
         for path in self._remove:
@@ -75,15 +77,15 @@ class ResponseTransformPlugin:
                 _put(payload, [*path[:-1], new], value)
         for path, value in self._replace:
             if _find(payload, path) is not _ABSENT:
-                _put(payload, path, copy.copy(value))
+                _put(payload, path, value)
         for path, value in self._add:
             if _find(payload, path) is _ABSENT:
-                _put(payload, path, copy.copy(value))
+                _put(payload, path, value)
         for path, value in self._append:
             there = _find(payload, path)
             if there is _ABSENT:
                 _put(payload, path, [value])
-            elif isinstance(there, list):
+            elif _is_array(there):
                 there.append(value)
             else:
                 _put(payload, path, [there, value])
@@ -109,11 +111,19 @@ def _values(values: Values) -> list[tuple[list[str], Any]]:
     return found
 
 
+def _is_object(node: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(node, dict)
+
+
+def _is_array(node: Any) -> TypeGuard[list[Any]]:
+    return isinstance(node, list)
+
+
 def _step(node: Any, key: str) -> Any:
     """The child a key names; _ABSENT if there is none."""
-    if isinstance(node, dict):
+    if _is_object(node):
         return node.get(key, _ABSENT)
-    if isinstance(node, list) and key.isdigit() and int(key) < len(node):
+    if _is_array(node) and _within(node, key):
         return node[int(key)]
     return _ABSENT
 
@@ -130,9 +140,9 @@ def _put(node: Any, path: list[str], value: Any) -> None:
     """Set the value where its parent exists; a path that leads nowhere changes nothing."""
     parent = _find(node, path[:-1])
     key = path[-1]
-    if isinstance(parent, dict):
+    if _is_object(parent):
         parent[key] = value
-    elif isinstance(parent, list) and key.isdigit() and int(key) < len(parent):
+    elif _is_array(parent) and _within(parent, key):
         parent[int(key)] = value
 
 
@@ -140,8 +150,12 @@ def _take(node: Any, path: list[str]) -> Any:
     """Remove and return; _ABSENT if it isn't there."""
     parent = _find(node, path[:-1])
     key = path[-1]
-    if isinstance(parent, dict):
+    if _is_object(parent):
         return parent.pop(key, _ABSENT)
-    if isinstance(parent, list) and key.isdigit() and int(key) < len(parent):
+    if _is_array(parent) and _within(parent, key):
         return parent.pop(int(key))
     return _ABSENT
+
+
+def _within(items: list[Any], key: str) -> bool:
+    return key.isascii() and key.isdigit() and len(key) < _INDEX_DIGITS_MAX and int(key) < len(items)
