@@ -1,0 +1,180 @@
+"""What a benchmark found: its samples, the figures made of them, and the table that shows them.
+
+Figures of different runs are not comparable: the machine is shared, and its other tenants come and go. So
+every gateway is measured in every round, in alternation, and the figure that counts is the ratio to Envoy
+within the same run. Processor time per answer is the steadier of the two ratios: it leaves out the time in
+which somebody else had the core.
+"""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bench.load import Result
+
+
+class Sample(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the load against one target."""
+
+    target: str
+    kind: str
+    round: int
+    result: Result
+    cpu_seconds: float | None
+    """What it cost the gateway, warm-up included; None where there is no gateway."""
+
+    @property
+    def cpu_us(self) -> float | None:
+        """Processor time of the gateway per answer."""
+        if self.cpu_seconds is None or not self.result.all_answers:
+            return None
+        return self.cpu_seconds / self.result.all_answers * 1e6
+
+    @property
+    def busy(self) -> float | None:
+        """The share of the time in which the gateway ran. Far below 1, it was not the limit."""
+        if self.cpu_seconds is None or not self.result.all_seconds:
+            return None
+        return self.cpu_seconds / self.result.all_seconds
+
+
+class Figures(msgspec.Struct, frozen=True, kw_only=True):
+    """The figures of one target for one kind of request: medians over the rounds."""
+
+    target: str
+    kind: str
+    per_second: float
+    per_second_min: float
+    per_second_max: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float | None
+    busy: float | None
+    of_envoy: float | None
+    """Its rate by Envoy's: the median of the ratios within each round."""
+    cpu_of_envoy: float | None
+    """Envoy's processor time per answer by its own: the ratio of the rates, had each a core to itself."""
+
+
+def _medians(samples: Sequence[Sample], value: Callable[[Sample], float | None]) -> float | None:
+    values = [found for sample in samples if (found := value(sample)) is not None]
+    return statistics.median(values) if values else None
+
+
+def _ratio(
+    mine: Sequence[Sample], envoys: Sequence[Sample], value: Callable[[Sample, Sample], float | None]
+) -> float | None:
+    by_round = {sample.round: sample for sample in envoys}
+    pairs = [(sample, by_round[sample.round]) for sample in mine if sample.round in by_round]
+    ratios = [found for pair in pairs if (found := value(*pair)) is not None]
+    return statistics.median(ratios) if ratios else None
+
+
+def _by_rate(mine: Sample, envoy: Sample) -> float | None:
+    return mine.result.per_second / envoy.result.per_second if envoy.result.per_second else None
+
+
+def _by_cpu(mine: Sample, envoy: Sample) -> float | None:
+    return envoy.cpu_us / mine.cpu_us if mine.cpu_us and envoy.cpu_us else None
+
+
+def figures(samples: Sequence[Sample], reference: str = "envoy") -> list[Figures]:
+    """The figures of every target and kind, in the order of their first samples."""
+    found: list[Figures] = []
+    for kind, target in dict.fromkeys((sample.kind, sample.target) for sample in samples):
+        mine = [sample for sample in samples if (sample.kind, sample.target) == (kind, target)]
+        envoys = [sample for sample in samples if (sample.kind, sample.target) == (kind, reference)]
+        rates = [sample.result.per_second for sample in mine]
+        found.append(
+            Figures(
+                target=target,
+                kind=kind,
+                per_second=statistics.median(rates),
+                per_second_min=min(rates),
+                per_second_max=max(rates),
+                p50_ms=statistics.median(sample.result.p50_ms for sample in mine),
+                p99_ms=statistics.median(sample.result.p99_ms for sample in mine),
+                cpu_us=_medians(mine, lambda sample: sample.cpu_us),
+                busy=_medians(mine, lambda sample: sample.busy),
+                of_envoy=_ratio(mine, envoys, _by_rate),
+                cpu_of_envoy=_ratio(mine, envoys, _by_cpu),
+            )
+        )
+    return found
+
+
+def _or_dash(value: float | None, shape: str) -> str:
+    return "-" if value is None else format(value, shape)
+
+
+def table(found: Sequence[Figures]) -> str:
+    """The figures as a Markdown table, aligned for a terminal too."""
+    heads = [
+        "",
+        "per second",
+        "min - max",
+        "of Envoy",
+        "CPU µs each",
+        "of Envoy, by CPU",
+        "busy",
+        "p50 ms",
+        "p99 ms",
+    ]
+    rows = [
+        [
+            f"{one.kind}, {one.target}",
+            f"{one.per_second:,.0f}",
+            f"{one.per_second_min:,.0f} - {one.per_second_max:,.0f}",
+            _or_dash(one.of_envoy, ".2f"),
+            _or_dash(one.cpu_us, ".0f"),
+            _or_dash(one.cpu_of_envoy, ".2f"),
+            _or_dash(one.busy, ".0%"),
+            f"{one.p50_ms:.2f}",
+            f"{one.p99_ms:.2f}",
+        ]
+        for one in found
+    ]
+    widths = [max(len(row[at]) for row in [heads, *rows]) for at in range(len(heads))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+
+    def line(row: list[str]) -> str:
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    return "\n".join(map(line, [heads, rule, *rows]))
+
+
+def machine() -> dict[str, str]:
+    """What it was measured on."""
+    model = "?"
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "cpu": model,
+        "cores": str(len(os.sched_getaffinity(0))),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "load_average": f"{os.getloadavg()[0]:.1f}",
+    }
+
+
+def save(path: Path, about: dict[str, str], samples: Sequence[Sample], found: Sequence[Figures]) -> None:
+    """Keep all of it as JSON."""
+    path.parent.mkdir(exist_ok=True)
+    kept = {"about": about, "figures": msgspec.to_builtins(found), "samples": msgspec.to_builtins(samples)}
+    path.write_text(json.dumps(kept, indent=1) + "\n")

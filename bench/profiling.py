@@ -1,0 +1,144 @@
+"""Where a gateway's time goes while it serves: py-spy's samples from outside, or cProfile's counts.
+
+py-spy disturbs almost nothing and sees lines, so it is preferred. It needs the right to look into another
+process (ptrace); where that is missing, the gateway is started again under cProfile, whose costs per call
+make small functions look dearer than they are.
+"""
+
+import collections
+import contextlib
+import os
+import pstats
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.processes import Process
+
+_RATE_HZ: Final = 400
+_LINES: Final = 45
+_CPROFILE: Final = """
+import cProfile, runpy, sys
+profile = cProfile.Profile()
+path, sys.argv = sys.argv[1], sys.argv[2:]
+profile.enable()
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    profile.disable()
+    profile.dump_stats(path)
+"""
+
+
+class Spot(msgspec.Struct):
+    """A function or a line, and its share of all samples: of its own, and with what it called."""
+
+    own: int = 0
+    all: int = 0
+
+
+def py_spy() -> Path | None:
+    """The program, if it is installed in this environment."""
+    path = Path(sys.executable).with_name("py-spy")
+    return path if path.exists() else None
+
+
+@contextlib.contextmanager
+def watching(process: Process, seconds: float) -> Iterator[list[str]]:
+    """Sample a process for so long; the list holds the folded stacks when the block is over."""
+    program = py_spy()
+    assert program is not None
+    stacks: list[str] = []
+    with tempfile.NamedTemporaryFile("r") as file:
+        command = [
+            str(program),
+            "record",
+            "--pid",
+            str(process.popen.pid),
+            "--format",
+            "raw",
+            "--nonblocking",
+        ]
+        command += ["--rate", str(_RATE_HZ), "--duration", str(max(1, round(seconds))), "--output", file.name]
+        watcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            yield stacks
+            _, errors = watcher.communicate(timeout=seconds + 20)
+        finally:
+            watcher.kill()
+            watcher.wait()
+        stacks += Path(file.name).read_text().splitlines()
+    if not stacks:
+        raise Unwatchable(errors.strip().splitlines()[-1] if errors.strip() else "py-spy saw nothing")
+
+
+class Unwatchable(Exception):
+    """py-spy could not look into the process."""
+
+
+def _short(frame: str) -> str:
+    """`handle (gateway/session.py:152)` for a frame with a whole path."""
+    name, _, place = frame.partition(" (")
+    file, _, line = place.rstrip(")").rpartition(":")
+    return f"{name} ({'/'.join(Path(file).parts[-2:])}:{line})"
+
+
+def spots(stacks: list[str]) -> tuple[dict[str, Spot], dict[str, Spot], int]:
+    """By function, by line, and how many samples there are, from stacks as `a;b;c 12`."""
+    functions: dict[str, Spot] = collections.defaultdict(Spot)
+    lines: dict[str, Spot] = collections.defaultdict(Spot)
+    total = 0
+    for stack in stacks:
+        path, _, count_text = stack.rpartition(" ")
+        count = int(count_text)
+        frames = [_short(frame) for frame in path.split(";") if " (" in frame]
+        if not frames:
+            continue
+        total += count
+        for found, names in (
+            (lines, frames),
+            (functions, [f"{frame.rpartition(':')[0]})" for frame in frames]),
+        ):
+            for name in set(names):
+                found[name].all += count
+            found[names[-1]].own += count
+    return functions, lines, total
+
+
+def report(stacks: list[str]) -> str:
+    """The places with the most time: functions with what they call, and lines by themselves."""
+    functions, lines, total = spots(stacks)
+
+    def part(title: str, found: dict[str, Spot], *, own: bool) -> list[str]:
+        ranked = sorted(found.items(), key=lambda item: item[1].own if own else item[1].all, reverse=True)
+        rows = [
+            f"{spot.own / total:>7.1%} {spot.all / total:>7.1%}  {name}" for name, spot in ranked[:_LINES]
+        ]
+        return [f"\n{title}\n    own    all", *rows]
+
+    return "\n".join(
+        [
+            f"{total} samples",
+            *part("functions, with what they call", functions, own=False),
+            *part("functions, by themselves", functions, own=True),
+            *part("lines, by themselves", lines, own=True),
+        ]
+    )
+
+
+def cprofile_wrapper(path: Path) -> tuple[str, ...]:
+    """The command that runs a Python program under cProfile and leaves the counts in `path`."""
+    return (sys.executable, "-c", _CPROFILE, os.fspath(path))
+
+
+def cprofile_report(path: Path) -> str:
+    """What cProfile counted."""
+    with tempfile.TemporaryFile("w+") as file:
+        pstats.Stats(os.fspath(path), stream=file).sort_stats("tottime").print_stats(_LINES)
+        file.seek(0)
+        return file.read()
