@@ -1,7 +1,9 @@
-"""AWS's own service model as the judge of what we send: botocore's validator, and the rest of the model's word.
+"""AWS's own service model as the judge of what we send: botocore's validator, and the rest of the model's
+word.
 
-botocore checks required members, types, unknown members and minima. It leaves patterns, maxima, enums and unions to the
-service, which is where a gateway's mistakes would then be found; so these are checked here, from the same model.
+botocore checks required members, types, unknown members and minima. It leaves patterns, maxima, enums and
+unions to the service, which is where a gateway's mistakes would then be found; so these are checked here,
+from the same model.
 """
 
 import base64

@@ -1,4 +1,6 @@
-"""Driving a dialect as the gateway drives it, without the gateway: request in, upstream's bytes in, answer out."""
+"""Driving a dialect as the gateway drives it, without the gateway: request in, upstream's bytes in,
+answer out.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -65,7 +67,10 @@ def text_events(*texts: str, stop: str = "end_turn") -> list[Event]:
     """A whole stream that says these texts."""
     return [
         ("messageStart", {"role": "assistant", "p": "abc"}),
-        *(("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": text}, "p": "ab"}) for text in texts),
+        *(
+            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": text}, "p": "ab"})
+            for text in texts
+        ),
         ("contentBlockStop", {"contentBlockIndex": 0, "p": "abcd"}),
         ("messageStop", {"stopReason": stop, "p": "abc"}),
         ("metadata", {"usage": USAGE, "metrics": {"latencyMs": 400}, "p": "a"}),
@@ -87,7 +92,9 @@ def streamed(translator: Translator, stream: Sequence[Frame]) -> bytes:
     for frame in stream:
         if frame.kind is not FrameKind.EVENT:
             error = read_exception(frame)
-            return b"".join(written) + translator.broken(fault_of_aws(error.name, error.status, error.message))
+            return b"".join(written) + translator.broken(
+                fault_of_aws(error.name, error.status, error.message)
+            )
         try:
             written.append(translator.frame(frame))
         except BadAnswer as bad:

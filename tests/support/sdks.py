@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ Gateway = Callable[[Request], Reply]
 
 
 @contextmanager
-def openai_client(gateway: Gateway) -> Iterator[openai.OpenAI]:
+def openai_client(gateway: Gateway) -> Generator[openai.OpenAI]:
     """openai-python, its HTTP requests answered by `gateway`."""
 
     def handle(request: httpx2.Request) -> httpx2.Response:
@@ -35,6 +35,11 @@ def openai_client(gateway: Gateway) -> Iterator[openai.OpenAI]:
         http_client=httpx2.Client(transport=httpx2.MockTransport(handle)),
     ) as client:
         yield client
+
+
+def _octets(value: Any) -> bytes:
+    """A header's value: the signer leaves some as bytes."""
+    return value if isinstance(value, bytes) else str(value).encode()
 
 
 class _Body(io.BytesIO):
@@ -59,7 +64,7 @@ def _session() -> boto3.Session:
 
 
 def bedrock_client(gateway: Gateway) -> Bedrock:
-    """boto3's bedrock-runtime, its HTTP requests answered by `gateway` (botocore's own `before-send` hook)."""
+    """boto3's bedrock-runtime, its HTTP requests answered by `gateway` (a hook of botocore's own)."""
     client = _session().client(
         "bedrock-runtime",
         region_name="us-east-1",
@@ -71,17 +76,15 @@ def bedrock_client(gateway: Gateway) -> Bedrock:
     sent: list[Request] = []
 
     def handle(request: AWSPreparedRequest, **_: Any) -> AWSResponse:
-        headers = [
-            (name.lower().encode(), value if isinstance(value, bytes) else value.encode())
-            for name, value in request.headers.items()
-        ]
+        headers = [(name.lower().encode(), _octets(value)) for name, value in request.headers.items()]
         body = request.body or b""
+        assert isinstance(body, bytes | bytearray)
         assert request.method is not None
         path = request.url.removeprefix("http://gateway").encode()
-        asked = a_request(body if isinstance(body, bytes) else body.encode(), path, request.method.encode(), headers)
+        asked = a_request(bytes(body), path, request.method.encode(), headers)
         sent.append(asked)
         reply = gateway(asked)
-        told = {name.decode(): value.decode() for name, value in reply.headers}
+        told: Any = {name.decode(): value.decode() for name, value in reply.headers}
         return AWSResponse(request.url, reply.status, told, _Body(reply.body))
 
     client.meta.events.register("before-send.bedrock-runtime", handle)

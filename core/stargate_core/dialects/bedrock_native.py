@@ -31,7 +31,7 @@ from stargate_core.aws.exceptions import EXCEPTION_STATUSES
 from stargate_core.aws.operations import BodyKind, Match, Operation
 from stargate_core.dialects.bedrock_native_answer import NativeTranslator, public_name
 from stargate_core.dialects.converse import NOT_JSON
-from stargate_core.dialects.face import Ask, Call, Headers, Reply, Request, Target
+from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target
 from stargate_core.dialects.openai_chat_request import malformed
 from stargate_core.faults import Cause, Fault, refuse
 
@@ -97,7 +97,7 @@ class BedrockNative:
         """A fresh translator for the answer to `call`."""
         return NativeTranslator(call.operation)
 
-    def answer_locally(self, request: Request, ask: Ask, models: Sequence[object]) -> Reply:
+    def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
         """Never asked: no operation of Bedrock's is local."""
         raise AssertionError("a Bedrock operation is not answered locally")
 

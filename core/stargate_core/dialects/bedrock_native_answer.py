@@ -6,8 +6,11 @@ operation:
 
     ConverseStream     messageStop, then metadata
     InvokeModel…       of Anthropic's bodies: message_stop
-                       of all others: the chunk that bears `amazon-bedrock-invocationMetrics`,
-                       or says that a guardrail has intervened (a blocked prompt is one chunk, and no more)
+                       of all others: the chunk that bears `amazon-bedrock-invocationMetrics`;
+                       where a guardrail has blocked the prompt, the only chunk, which has none
+
+A guardrail that only masks says INTERVENED in every chunk, so that word alone is no end: the blocked prompt's
+chunk also bears a last chunk's count or reason, or the guardrail's trace.
 
 Chunks wrap the model's own JSON in base64. They are unwrapped (the decoder does it while it reads),
 searched for the few words that only telling chunks bear, and parsed only when one is found: three or four
@@ -49,6 +52,7 @@ _COUNT_HEADERS: Final = (
     b"x-amzn-bedrock-cache-write-input-token-count",
 )
 _STOPS: Final = ("stop_reason", "finish_reason", "completionReason")
+_BLOCKED_ENDS: Final = (*_STOPS, "totalOutputTextTokenCount", "amazon-bedrock-trace")
 _NOT_MEANINGFUL: Final = (b'{"type":"message_start"', b'{"type":"ping"', b'{"messageStart"')
 
 _TOLD_AS: Final = {
@@ -269,11 +273,13 @@ class NativeTranslator:
             reason = _members(members, "messageStop").get("stopReason")
             self.stop_reason = reason if isinstance(reason, str) else None
         metrics = _members(members, METRICS)
-        intervened = members.get(GUARDRAIL_ACTION) == INTERVENED
-        if (metrics or intervened) and not self._anthropic:
+        blocked = members.get(GUARDRAIL_ACTION) == INTERVENED and any(
+            members.get(name) is not None for name in _BLOCKED_ENDS
+        )
+        if (metrics or blocked) and not self._anthropic:
             self.complete = True
             self._stop(members)
-        if intervened:
+        if blocked and self.stop_reason is None:
             self.stop_reason = "guardrail_intervened"
         if metrics and self.usage is None:
             # The model's own count wins: Bedrock's can differ, and it is the model's that a caller sees.

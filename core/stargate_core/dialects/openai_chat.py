@@ -15,7 +15,7 @@ from typing import ClassVar, Final
 
 from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
-from stargate_core.dialects.face import Ask, Call, Reply, Request, Surface, Target
+from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Surface, Target
 from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
 from stargate_core.dialects.openai_chat_request import decode
 from stargate_core.dialects.openai_chat_stream import ChatTranslator
@@ -71,7 +71,7 @@ class OpenAIChat:
             include_usage=options is not None and options.include_usage is True,
         )
 
-    def answer_locally(self, request: Request, ask: Ask, models: Sequence[object]) -> Reply:
+    def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
         """Never asked: a chat is never local."""
         raise AssertionError("a chat completion is not answered locally")
 

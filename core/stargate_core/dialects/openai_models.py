@@ -10,27 +10,18 @@ Source: openai-python src/openai/types/model.py.
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final, Protocol
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from stargate_core.aws.operations import decode_label
-from stargate_core.dialects.face import Ask, Call, Reply, Request, Target, Translator
+from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target, Translator
 from stargate_core.dialects.openai_errors import failure
 from stargate_core.faults import Cause, Fault, Refused, refuse
 
 PATH: Final = b"/v1/models"
 OWNER: Final = "bedrock"
 _JSON: Final = (b"content-type", b"application/json")
-
-
-class Named(Protocol):
-    """A model, as far as this list tells of it."""
-
-    @property
-    def id(self) -> str:
-        """The name callers use."""
-        ...
 
 
 class OpenAIModels:
@@ -51,7 +42,7 @@ class OpenAIModels:
             raise refuse(Cause.MODEL_UNKNOWN, param="model")
         return Ask(model=None, stream=False, body=name, local=True)
 
-    def answer_locally(self, request: Request, ask: Ask, models: Sequence[Named]) -> Reply:
+    def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
         """The list, or the one model asked about. Raises Refused where the caller may not name it."""
         return listing(models) if ask.body is None else single(models, ask.body)
 
@@ -68,13 +59,13 @@ class OpenAIModels:
         return failure(fault)
 
 
-def listing(models: Sequence[Named]) -> Reply:
+def listing(models: Sequence[ModelCard]) -> Reply:
     """All models, each name once."""
     names = dict.fromkeys(model.id for model in models)
     return _reply({"object": "list", "data": [_card(name) for name in names]})
 
 
-def single(models: Sequence[Named], name: str) -> Reply:
+def single(models: Sequence[ModelCard], name: str) -> Reply:
     """One model. Raises Refused where it is not among `models`."""
     if all(model.id != name for model in models):
         raise unknown(name)

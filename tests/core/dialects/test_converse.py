@@ -1,4 +1,6 @@
-"""Converse's shapes: every recorded answer and event is read, and what is no answer says so without quoting it."""
+"""Converse's shapes: every recorded answer and event is read, and what is no answer says so without
+quoting it.
+"""
 
 import msgspec
 import pytest
@@ -17,9 +19,7 @@ from stargate_core.faults import Cause
 from support.vectors import Recording, recordings
 
 ANSWERS = [
-    recording
-    for recording in recordings()
-    if recording.uri.endswith("/converse") and recording.status == 200
+    recording for recording in recordings() if recording.uri.endswith("/converse") and recording.status == 200
 ]
 
 
@@ -50,9 +50,15 @@ def test_members_of_tomorrow_are_skipped() -> None:
     ("body", "detail"),
     [
         (b"<html>secret</html>", "answer: not JSON"),
-        (b'{"output":{"message":{"content":[]}}}', "answer: Object missing required field `stopReason` at `$`"),
+        (
+            b'{"output":{"message":{"content":[]}}}',
+            "answer: Object missing required field `stopReason` at `$`",
+        ),
         (b'{"stopReason":"end_turn"}', "answer: Object missing required field `output` at `$`"),
-        (b'{"output":{"message":{"content":"secret"}}}', "answer: Expected `array`, got `str` at `$.output.message.content`"),
+        (
+            b'{"output":{"message":{"content":"secret"}}}',
+            "answer: Expected `array`, got `str` at `$.output.message.content`",
+        ),
         (b'{"output":{"message":{"content":[{"text":"\xff"}]}}}', "answer: not JSON"),
         (b'{"x":' + b"[" * 100_000, "answer: not JSON"),
     ],

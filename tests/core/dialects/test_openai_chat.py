@@ -53,7 +53,9 @@ class TestOpenAIPython:
         with (
             openai_client(gateway(TOOL_STREAM)) as client,
             client.chat.completions.stream(
-                model="claude", messages=[{"role": "user", "content": "hi"}], stream_options={"include_usage": True}
+                model="claude",
+                messages=[{"role": "user", "content": "hi"}],
+                stream_options={"include_usage": True},
             ) as stream,
         ):
             final = stream.get_final_completion()
@@ -71,13 +73,16 @@ class TestOpenAIPython:
     def test_a_round_trip_of_tools(self) -> None:
         tools: Any = [{"type": "function", "function": {"name": "get_current_weather", "parameters": {}}}]
         messages: list[Any] = [{"role": "user", "content": "What is the weather in Seattle?"}]
-        with openai_client(gateway(TOOL_STREAM)) as client:
-            with client.chat.completions.stream(model="c", messages=messages, tools=tools) as stream:
-                message = stream.get_final_completion().choices[0].message
+        with (
+            openai_client(gateway(TOOL_STREAM)) as client,
+            client.chat.completions.stream(model="c", messages=messages, tools=tools) as stream,
+        ):
+            message = stream.get_final_completion().choices[0].message
         messages.append(message.model_dump(exclude_none=True))
         assert message.tool_calls is not None
-        for call in message.tool_calls:
-            messages.append({"role": "tool", "tool_call_id": call.id, "content": "sunny"})
+        messages += [
+            {"role": "tool", "tool_call_id": call.id, "content": "sunny"} for call in message.tool_calls
+        ]
         sent: list[Any] = []
         with openai_client(gateway(TOOL_ANSWER, sent)) as client:
             client.chat.completions.create(model="c", messages=messages, tools=tools)
@@ -89,7 +94,9 @@ class TestOpenAIPython:
 
     def test_a_whole_answer(self) -> None:
         with openai_client(gateway(TOOL_ANSWER)) as client:
-            made = client.chat.completions.create(model="claude", messages=[{"role": "user", "content": "hi"}])
+            made = client.chat.completions.create(
+                model="claude", messages=[{"role": "user", "content": "hi"}]
+            )
         assert made.model == "claude"
         assert made.choices
 
@@ -108,16 +115,15 @@ class TestOpenAIPython:
     )
     def test_a_stream_that_breaks_raises(self, end: bytes) -> None:
         whole = [encode_event(name, msgspec.json.encode(event)) for name, event in text_events("Hello")]
-        said = ""
         with openai_client(gateway(b"".join(whole[:3]) + end)) as client:
             stream = client.chat.completions.create(
                 model="claude", messages=[{"role": "user", "content": "hi"}], stream=True
             )
+            said = [next(stream).choices[0] for _ in range(2)]
             with pytest.raises(openai.APIError) as caught:
-                for chunk in stream:
-                    assert chunk.choices[0].finish_reason is None
-                    said += chunk.choices[0].delta.content or ""
-        assert said == "Hello"
+                next(stream)
+        assert [choice.delta.content for choice in said] == ["", "Hello"]
+        assert [choice.finish_reason for choice in said] == [None, None]
         assert caught.value.code == ("rate_limit_exceeded" if end else "upstream_stream_broken")
 
     def test_a_bad_request_is_named(self) -> None:
@@ -146,12 +152,16 @@ class TestRead:
 
 
 class TestCompose:
-    @pytest.mark.parametrize(("stream", "operation"), [(True, Operation.CONVERSE_STREAM), (False, Operation.CONVERSE)])
+    @pytest.mark.parametrize(
+        ("stream", "operation"), [(True, Operation.CONVERSE_STREAM), (False, Operation.CONVERSE)]
+    )
     def test_the_call(self, stream: bool, operation: Operation) -> None:
         request = chat_request(stream=stream)
         call = CHAT.compose(request, CHAT.read(request), Target(ARN))
         assert (call.operation, call.method, call.stream) == (operation, b"POST", stream)
-        assert call.target.startswith(b"/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2F")
+        assert call.target.startswith(
+            b"/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A123456789012%3Ainference-profile%2F"
+        )
         assert call.target.endswith(b"/converse-stream" if stream else b"/converse")
 
     def test_nothing_of_the_callers_headers_travels_on(self) -> None:

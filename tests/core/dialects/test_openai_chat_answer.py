@@ -131,7 +131,10 @@ class TestContent:
             (b"{ }", "{}"),
             (b"null", "{}"),
             (b'""', "{}"),
-            (b'{ "a" : [1.0, 1e30, 123456789012345678901234567890] }', '{"a":[1.0,1e30,123456789012345678901234567890]}'),
+            (
+                b'{ "a" : [1.0, 1e30, 123456789012345678901234567890] }',
+                '{"a":[1.0,1e30,123456789012345678901234567890]}',
+            ),
             (b'{"a":"x  y \\u00e9 \xc3\xa9"}', '{"a":"x  y \\u00e9 é"}'),
         ],
     )
@@ -199,7 +202,9 @@ def test_the_tier_that_served_it(tier: str, told: str | None) -> None:
     assert completion([{"text": "a"}], serviceTier={"type": tier}).service_tier == told
 
 
-@pytest.mark.parametrize("body", [b"{}", b"", b'{"Output":{"__type":"x#UnknownOperationException"},"Version":"1.0"}'])
+@pytest.mark.parametrize(
+    "body", [b"{}", b"", b'{"Output":{"__type":"x#UnknownOperationException"},"Version":"1.0"}']
+)
 def test_what_is_no_answer_is_never_a_success(body: bytes) -> None:
     with pytest.raises(BadAnswer) as caught:
         chat_translator().answer([], body)

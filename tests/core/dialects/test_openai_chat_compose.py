@@ -1,6 +1,9 @@
-"""The body of a Converse call: each parameter's place, and AWS's own service model as the judge of random requests."""
+"""The body of a Converse call: each parameter's place, and AWS's own service model as the judge of random
+requests.
+"""
 
 import base64
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -177,17 +180,22 @@ class TestTargets:
         }
         assert "additionalModelRequestFields" not in composed(NOVA, **asked)
         assert "additionalModelRequestFields" not in composed(SONNET_4, parallel_tool_calls=False)
-        assert "additionalModelRequestFields" not in composed(SONNET_4, tools=[TOOL], parallel_tool_calls=True)
+        assert "additionalModelRequestFields" not in composed(
+            SONNET_4, tools=[TOOL], parallel_tool_calls=True
+        )
 
 
-# ------------------------------------------------------------------------------------------- random requests
+# -------------------------------------------------------------------------------------------- random requests
 
 WORDS = st.text(max_size=12)
 IDS = st.sampled_from(["call_1", "call/2", "x" * 80]) | st.text(min_size=1, max_size=8)
 TOOL_NAMES = st.sampled_from(["get_weather", "mcp.github/search", "n" * 70])
 OBJECTS = st.dictionaries(st.text(max_size=5), st.none() | st.integers() | WORDS, max_size=3)
 GIF = "data:image/gif;base64," + base64.b64encode(b"GIF89a" + b"\0" * 12).decode()
-PDF = {"file_data": "data:application/pdf;base64," + base64.b64encode(b"%PDF-1").decode(), "filename": "a.pdf"}
+PDF = {
+    "file_data": "data:application/pdf;base64," + base64.b64encode(b"%PDF-1").decode(),
+    "filename": "a.pdf",
+}
 
 
 def text_parts() -> SearchStrategy[dict[str, Any]]:
@@ -265,7 +273,9 @@ def chat_requests(draw: DrawFn) -> dict[str, Any]:
     return {**request, "messages": [first, *draw(st.lists(messages(), max_size=6))]}
 
 
-@given(chat_requests(), st.sampled_from([SONNET_4, "us.anthropic.claude-sonnet-4-6", "openai.gpt-oss-20b-1:0"]))
+@given(
+    chat_requests(), st.sampled_from([SONNET_4, "us.anthropic.claude-sonnet-4-6", "openai.gpt-oss-20b-1:0"])
+)
 def test_aws_has_nothing_against_any_valid_request(chat: dict[str, Any], target: str) -> None:
     body = converse_body(ChatAsk(*decode(msgspec.json.encode(chat))), target)
     for operation in ("Converse", "ConverseStream"):
@@ -278,7 +288,7 @@ def _assert_what_the_model_does_not_say(sent: dict[str, Any]) -> None:
     """What AWS checks only when it is too late: the texts of its ValidationExceptions, as rules."""
     roles = [message["role"] for message in sent["messages"]]
     assert roles[0] == "user"
-    assert all(one != other for one, other in zip(roles, roles[1:], strict=False))
+    assert all(one != other for one, other in itertools.pairwise(roles))
     has_tools = False
     for message in sent["messages"]:
         content = message["content"]

@@ -56,7 +56,9 @@ class TestImages:
         ],
     )
     def test_the_first_bytes_win_over_the_type(self, claimed: str, data: bytes, kind: str) -> None:
-        assert image(url(claimed, data), "here") == {"image": {"format": kind, "source": {"bytes": b64(data)}}}
+        assert image(url(claimed, data), "here") == {
+            "image": {"format": kind, "source": {"bytes": b64(data)}}
+        }
 
     def test_case_settings_and_line_breaks_do_not_matter(self) -> None:
         folded = "\n".join(re.findall(".{1,8}", b64(PNG)))

@@ -1,4 +1,6 @@
-"""The conversation, rule by rule: what Bedrock demands of messages is true of whatever OpenAI's clients send."""
+"""The conversation, rule by rule: what Bedrock demands of messages is true of whatever OpenAI's clients
+send.
+"""
 
 from typing import Any
 
@@ -134,7 +136,13 @@ class TestAssistant:
 
     @pytest.mark.parametrize(
         ("arguments", "said"),
-        [("[1]", "no object"), ("null", "no object"), ('"x"', "no object"), ("{", "not valid JSON"), ("{'a':1}", "not valid JSON")],
+        [
+            ("[1]", "no object"),
+            ("null", "no object"),
+            ('"x"', "no object"),
+            ("{", "not valid JSON"),
+            ("{'a':1}", "not valid JSON"),
+        ],
     )
     def test_arguments_that_are_no_object_are_refused(self, arguments: str, said: str) -> None:
         place, message = refused(user("a"), assistant(tool_calls=[call("x"), call("y", arguments=arguments)]))
@@ -166,7 +174,12 @@ class TestResults:
 
     def test_and_before_anything_the_user_says(self) -> None:
         made = turns(self.CALLS, tool("one", "1"), user("and now?"), tool("two", "2"), user("well?"))
-        assert made[1]["content"] == [result("one", "1"), result("two", "2"), {"text": "and now?"}, {"text": "well?"}]
+        assert made[1]["content"] == [
+            result("one", "1"),
+            result("two", "2"),
+            {"text": "and now?"},
+            {"text": "well?"},
+        ]
         made = turns(self.CALLS, user("hurry"), tool("one", "1"), tool("two", "2"))
         assert made[1]["content"] == [result("one", "1"), result("two", "2"), {"text": "hurry"}]
 
@@ -219,7 +232,9 @@ class TestParts:
 
     def test_sound(self) -> None:
         part = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
-        assert turns(user([part]))[0]["content"] == [{"audio": {"format": "wav", "source": {"bytes": "UklGRg=="}}}]
+        assert turns(user([part]))[0]["content"] == [
+            {"audio": {"format": "wav", "source": {"bytes": "UklGRg=="}}}
+        ]
 
     def test_a_document_is_never_without_a_text(self) -> None:
         block = {"document": {"format": "pdf", "name": "a", "source": {"bytes": "JVBERg=="}}}

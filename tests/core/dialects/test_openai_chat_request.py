@@ -1,4 +1,6 @@
-"""Decoding a chat request: what OpenAI's SDK may send is taken, and the first mistake is named by its place."""
+"""Decoding a chat request: what OpenAI's SDK may send is taken, and the first mistake is named by its
+place.
+"""
 
 from typing import Any
 
@@ -38,9 +40,16 @@ class TestTheFirstMistakeIsNamed:
             ({"messages": [MESSAGE, {"role": "user"}]}, "messages[1].content"),
             ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
             ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages[0].content[0].text"),
-            ({"messages": [{"role": "user", "content": [{"type": "thought"}]}]}, "messages[0].content[0].type"),
             (
-                {"messages": [{"role": "system", "content": [{"type": "image_url", "image_url": {"url": ""}}]}]},
+                {"messages": [{"role": "user", "content": [{"type": "thought"}]}]},
+                "messages[0].content[0].type",
+            ),
+            (
+                {
+                    "messages": [
+                        {"role": "system", "content": [{"type": "image_url", "image_url": {"url": ""}}]}
+                    ]
+                },
                 "messages[0].content[0].type",
             ),
             ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
@@ -122,7 +131,12 @@ class TestWhatIsNotMapped:
 
     @pytest.mark.parametrize(
         ("name", "value"),
-        [(n, value) for n, p in PARAMETERS.items() if p.fate is Fate.REFUSED for value in (None, *p.harmless)],
+        [
+            (n, value)
+            for n, p in PARAMETERS.items()
+            if p.fate is Fate.REFUSED
+            for value in (None, *p.harmless)
+        ],
         ids=str,
     )
     def test_unless_it_asks_for_nothing(self, name: str, value: object) -> None:

@@ -14,7 +14,17 @@ from stargate_core.dialects.face import BadAnswer, Part, Translator
 from stargate_core.dialects.openai_chat_stream import DONE, ChatTranslator
 from stargate_core.faults import TABLE, Cause, Fault
 from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_exception
-from support.dialects import CREATED, REQUEST_ID, USAGE, Event, chat_translator, frames, sse_events, streamed, text_events
+from support.dialects import (
+    CREATED,
+    REQUEST_ID,
+    USAGE,
+    Event,
+    chat_translator,
+    frames,
+    sse_events,
+    streamed,
+    text_events,
+)
 from support.vectors import Recording, recorded_streams
 
 STREAMS = [r for r in recorded_streams() if r.uri.endswith("/converse-stream")]
@@ -46,7 +56,7 @@ def deltas(*events: Event) -> list[dict[str, Any]]:
 
 
 def assemble(made: list[ChatCompletionChunk]) -> tuple[str, list[dict[str, str]], str]:
-    """What a client makes of the chunks: the text, the calls, the thoughts. Checks every rule of a chunk on its way."""
+    """What a client makes of the chunks: text, calls, thoughts. The rules of a chunk are checked."""
     assert {(c.id, c.created, c.model, c.object) for c in made} == {
         (f"chatcmpl-{REQUEST_ID}", CREATED, "claude", "chat.completion.chunk")
     }
@@ -85,7 +95,9 @@ class TestRecorded:
         payloads = [(frame.name, json.loads(frame.payload)) for frame in stream]
         events = [p["delta"] for name, p in payloads if name == "contentBlockDelta"]
         assert text == "".join(delta.get("text", "") for delta in events)
-        assert thoughts == "".join(d["reasoningContent"].get("text", "") for d in events if "reasoningContent" in d)
+        assert thoughts == "".join(
+            d["reasoningContent"].get("text", "") for d in events if "reasoningContent" in d
+        )
         starts = {
             p["contentBlockIndex"]: p["start"]["toolUse"]
             for name, p in payloads
@@ -94,7 +106,11 @@ class TestRecorded:
         }
         arguments = dict.fromkeys(starts, "")
         for name, p in payloads:
-            if name == "contentBlockDelta" and "toolUse" in p["delta"] and p["contentBlockIndex"] in arguments:
+            if (
+                name == "contentBlockDelta"
+                and "toolUse" in p["delta"]
+                and p["contentBlockIndex"] in arguments
+            ):
                 arguments[p["contentBlockIndex"]] += p["delta"]["toolUse"]["input"]
         assert [(c["id"], c["name"], c["arguments"]) for c in calls] == [
             (start["toolUseId"], start["name"], arguments[at] or "{}") for at, start in starts.items()
@@ -168,13 +184,17 @@ def random_events() -> SearchStrategy[list[Event]]:
         st.builds(lambda i, d: ("contentBlockDelta", {"contentBlockIndex": i, "delta": d}), index, delta),
         st.builds(lambda i: ("contentBlockStop", {"contentBlockIndex": i}), index),
         st.builds(lambda reason: ("messageStop", {"stopReason": reason}), stops),
-        st.sampled_from([("metadata", {"usage": USAGE}), ("metadata", {}), ("messageStop", {}), ("news", {"a": 1})]),
+        st.sampled_from(
+            [("metadata", {"usage": USAGE}), ("metadata", {}), ("messageStop", {}), ("news", {"a": 1})]
+        ),
     )
     return st.lists(event, max_size=20)
 
 
 @given(random_events(), st.booleans())
-def test_on_any_events_with_and_without_plugins_it_is_the_same(events: list[Event], include_usage: bool) -> None:
+def test_on_any_events_with_and_without_plugins_it_is_the_same(
+    events: list[Event], include_usage: bool
+) -> None:
     assert_frame_equals_parts(frames(events), include_usage=include_usage)
 
 
@@ -196,7 +216,12 @@ def test_on_any_events_the_rules_of_a_chunk_hold(events: list[Event]) -> None:
 class TestText:
     def test_a_whole_stream(self) -> None:
         body = streamed(translator(include_usage=False), frames(text_events("Hel", "lo")))
-        common = {"id": f"chatcmpl-{REQUEST_ID}", "object": "chat.completion.chunk", "created": CREATED, "model": "claude"}
+        common = {
+            "id": f"chatcmpl-{REQUEST_ID}",
+            "object": "chat.completion.chunk",
+            "created": CREATED,
+            "model": "claude",
+        }
 
         def chunk(delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -221,8 +246,14 @@ class TestText:
     def test_thoughts_have_their_own_member(self) -> None:
         events: list[Event] = [
             ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}}),
-            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"signature": "E"}}}),
-            ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"redactedContent": "R"}}}),
+            (
+                "contentBlockDelta",
+                {"contentBlockIndex": 0, "delta": {"reasoningContent": {"signature": "E"}}},
+            ),
+            (
+                "contentBlockDelta",
+                {"contentBlockIndex": 0, "delta": {"reasoningContent": {"redactedContent": "R"}}},
+            ),
         ]
         head, *rest = text_events("a")
         assert deltas(head, *events, *rest) == [{"reasoning_content": "hm"}, {"content": "a"}]
@@ -232,7 +263,10 @@ def tool(at: int, *fragments: str, **start: Any) -> list[Event]:
     opened = {"toolUseId": f"t{at}", "name": "f", **start}
     return [
         ("contentBlockStart", {"contentBlockIndex": at, "start": {"toolUse": opened}}),
-        *(("contentBlockDelta", {"contentBlockIndex": at, "delta": {"toolUse": {"input": f}}}) for f in fragments),
+        *(
+            ("contentBlockDelta", {"contentBlockIndex": at, "delta": {"toolUse": {"input": f}}})
+            for f in fragments
+        ),
         ("contentBlockStop", {"contentBlockIndex": at}),
     ]
 
@@ -259,7 +293,10 @@ class TestTools:
 
     @pytest.mark.parametrize("fragments", [(), ("",), ("", "")])
     def test_no_arguments_are_an_empty_object(self, fragments: tuple[str, ...]) -> None:
-        assert deltas(self.HEAD, *tool(0, *fragments), *self.TAIL) == [self.call(0, "t0"), self.arguments(0, "{}")]
+        assert deltas(self.HEAD, *tool(0, *fragments), *self.TAIL) == [
+            self.call(0, "t0"),
+            self.arguments(0, "{}"),
+        ]
 
     def test_a_tool_gets_its_own_name_back(self) -> None:
         asked = {"type": "function", "function": {"name": "mcp/search"}}
@@ -282,7 +319,10 @@ class TestTools:
 
     def test_arguments_of_no_tool_are_garbled(self) -> None:
         events = [self.HEAD, *tool(0, "{}")[1:]]
-        assert sse_events(streamed(translator(), frames(events)))[-1]["error"]["code"] == "upstream_protocol_error"
+        assert (
+            sse_events(streamed(translator(), frames(events)))[-1]["error"]["code"]
+            == "upstream_protocol_error"
+        )
 
 
 class TestStops:
@@ -416,7 +456,14 @@ def test_headers_of_a_stream() -> None:
 @given(st.binary(max_size=60))
 def test_any_payload_is_translated_or_garbled(payload: bytes) -> None:
     raw = msgspec.Raw(payload)
-    for name in ("messageStart", "contentBlockStart", "contentBlockDelta", "contentBlockStop", "messageStop", "metadata"):
+    for name in (
+        "messageStart",
+        "contentBlockStart",
+        "contentBlockDelta",
+        "contentBlockStop",
+        "messageStop",
+        "metadata",
+    ):
         (frame,) = frames([(name, {})])
         frame = msgspec.structs.replace(frame, payload=bytes(raw))
         try:

@@ -1,4 +1,6 @@
-"""Tools: names that Bedrock takes and the answer gives back, schemas that go on as they came, every tool_choice."""
+"""Tools: names that Bedrock takes and the answer gives back, schemas that go on as they came, every
+tool_choice.
+"""
 
 import re
 from typing import Any
@@ -94,7 +96,9 @@ class TestSpecs:
         }
 
     def test_a_schema_goes_on_as_it_was_spelt(self) -> None:
-        schema = b'{"type":"object", "properties":{"n":{"maximum":1.0,"minimum":123456789012345678901234567890}}}'
+        schema = (
+            b'{"type":"object", "properties":{"n":{"maximum":1.0,"minimum":123456789012345678901234567890}}}'
+        )
         body = (
             b'{"messages":[{"role":"user","content":"hi"}],"tools":[{"type":"function",'
             b'"function":{"name":"f","parameters":' + schema + b"}}]}"

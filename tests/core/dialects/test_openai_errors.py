@@ -1,4 +1,6 @@
-"""OpenAI's error envelope, for every cause there is, as openai-python reads it: in an answer, and inside a stream."""
+"""OpenAI's error envelope, for every cause there is, as openai-python reads it: in an answer, and inside
+a stream.
+"""
 
 import httpx2
 import openai
@@ -15,7 +17,10 @@ def raised(response: httpx2.Response) -> openai.APIError:
     """What the SDK raises for an answer."""
     transport = httpx2.MockTransport(lambda _: response)
     with openai.OpenAI(
-        api_key="k", base_url="http://gateway/v1", max_retries=0, http_client=httpx2.Client(transport=transport)
+        api_key="k",
+        base_url="http://gateway/v1",
+        max_retries=0,
+        http_client=httpx2.Client(transport=transport),
     ) as client:
         with pytest.raises(openai.APIError) as caught:
             for _ in client.chat.completions.create(

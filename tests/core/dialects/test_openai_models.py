@@ -1,11 +1,9 @@
 """The list of models, as openai-python reads it."""
 
-from typing import NamedTuple
-
 import openai
 import pytest
 
-from stargate_core.dialects.face import Ask, Reply, Request, Target
+from stargate_core.dialects.face import Ask, ModelCard, Reply, Request, Target
 from stargate_core.dialects.openai_models import OpenAIModels, listing
 from stargate_core.faults import Cause, Fault, Refused
 from support.dialects import a_request
@@ -15,12 +13,7 @@ MODELS = OpenAIModels()
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-6"
 
 
-class Card(NamedTuple):
-    id: str
-    target: str = "secret-target"
-
-
-OFFERED = [Card("claude"), Card("amazon.nova-micro-v1:0"), Card(ARN), Card("a b/ü%")]
+OFFERED = [ModelCard(name, "secret-target") for name in ("claude", "amazon.nova-micro-v1:0", ARN, "a b/ü%")]
 
 
 def gateway(request: Request) -> Reply:
@@ -38,7 +31,7 @@ def test_the_list() -> None:
 
 
 @pytest.mark.parametrize("card", OFFERED, ids=lambda card: card.id)
-def test_one_model_by_any_name(card: Card) -> None:
+def test_one_model_by_any_name(card: ModelCard) -> None:
     with openai_client(gateway) as client:
         assert client.models.retrieve(card.id).id == card.id
 
@@ -65,7 +58,7 @@ def test_pages_are_not_asked_for_but_harmless() -> None:
 
 
 def test_a_name_stands_once_and_its_target_stays_inside() -> None:
-    reply = listing([*OFFERED, Card("claude", "other")])
+    reply = listing([*OFFERED, ModelCard("claude", "other")])
     assert reply.body.count(b'"claude"') == 1
     assert b"secret-target" not in reply.body
 
