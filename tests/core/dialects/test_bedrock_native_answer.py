@@ -110,6 +110,14 @@ class TestUsage:
         assert translator.usage == Usage(3, 133, 9, 2)
         assert translator.stop_reason == "tool_use"
 
+    def test_what_a_later_event_does_not_repeat_is_kept(self) -> None:
+        translator = after(
+            INVOKE,
+            chunk({"type": "message_start", "message": {"usage": {"input_tokens": 3, "output_tokens": 1}}}),
+            chunk({"type": "message_delta", "delta": {}, "usage": {"input_tokens": 4}}),
+        )
+        assert translator.usage == Usage(input_tokens=4, output_tokens=1)
+
     def test_a_prompt_is_known_even_if_the_stream_breaks(self) -> None:
         translator = after(
             INVOKE, chunk({"type": "message_start", "message": {"usage": {"input_tokens": 3}}})

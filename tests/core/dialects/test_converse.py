@@ -61,8 +61,9 @@ def test_members_of_tomorrow_are_skipped() -> None:
         ),
         (b'{"output":{"message":{"content":[{"text":"\xff"}]}}}', "answer: not JSON"),
         (b'{"x":' + b"[" * 100_000, "answer: not JSON"),
+        (b'{"usage":{"inputTokens":1e999}}', "answer: invalid value at `$.usage.inputTokens`"),
     ],
-    ids=["html", "no stopReason", "no output", "content", "not UTF-8", "deep"],
+    ids=["html", "no stopReason", "no output", "content", "not UTF-8", "deep", "huge"],
 )
 def test_what_is_no_answer_is_garbled_and_not_quoted(body: bytes, detail: str) -> None:
     with pytest.raises(BadAnswer) as caught:
