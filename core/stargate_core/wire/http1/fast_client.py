@@ -23,7 +23,6 @@ from stargate_core.wire.http1.events import (
 )
 from stargate_core.wire.http1.framing import response_head
 from stargate_core.wire.http1.head import (
-    PADDED_RESPONSE_HEAD,
     RESPONSE_HEAD,
     HeadScan,
     disagree,
@@ -147,15 +146,13 @@ class FastClientCodec(ClientCodec):
         if self._scan is None:
             self._scan = HeadScan(self._limits, request=False)
         at = self._at
-        length = self._scan.advance(self._buffer, at)
-        if length is None:
+        found = self._scan.advance(self._buffer, at)
+        if found is None:
             if self._eof:
                 raise cut_short()
             return None
+        match, length = found
         raw = bytes(self._buffer[at : at + length])
-        match = PADDED_RESPONSE_HEAD.fullmatch(raw)
-        if match is None:
-            raise disagree()
         headers = split_response(raw)
         return self._accept(match, raw, None if headers is None else unpadded(headers), at + length)
 

@@ -29,7 +29,6 @@ from stargate_core.wire.http1.events import (
 from stargate_core.wire.http1.framing import request_head
 from stargate_core.wire.http1.head import (
     METHODS,
-    PADDED_REQUEST_HEAD,
     REQUEST_HEAD,
     HeadScan,
     disagree,
@@ -159,15 +158,13 @@ class FastServerCodec(ServerCodec):
         if self._scan is None:
             self._scan = HeadScan(self._limits, request=True)
         at = self._at
-        length = self._scan.advance(self._buffer, at)
-        if length is None:
+        found = self._scan.advance(self._buffer, at)
+        if found is None:
             if self._eof:
                 raise cut_short()
             return NEED_DATA
+        match, length = found
         self._head = raw = bytes(self._buffer[at : at + length])
-        match = PADDED_REQUEST_HEAD.fullmatch(raw)
-        if match is None:
-            raise disagree()
         headers = split_request(raw)
         return self._accept(match, None if headers is None else unpadded(headers), at + length)
 

@@ -44,18 +44,14 @@ _REQUEST_LINE = rb"([A-Z]++) (" + _TARGET + rb") HTTP/1\.([01])\r\n"
 _STATUS_LINE = rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (" + _VALUE + rb"))?\r\n"
 
 _TIGHT_FIELD = _TOKEN + rb":" + _VALUE + rb"(?<![\t ])\r\n"
-_EMPTY_LINE = rb"\r\n"
 
-REQUEST_HEAD: Final = re.compile(_REQUEST_LINE + rb"(?:" + _TIGHT_FIELD + rb")*+" + _EMPTY_LINE)
-"""A whole request head without blanks after any value; groups: method, target, minor version."""
-PADDED_REQUEST_HEAD: Final = re.compile(_REQUEST_LINE + rb"(?:" + _FIELD + rb")*+" + _EMPTY_LINE)
-"""The same, blanks allowed. Apart, because taking them off costs a microsecond, and hardly anybody sends
-them.
+REQUEST_HEAD: Final = re.compile(_REQUEST_LINE + rb"(?:" + _TIGHT_FIELD + rb")*+\r\n")
+"""A whole request head without blanks after any value; groups: method, target, minor version.
+
+Blanks are left to the scanner, because taking them off costs a microsecond and hardly anybody sends them.
 """
-RESPONSE_HEAD: Final = re.compile(_STATUS_LINE + rb"(?:" + _TIGHT_FIELD + rb")*+" + _EMPTY_LINE)
+RESPONSE_HEAD: Final = re.compile(_STATUS_LINE + rb"(?:" + _TIGHT_FIELD + rb")*+\r\n")
 """A whole response head without blanks after any value; groups: minor version, status, reason or None."""
-PADDED_RESPONSE_HEAD: Final = re.compile(_STATUS_LINE + rb"(?:" + _FIELD + rb")*+" + _EMPTY_LINE)
-"""The same, blanks allowed."""
 TARGET: Final = re.compile(_TARGET)
 """A request target's characters."""
 FIELD_LINE: Final = re.compile(_FIELD)
@@ -100,12 +96,12 @@ def _check_target(method: bytes, target: bytes) -> None:
         raise ProtocolError(Reason.BAD_TARGET, "the request target's form does not fit the method")
 
 
-def _check_request_line(line: bytes, limits: Limits) -> None:
-    """Raise ProtocolError unless this complete line is an acceptable request line."""
+def _match_request_line(line: bytes, limits: Limits) -> re.Match[bytes]:
+    """Method, target and minor version. Raises ProtocolError unless this complete line is acceptable."""
     match = _REQUEST_LINE_RE.fullmatch(line)
     if match is not None and match[1] in METHODS and len(match[2]) <= limits.target_bytes_max:
         _check_target(match[1], match[2])
-        return
+        return match
     if line == b"PRI * HTTP/2.0\r\n":
         raise ProtocolError(Reason.HTTP2_PREFACE, "HTTP/2 is not spoken here: use HTTP/1.1", 505)
     _check_line_bytes(line)
@@ -129,11 +125,12 @@ def _check_request_line(line: bytes, limits: Limits) -> None:
     )
 
 
-def _check_status_line(line: bytes, limits: Limits) -> None:
-    """Raise ProtocolError unless this complete line is an acceptable status line."""
+def _match_status_line(line: bytes, limits: Limits) -> re.Match[bytes]:
+    """Minor version, status and reason. Raises ProtocolError unless this complete line is acceptable."""
     del limits  # A status line has no bound of its own beside the head's.
-    if _STATUS_LINE_RE.fullmatch(line) is not None:
-        return
+    match = _STATUS_LINE_RE.fullmatch(line)
+    if match is not None:
+        return match
     _check_line_bytes(line)
     if _OTHER_STATUS_LINE.match(line) is not None and not line.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
         raise ProtocolError(Reason.UNSUPPORTED_VERSION, "the response's HTTP version is not supported")
@@ -196,19 +193,21 @@ class HeadScan:
     head.
     """
 
-    __slots__ = ("_check_start", "_fields", "_first_max", "_limits", "_line", "_seen")
+    __slots__ = ("_fields", "_first_max", "_limits", "_line", "_match_start", "_seen", "_start")
 
     def __init__(self, limits: Limits, *, request: bool) -> None:
         self._limits = limits
-        self._check_start = _check_request_line if request else _check_status_line
+        self._match_start = _match_request_line if request else _match_status_line
+        self._start: re.Match[bytes] | None = None  # The start line, once it is read.
         self._first_max = limits.target_bytes_max + _REQUEST_LINE_EXTRA if request else limits.head_bytes_max
         # Offsets from the head's first byte:
         self._line = 0  # where the line now looked at begins; 0 only for the first,
         self._seen = 0  # and up to where it is known to hold no LF.
         self._fields = 0
 
-    def advance(self, buffer: bytes | bytearray, at: int = 0) -> int | None:
-        """The length of the head that begins at `at`, its empty line included; None while that hasn't come.
+    def advance(self, buffer: bytes | bytearray, at: int = 0) -> tuple[re.Match[bytes], int] | None:
+        """The start line, with the groups of the whole grammar, and the length of the head that begins at
+        `at`, its empty line included; None while that hasn't come.
 
         Between calls the head may move in the buffer, and bytes may be added. Raises ProtocolError for the
         first objection.
@@ -223,10 +222,10 @@ class HeadScan:
                 return None
             self._check_size(end)
             line = bytes(buffer[at + self._line : at + end])
-            if self._line == 0:
-                self._check_start(line, self._limits)
+            if self._start is None:
+                self._start = self._match_start(line, self._limits)
             elif line == b"\r\n":
-                return end
+                return self._start, end
             else:
                 self._fields += 1
                 if self._fields > self._limits.headers_max:
@@ -238,7 +237,7 @@ class HeadScan:
         """Refuse at once what can't begin a message, for it may never send a line end."""
         if first >= _FIRST_BYTE_MIN:
             return
-        if self._check_start is _check_request_line:
+        if self._match_start is _match_request_line:
             if first == _TLS_HANDSHAKE:
                 raise ProtocolError(Reason.TLS_ON_PLAIN_PORT, "this port speaks plain HTTP, not TLS")
             raise ProtocolError(Reason.BAD_REQUEST_LINE, "the message does not begin with a request line")

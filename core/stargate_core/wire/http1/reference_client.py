@@ -96,14 +96,14 @@ class ReferenceClientCodec(ClientCodec):
         return CLOSED
 
     def _next_head(self) -> ResponseHead | None:
-        while (end := self._scan.advance(self._buffer)) is not None:
-            raw = bytes(self._buffer[:end])
+        while (found := self._scan.advance(self._buffer)) is not None:
+            raw = bytes(self._buffer[: found[1]])
             lines = raw.split(b"\r\n")[:-2]
             version, _, rest = lines[0].partition(b" ")
             status, _, reason = rest.partition(b" ")
             head = response_head(int(status), reason, version[-3:], split_plainly(raw))
             self._peer.confirm_response(raw, head)
-            del self._buffer[:end]
+            del self._buffer[: len(raw)]
             self._scan = HeadScan(self._limits, request=False)
             if head.status >= 200:
                 return self._accept(head)

@@ -90,15 +90,15 @@ class ReferenceServerCodec(ServerCodec):
         return CLOSED
 
     def _next_head(self) -> RequestHead | None:
-        end = self._scan.advance(self._buffer)
-        if end is None:
+        found = self._scan.advance(self._buffer)
+        if found is None:
             return None
-        self._raw_head = raw = bytes(self._buffer[:end])
+        self._raw_head = raw = bytes(self._buffer[: found[1]])
         lines = raw.split(b"\r\n")[:-2]
         method, target, version = lines[0].split(b" ")
         head = request_head(method, target, version[-3:], split_plainly(raw), self._limits.body_bytes_max)
         self._peer.confirm_request(raw, head)
-        del self._buffer[:end]
+        del self._buffer[: len(raw)]
         self._head = head
         self._begin(head)
         if head.chunked:

@@ -1,0 +1,96 @@
+"""Chunked bodies: whatever h11 writes is read back, whatever the cut; nothing is taken that h11 or llhttp
+refuses.
+"""
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargate_core.wire.http1 import Limits
+from stargate_core.wire.http1.chunked import ChunkedDecoder, body_too_large
+from support.http1 import cut, every_byte, h11_requests, llhttp_messages
+from support.http1_messages import CHUNKS, LAST_CHUNKS
+
+HEAD = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def decode(
+    pieces: list[bytes], limits: Limits | None = None, data_max: int | None = None
+) -> tuple[bytes, str, bytes]:
+    """The body, how it ended, and what came after it."""
+    decoder = ChunkedDecoder(limits or Limits(), data_max)
+    body = b""
+    rest = b""
+    for piece in pieces:
+        if decoder.error is not None:
+            break
+        if decoder.ended:
+            rest += piece
+            continue
+        body += decoder.decode(piece)
+        if decoder.ended:
+            rest = decoder.rest
+    if decoder.error is not None:
+        with pytest.raises(type(decoder.error)):
+            decoder.check()
+        return body, str(decoder.error.reason), b""
+    decoder.check()
+    return body, "ended" if decoder.ended else "unfinished", rest
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.lists(st.integers(1, 300), max_size=8))
+def test_reads_what_h11_writes_however_it_is_cut(chunks: list[bytes], places: list[int]) -> None:
+    writer = h11.Connection(h11.CLIENT)
+    writer.send(
+        h11.Request(method="POST", target="/", headers=[("host", "h"), ("transfer-encoding", "chunked")])
+    )
+    wire = b"".join(writer.send(h11.Data(data=data)) for data in chunks)
+    wire += writer.send(h11.EndOfMessage(headers=[("x-sum", "1")]))
+    assert decode(cut(wire + b"after", places)) == (b"".join(chunks), "ended", b"after")
+
+
+@given(st.lists(CHUNKS, max_size=4), LAST_CHUNKS, st.lists(st.integers(1, 100), max_size=8))
+def test_takes_nothing_that_h11_or_llhttp_refuses(
+    chunks: list[bytes], last: bytes, places: list[int]
+) -> None:
+    wire = b"".join(chunks) + last
+    whole = decode([wire])
+    assert decode(every_byte(wire)) == whole
+    assert decode(cut(wire, places)) == whole
+    body, end, rest = whole
+    if end == "ended":
+        message = HEAD + wire[: len(wire) - len(rest)]
+        for found in (h11_requests(message), llhttp_messages(message, "requests")):
+            assert [one[3] for one in found] == [body]
+
+
+@pytest.mark.parametrize("wire", [b"0" * 100, b"1\r\nab", b"1\r\na\r\r", b"5\r\nhello\r\n\r"])
+def test_what_is_held_of_a_size_stays_small(wire: bytes) -> None:
+    decoder = ChunkedDecoder(Limits(), None)
+    for byte in every_byte(wire):
+        assert decoder.error is None
+        decoder.decode(byte)
+        assert len(decoder._held) <= len(b"0123456789abcdef\r")
+        if decoder.error is not None:
+            return
+    raise AssertionError("bad framing was accepted")
+
+
+def test_trailers_have_bounds() -> None:
+    for size, end in ((20, "ended"), (21, "HEAD_TOO_LARGE")):
+        wire = b"0\r\nA: " + b"a" * (size - 7) + b"\r\n\r\n"
+        assert decode([wire], Limits(trailer_bytes_max=20))[1] == end
+        assert decode(every_byte(wire), Limits(trailer_bytes_max=20))[1] == end
+    unfinished = b"0\r\n" + b"A" * 21
+    assert decode([unfinished], Limits(trailer_bytes_max=20))[1] == "HEAD_TOO_LARGE"
+    for number, end in ((3, "ended"), (4, "TOO_MANY_HEADERS")):
+        assert decode([b"0\r\n" + b"A: b\r\n" * number + b"\r\n"], Limits(headers_max=3))[1] == end
+
+
+def test_a_body_has_the_bound_it_is_given() -> None:
+    wire = b"4\r\nabcd\r\n6\r\nefghij\r\n"
+    assert decode([wire + b"0\r\n\r\n"], data_max=10) == (b"abcdefghij", "ended", b"")
+    assert decode([wire + b"1\r\n"], data_max=10) == (b"abcdefghij", "BODY_TOO_LARGE", b"")
+    assert decode([b"ffffffffffffffff\r\n"], data_max=10)[1] == "BODY_TOO_LARGE"
+    assert body_too_large(10).status == 413
