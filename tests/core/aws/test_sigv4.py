@@ -430,6 +430,10 @@ class TestVerification:
         assert (b"X-Amz-Content-SHA256", UNSIGNED_PAYLOAD) in headers
         wall_ns = wire_time(request.headers["X-Amz-Date"])
         assert check(headers, wall_ns=wall_ns) is VerifyResult.UNSIGNED_PAYLOAD
+        presented = parse_authorization(headers)
+        assert presented is not None
+        verdict = Verifier(SECRET_ACCESS_KEY).verify(presented, b"POST", TARGET, headers, BODY, wall_ns)
+        assert verdict is VerifyResult.UNSIGNED_PAYLOAD
         assert check(headers, b"any", wall_ns, unsigned_payload=True) is VerifyResult.OK
 
     def test_what_must_be_signed(self) -> None:
