@@ -1,8 +1,9 @@
 """AWS credentials for the gateway's own calls: botocore's chain, asked from a worker thread.
 
-botocore knows every place AWS keeps credentials in, and its chain is the one users' other tools follow, so the same
-environment gives the same identity. But it blocks, so it is asked in a thread, ahead of expiry, and sessions are told of the
-result as a fact; no request ever waits for a refresh while the old credentials are valid.
+botocore knows every place AWS keeps credentials in, and its chain is the one users' other tools follow, so
+the same environment gives the same identity. But it blocks, so it is asked in a thread, ahead of expiry, and
+sessions are told of the result as a fact; no request ever waits for a refresh while the old credentials are
+valid.
 
 A temporary failure to refresh keeps the old credentials until they really expire.
 """
@@ -101,7 +102,10 @@ async def _keep_one(
         if fresh.credentials is None and held is not None:
             expires = held.expires_at_ns
             if expires is None or expires > wall_ns():
-                note("warning", f"AWS credentials of {name} could not be refreshed, the old ones stay: {fresh.problem}")
+                note(
+                    "warning",
+                    f"AWS credentials of {name} could not be refreshed, the old ones stay: {fresh.problem}",
+                )
                 await anyio.sleep(_RETRY_SECONDS)
                 continue
         if fresh.credentials != held:

@@ -1,8 +1,8 @@
 """The plugins at hand: those that come with Stargate, and those installed beside it.
 
 A third party's package names its plugins in the entry point group `stargate.plugins`; each is a class as
-`stargate_core.gateway.plan.Plugin` describes it. Nothing is registered by importing, and nothing is global: whoever makes a
-plan says which plugins it may use.
+`stargate_core.gateway.plan.Plugin` describes it. Nothing is registered by importing, and nothing is global:
+whoever makes a plan says which plugins it may use.
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,9 @@ def installed() -> dict[str, type[Plugin]]:
         if missing:
             raise BadPlugin(f"the plugin {point.name!r} ({point.value}) has no {', '.join(missing)}")
         if plugin.NAME in found:
-            raise BadPlugin(f"the plugin {point.name!r} ({point.value}) takes the name {plugin.NAME!r}, which is taken")
+            raise BadPlugin(
+                f"the plugin {point.name!r} ({point.value}) takes the name {plugin.NAME!r}, which is taken"
+            )
         found[plugin.NAME] = plugin
     return found
 

@@ -1,15 +1,15 @@
 """TLS contexts: from what the configuration says to what `ssl` wants.
 
-A listener's context chooses its certificate by the name the client asks for (SNI), which the core's certificate phase
-decides. A certificate or key may be a file's path or the PEM text itself; `ssl` only loads key material from files, so text
-goes through a private file that is gone again at once.
+A listener's context chooses its certificate by the name the client asks for (SNI), which the core's
+certificate phase decides. A certificate or key may be a file's path or the PEM text itself; `ssl` only loads
+key material from files, so text goes through a private file that is gone again at once.
 """
 
 import contextlib
 import os
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.config.gateway_block import UpstreamTls
@@ -24,14 +24,16 @@ def listener_context(tls: Tls, plan: Plan) -> ssl.SSLContext:
     if tls.client_ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED
         _trust(context, tls.client_ca)
-    by_index = [_server_context(certificate.cert, certificate.key) for certificate in plan.config.certificates]
+    by_index = [
+        _server_context(certificate.cert, certificate.key) for certificate in plan.config.certificates
+    ]
 
     def choose(connection: ssl.SSLObject, server_name: str | None, _initial: ssl.SSLContext) -> None:
         index = plan.certificate(server_name or "")
         if index is not None:
             connection.context = by_index[index]
 
-    context.sni_callback = choose  # type: ignore[assignment]  # typeshed knows only the socket's variant
+    context.sni_callback = choose
     return context
 
 
@@ -67,7 +69,7 @@ def _is_pem(text: str) -> bool:
 
 
 @contextlib.contextmanager
-def _as_file(text: str) -> Iterator[str]:
+def _as_file(text: str) -> Generator[str]:
     """The path of a file that holds `text`, or the path that `text` is."""
     if not _is_pem(text):
         yield text

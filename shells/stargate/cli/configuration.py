@@ -15,7 +15,9 @@ STDIN = "-"
 
 
 def examine_file(path: str | None, plugins: Mapping[str, type[Plugin]]) -> Examined:
-    """What there is to say about a file; None: about the defaults. Raises click.ClickException when it can't be read."""
+    """What there is to say about a file; None: about the defaults. Raises click.ClickException when it can't
+    be read.
+    """
     text: str | None = None
     if path is not None:
         try:
@@ -33,7 +35,9 @@ def examine_file(path: str | None, plugins: Mapping[str, type[Plugin]]) -> Exami
 
 
 def read_configuration(path: str | None, plugins: Mapping[str, type[Plugin]]) -> Config:
-    """The configuration to run with. Tells every problem and ends the command if there is one; tells warnings."""
+    """The configuration to run with. Tells every problem and ends the command if there is one; tells
+    warnings.
+    """
     examined = examine_file(path, plugins)
     for note in (*examined.problems, *examined.warnings):
         level = "error" if note in examined.problems else "warning"

@@ -1,7 +1,7 @@
 """`stargate demo`: the gateway and a simulated Bedrock, side by side, with no AWS account.
 
-Both are the real commands (`stargate simulate`, `stargate serve`) in processes of their own, in this process's group, so
-that Ctrl-C ends all three. What is shown can be pasted as it stands.
+Both are the real commands (`stargate simulate`, `stargate serve`) in processes of their own, in this
+process's group, so that Ctrl-C ends all three. What is shown can be pasted as it stands.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Final
 
@@ -52,7 +52,8 @@ _WELCOME: Final = """
 
     curl -N {gateway}/v1/chat/completions \\
       -H "Authorization: Bearer {key}" -H "Content-Type: application/json" \\
-      -d '{{"model": "claude", "stream": true, "messages": [{{"role": "user", "content": "What is a stargate?"}}]}}'
+      -d '{{"model": "claude", "stream": true,
+           "messages": [{{"role": "user", "content": "What is a stargate?"}}]}}'
 
   Or from Python (pip install openai):
 
@@ -77,8 +78,20 @@ _STOP_SECONDS: Final = 10
 
 
 @click.command()
-@click.option("--listen", default="127.0.0.1:8080", show_default=True, metavar="HOST:PORT", help="Where the gateway listens.")
-@click.option("--pace", default=25.0, show_default=True, metavar="EVENTS_PER_SECOND", help="How fast the simulated models talk.")
+@click.option(
+    "--listen",
+    default="127.0.0.1:8080",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the gateway listens.",
+)
+@click.option(
+    "--pace",
+    default=25.0,
+    show_default=True,
+    metavar="EVENTS_PER_SECOND",
+    help="How fast the simulated models talk.",
+)
 def demo(listen: str, pace: float) -> None:
     """Run the gateway with a simulated Bedrock; no AWS account needed."""
     key = f"sk-demo-{secrets.token_hex(8)}"
@@ -87,7 +100,9 @@ def demo(listen: str, pace: float) -> None:
         log, configuration = folder / "requests.jsonl", folder / "stargate.yaml"
         with _ended_by_sigterm():
             simulator = stack.enter_context(_simulator(pace))
-            configuration.write_text(_CONFIGURATION.format(listen=listen, key=key, simulator=simulator, log=log))
+            configuration.write_text(
+                _CONFIGURATION.format(listen=listen, key=key, simulator=simulator, log=log)
+            )
             gateway = stack.enter_context(_gateway(configuration))
             click.echo(
                 _WELCOME.format(
@@ -109,7 +124,7 @@ class _Running:
 
 
 @contextlib.contextmanager
-def _simulator(pace: float) -> Iterator[str]:
+def _simulator(pace: float) -> Generator[str]:
     ours, theirs = os.pipe()
     command = ["simulate", "--listen", "127.0.0.1:0", "--pace", str(pace), "--ready-fd", str(theirs)]
     process = _start(command, pass_fds=(theirs,), stdout=subprocess.DEVNULL)
@@ -125,7 +140,7 @@ def _simulator(pace: float) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _gateway(configuration: Path) -> Iterator[_Running]:
+def _gateway(configuration: Path) -> Generator[_Running]:
     process = _start(["serve", "-c", str(configuration)], stderr=subprocess.PIPE)
     assert process.stderr is not None
     url = ""
@@ -173,7 +188,7 @@ def _stop(process: "subprocess.Popen[str]") -> None:
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def _ended_by_sigterm() -> Generator[None]:
     """Whoever ends the demo with SIGTERM ends its parts too."""
 
     def interrupt(_number: int, _frame: object) -> None:

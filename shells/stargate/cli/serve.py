@@ -15,10 +15,23 @@ from stargate_core.config.schema import Config, Listener
 from stargate_core.gateway.plan import Plan
 
 
-@click.command(epilog="Without -c it serves on 127.0.0.1:8080, open to this machine, with AWS's usual credentials.")
+@click.command(
+    epilog="Without -c it serves on 127.0.0.1:8080, open to this machine, with AWS's usual credentials."
+)
 @click.option("-c", "--config", "path", type=click.Path(dir_okay=False), help="The configuration, as YAML.")
-@click.option("--listen", multiple=True, metavar="ADDR", help="Listen here instead: host:port or unix:/path. May repeat.")
-@click.option("--shell", type=click.Choice(["trio"]), default="trio", show_default=True, help="The event loop to run on.")
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="ADDR",
+    help="Listen here instead: host:port or unix:/path. May repeat.",
+)
+@click.option(
+    "--shell",
+    type=click.Choice(["trio"]),
+    default="trio",
+    show_default=True,
+    help="The event loop to run on.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -26,13 +39,15 @@ from stargate_core.gateway.plan import Plan
     show_default=True,
     help="What is told on standard error.",
 )
-def serve(path: str | None, listen: tuple[str, ...], shell: str, log_level: str) -> None:  # noqa: ARG001
+def serve(path: str | None, listen: tuple[str, ...], shell: str, log_level: str) -> None:
     """Serve OpenAI's and Bedrock's own API in front of AWS Bedrock."""
     plugins = installed()
     config = read_configuration(path, plugins)
     if listen:
         listeners = [Listener(address) for address in listen]
-        config = msgspec.structs.replace(config, gateway=msgspec.structs.replace(config.gateway, listen=listeners))
+        config = msgspec.structs.replace(
+            config, gateway=msgspec.structs.replace(config.gateway, listen=listeners)
+        )
     plan = Plan(config, plugins)
     try:
         trio.run(lambda: serve_on_trio(plan, started=lambda what: _tell(plan, config, what), level=log_level))
@@ -49,11 +64,16 @@ def _tell(plan: Plan, config: Config, started: Started) -> None:
     for account, found in started.credentials.items():
         name = f"profile {account}" if account else "AWS credentials"
         if found.credentials is None:
-            click.echo(f"stargate: no {name}: {found.problem}; calls will be answered 503 until there are some", err=True)
+            click.echo(
+                f"stargate: no {name}: {found.problem}; calls will be answered 503 until there are some",
+                err=True,
+            )
         else:
             click.echo(f"stargate: {name} from {found.method}", err=True)
     if not plan.has("api-key-auth"):
-        click.echo("stargate: the gateway is open: without the plugin api-key-auth anybody may call", err=True)
+        click.echo(
+            "stargate: the gateway is open: without the plugin api-key-auth anybody may call", err=True
+        )
     if not plan.has("bedrock-proxy"):
         click.echo("stargate: no plugin bedrock-proxy: calls have nowhere to go", err=True)
     consumers = len(config.consumers)

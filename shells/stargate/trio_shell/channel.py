@@ -1,12 +1,14 @@
 """A channel: one TCP (or unix) connection, plain or TLS, as the trio shell uses it.
 
-Writing is synchronous. `write` gives the socket what it takes at once and keeps the rest; a flusher task is started only
-when something was kept, and tells the owner when the rest has gone. So a fast peer costs one system call and no task
-switch, and a slow one costs a bounded buffer: whoever reads from the other side of the gateway waits for `drained`.
+Writing is synchronous. `write` gives the socket what it takes at once and keeps the rest; a flusher task is
+started only when something was kept, and tells the owner when the rest has gone. So a fast peer costs one
+system call and no task switch, and a slow one costs a bounded buffer: whoever reads from the other side of
+the gateway waits for `drained`.
 
 Reading is one task's business: it waits for readability and takes what is there.
 
-TLS runs over memory buffers (`ssl.SSLObject`), which keeps the same synchronous shape; `ssl` does all of the protocol.
+TLS runs over memory buffers (`ssl.SSLObject`), which keeps the same synchronous shape; `ssl` does all of the
+protocol.
 """
 
 import contextlib
@@ -24,7 +26,18 @@ _ABORT: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # struct linger {on, 0 seco
 class Channel:
     """One connection. `socket` is connected and non-blocking; with TLS, call `handshake` first."""
 
-    __slots__ = ("_closed", "_gone", "_incoming", "_nursery", "_outgoing", "_pending", "_tls", "drained", "on_stall", "sock")
+    __slots__ = (
+        "_closed",
+        "_gone",
+        "_incoming",
+        "_nursery",
+        "_outgoing",
+        "_pending",
+        "_tls",
+        "drained",
+        "on_stall",
+        "sock",
+    )
 
     def __init__(self, sock: socket.socket, nursery: trio.Nursery) -> None:
         sock.setblocking(False)
@@ -44,11 +57,15 @@ class Channel:
         self.on_stall: Callable[[bool], None] | None = None
         """Told True when bytes had to be kept, False when they have gone."""
 
-    # ---------------------------------------------------------------------------------------------------------------- opening
+    # ------------------------------------------------------------------------------------------------ opening
 
-    async def handshake(self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None) -> None:
+    async def handshake(
+        self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None
+    ) -> None:
         """Become a TLS connection. Raises ssl.SSLError or OSError; the caller bounds its time."""
-        tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name)
+        tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
+        )
         while True:
             try:
                 tls.do_handshake()
@@ -71,7 +88,7 @@ class Channel:
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self.sock)
 
-    # ---------------------------------------------------------------------------------------------------------------- reading
+    # ------------------------------------------------------------------------------------------------ reading
 
     async def receive(self) -> bytes:
         """The next bytes; empty at the peer's end. Raises OSError when the connection breaks."""
@@ -124,10 +141,12 @@ class Channel:
             return b"".join(pieces)
         return b"" if ended else None
 
-    # ---------------------------------------------------------------------------------------------------------------- writing
+    # ------------------------------------------------------------------------------------------------ writing
 
     def write(self, data: bytes) -> None:
-        """Send; what the socket does not take now is kept and flushed. Raises OSError when the connection is broken."""
+        """Send; what the socket does not take now is kept and flushed. Raises OSError when the connection is
+        broken.
+        """
         if self._closed:
             raise BrokenPipeError
         if self._tls is None:
@@ -172,13 +191,15 @@ class Channel:
         if self.on_stall is not None and not self._closed:
             self.on_stall(False)
 
-    # ---------------------------------------------------------------------------------------------------------------- closing
+    # ------------------------------------------------------------------------------------------------ closing
 
     async def finish(self, linger_seconds: float) -> None:
-        """Close in good order: what was written leaves first, then our side ends; the reader reads the peer's last bytes.
+        """Close in good order: what was written leaves first, then our side ends; the reader reads the peer's
+        last bytes.
 
-        A socket closed with unread bytes sends a reset, which can destroy the answer on its way to the client; so the
-        socket is disposed of when the peer has ended its side too, or when the bound is reached.
+        A socket closed with unread bytes sends a reset, which can destroy the answer on its way to the
+        client; so the socket is disposed of when the peer has ended its side too, or when the bound is
+        reached.
         """
         with trio.move_on_after(linger_seconds):
             if self.drained is not None:

@@ -4,6 +4,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import trio
 
@@ -12,13 +13,18 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.messages import Trouble
 
 KEEPALIVE_IDLE_SECONDS = 60
-"""AWS NAT gateways and load balancers forget a flow after 350 idle seconds; a long answer must not be forgotten."""
+"""AWS NAT gateways and load balancers forget a flow after 350 idle seconds; a long answer must not be
+forgotten.
+"""
 
 
 async def connect(
     endpoint: Endpoint, nursery: trio.Nursery, tls: Callable[[Endpoint], ssl.SSLContext]
 ) -> Channel:
-    """A connection to the endpoint, TLS included. Raises OSError or ssl.SSLError; the pool bounds its time."""
+    """A connection to the endpoint, TLS included; the pool bounds its time.
+
+    Raises OSError or ssl.SSLError.
+    """
     stream = await trio.open_tcp_stream(endpoint.host, endpoint.port)
     sock = socket.socket(fileno=stream.socket.detach())
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -49,8 +55,11 @@ def trouble_of(error: BaseException) -> Trouble:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error, and all it was made from: several addresses may have been tried."""
     yield error
-    if isinstance(error, BaseExceptionGroup):
-        for each in error.exceptions:
-            yield from _causes(each)
+    match error:
+        case BaseExceptionGroup(exceptions=tuple(parts)):
+            for part in cast("tuple[BaseException, ...]", parts):
+                yield from _causes(part)
+        case _:
+            pass
     if error.__cause__ is not None:
         yield from _causes(error.__cause__)

@@ -1,11 +1,12 @@
 """The trio shell's heart: sessions and the pool, fed from sockets, and their commands carried out.
 
-There is no task, queue or lock per request. Each client connection has one task that reads it, each upstream connection has
-one task that reads that; whoever reads something tells the machine at once and carries out what it orders, synchronously
-(`Channel.write` never waits). Facts that arise on the way (a lease was lent, a write failed) queue behind the commands at
-hand, so that each machine's commands keep their order.
+There is no task, queue or lock per request. Each client connection has one task that reads it, each upstream
+connection has one task that reads that; whoever reads something tells the machine at once and carries out
+what it orders, synchronously (`Channel.write` never waits). Facts that arise on the way (a lease was lent, a
+write failed) queue behind the commands at hand, so that each machine's commands keep their order.
 
-Back-pressure: while a client's bytes have not left, the task that reads its upstream waits, and TCP slows Bedrock.
+Back-pressure: while a client's bytes have not left, the task that reads its upstream waits, and TCP slows
+Bedrock.
 """
 
 import os
@@ -136,9 +137,11 @@ class Gateway:
         self._busy = False
         self._credentials: dict[str, Credentials | None] = {}
         self._draining: Draining | None = None
+        self._deserted = trio.Event()
+        """Set when the last client has gone while draining."""
         nursery.start_soon(self._ticker.run)
 
-    # ------------------------------------------------------------------------------------------------------------ connections
+    # -------------------------------------------------------------------------------------------- connections
 
     async def serve(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None = None) -> None:
         """Serve one client connection until it is over."""
@@ -151,7 +154,9 @@ class Gateway:
                 channel.dispose()
                 return
         seed = int.from_bytes(os.urandom(16), "big")
-        session = Session(self.plan, wall_epoch_ns=self.wall_epoch_ns, seed=seed, now=now_ns(), client=address)
+        session = Session(
+            self.plan, wall_epoch_ns=self.wall_epoch_ns, seed=seed, now=now_ns(), client=address
+        )
         client = Client(self, channel, session)
         channel.on_stall = lambda stalled: self.tell(client, ClientStalled() if stalled else ClientDrained())
         self.clients.add(client)
@@ -166,6 +171,8 @@ class Gateway:
                 self.tell(client, ClientLost())
             channel.dispose()
             self.clients.discard(client)
+            if self._draining is not None and not self.clients:
+                self._deserted.set()
 
     async def _read_client(self, client: Client) -> None:
         channel = client.channel
@@ -192,7 +199,9 @@ class Gateway:
                 channel = await connect(endpoint, self._nursery, self._tls)
             except (OSError, ssl.SSLError, trio.TooSlowError) as error:
                 self._links.pop(connection, None)
-                self._tell_pool(ConnectionFailed(connection, trouble_of(error), f"{type(error).__name__}: {error}"))
+                self._tell_pool(
+                    ConnectionFailed(connection, trouble_of(error), f"{type(error).__name__}: {error}")
+                )
                 return
             link.channel = channel
             try:
@@ -227,7 +236,7 @@ class Gateway:
                     self._tell_pool(ConnectionClosed(connection))
                 return
 
-    # ------------------------------------------------------------------------------------------------------- facts and commands
+    # ------------------------------------------------------------------------------------- facts and commands
 
     def tell(self, client: Client, event: SessionEvent) -> None:
         """A session learns a fact; what follows from it is done before this returns."""
@@ -246,7 +255,7 @@ class Gateway:
         try:
             while facts:
                 fact = facts.popleft()
-                if type(fact) is tuple:
+                if isinstance(fact, tuple):
                     client, event = fact
                     if client.broken:
                         continue
@@ -264,11 +273,16 @@ class Gateway:
             self._busy = False
 
     def _break(self, client: Client, event: SessionEvent, error: Exception) -> None:
-        """End a session that failed by a bug of ours: cut its connection, take back what it held, say where it was."""
+        """End a session that failed by a bug of ours: cut its connection, take back what it held, say where
+        it was.
+        """
         client.broken = True
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename}:{place.lineno}"
-        self.note("error", f"bug: {type(error).__name__} at {where} on {type(event).__name__}; one session was ended")
+        self.note(
+            "error",
+            f"bug: {type(error).__name__} at {where} on {type(event).__name__}; one session was ended",
+        )
         client.channel.abort()
         for lease, link in tuple(self._links.items()):
             if link.client is client:
@@ -364,7 +378,7 @@ class Gateway:
             link.client = client
         self._facts.append((client, UpstreamOpened(ticket, connection, reused)))
 
-    # ---------------------------------------------------------------------------------------------------------- surroundings
+    # ------------------------------------------------------------------------------------------- surroundings
 
     @property
     def deadline(self) -> int | None:
@@ -389,8 +403,8 @@ class Gateway:
             self.tell(client, self._draining)
         self._tell_pool(self._draining)
         with trio.move_on_after(grace_seconds + LINGER_SECONDS):
-            while self.clients:
-                await trio.sleep(0.02)
+            if self.clients:
+                await self._deserted.wait()
 
     def note(self, level: str, text: str) -> None:
         """Tell the operator something."""

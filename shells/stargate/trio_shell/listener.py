@@ -26,14 +26,22 @@ async def open_listener(listener: Listener) -> list[trio.SocketListener]:
     return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
 
 
+def _clear_unix(path: str) -> None:
+    """Remove the socket that a dead process has left at the path; a live one or a file stays."""
+    if not (os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode)):
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except BlockingIOError:
+            pass  # Its backlog is full, so it lives.
+
+
 async def _open_unix(path: str) -> trio.SocketListener:
-    """A unix socket; a dead one left at the path is replaced, a live one or a file is not."""
-    if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
-        with socket.socket(socket.AF_UNIX) as probe:
-            try:
-                probe.connect(path)
-            except ConnectionRefusedError:
-                os.unlink(path)
+    _clear_unix(path)
     sock = trio.socket.socket(socket.AF_UNIX)
     await sock.bind(path)
     sock.listen(BACKLOG)
@@ -76,10 +84,15 @@ async def accept(
             nursery.start_soon(_serve, stream, gateway, tls, token)
 
 
-async def _serve(stream: trio.SocketStream, gateway: Gateway, tls: ssl.SSLContext | None, token: object) -> None:
+async def _serve(
+    stream: trio.SocketStream, gateway: Gateway, tls: ssl.SSLContext | None, token: object
+) -> None:
     try:
-        peer = stream.socket.getpeername()
-        address = peer[0] if isinstance(peer, tuple) else "unix"
+        match stream.socket.getpeername():
+            case (str(address), *_):
+                pass
+            case _:
+                address = "unix"
         await gateway.serve(socket.socket(fileno=stream.socket.detach()), address, tls)
     except OSError:
         stream.socket.close()  # It was gone before it could be asked who it is.

@@ -1,12 +1,12 @@
 """Serving a configuration until told to stop: what `stargate serve` runs on trio.
 
-In order: credentials are looked for, listeners opened, everything told, connections accepted. SIGTERM or SIGINT drains: no
-new connections, what runs may finish within the grace time. A second signal ends at once.
+In order: credentials are looked for, listeners opened, everything told, connections accepted. SIGTERM or
+SIGINT drains: no new connections, what runs may finish within the grace time. A second signal ends at once.
 """
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import trio
@@ -19,7 +19,9 @@ from stargate.trio_shell.sinks import Sinks
 from stargate_core.gateway.plan import Plan
 
 _CREDENTIALS_SECONDS: Final = 5.0
-"""How long start-up waits for credentials: a slow metadata service must not keep health checks from being answered."""
+"""How long start-up waits for credentials: a slow metadata service must not keep health checks from being
+answered.
+"""
 
 
 class Started:
@@ -31,7 +33,9 @@ class Started:
 
 
 async def serve(plan: Plan, *, started: Callable[[Started], None], level: str = "info") -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError when an address can't be had, ssl.SSLError for unusable certificates."""
+    """Serve until SIGTERM or SIGINT. Raises OSError when an address can't be had, ssl.SSLError for unusable
+    certificates.
+    """
     async with trio.open_nursery() as sink_nursery:
         sinks = Sinks(sink_nursery, level=level)
         async with trio.open_nursery() as nursery:
@@ -52,7 +56,7 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
                     accepting.start_soon(accept, sock, gateway, nursery, context)
             started(Started([url for one, sockets in listeners for url in names(sockets, one)], found))
             nursery.start_soon(_keep_fresh, gateway, found, sinks)
-            await signals.__anext__()
+            await anext(signals)
             accepting.cancel_scope.cancel()
         grace = plan.config.gateway.drain_seconds
         sinks.note("info", f"draining: what runs may take {grace:g} seconds more")
@@ -62,8 +66,8 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
             draining.cancel_scope.cancel()
 
 
-async def _cancel_at_next(signals: trio.abc.AsyncResource, scope: trio.CancelScope) -> None:
-    await signals.__anext__()  # type: ignore[attr-defined]
+async def _cancel_at_next(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
     scope.cancel()
 
 

@@ -1,8 +1,9 @@
 """Sinks: where log records and notes go, without ever making a request wait.
 
-A line is put into a bounded buffer and the request is done with it. A task writes what has gathered, a few times a second at
-the most, from a worker thread: a full pipe or a slow disk holds up that thread alone. When the buffer is full the line is
-dropped and counted, and the count is told as soon as something can be written again.
+A line is put into a bounded buffer and the request is done with it. A task writes what has gathered, a few
+times a second at the most, from a worker thread: a full pipe or a slow disk holds up that thread alone. When
+the buffer is full the line is dropped and counted, and the count is told as soon as something can be written
+again.
 """
 
 import contextlib
@@ -60,7 +61,8 @@ class Sink:
             self._dropped = 0
         self._wake = trio.Event()
         if lines:
-            # Not the whole size is given back before it is written: a sink that stands still must stay bounded.
+            # Not the whole size is given back before it is written: a sink that stands still must stay
+            # bounded.
             await trio.to_thread.run_sync(self._write_sync, b"".join(lines), abandon_on_cancel=True)
             self._size = sum(map(len, self._lines))
 

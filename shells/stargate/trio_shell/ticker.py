@@ -1,8 +1,8 @@
 """The ticker: one task that calls every machine at its deadline.
 
-Machines show a deadline and move it often, mostly further away. So nothing is cancelled or re-armed per event: the heap
-keeps, for each machine, the earliest time it was ever known to want, and when that comes the machine is asked again. Only
-a deadline nearer than the ticker's next look wakes the task.
+Machines show a deadline and move it often, mostly further away. So nothing is cancelled or re-armed per
+event: the heap keeps, for each machine, the earliest time it was ever known to want, and when that comes the
+machine is asked again. Only a deadline nearer than the ticker's next look wakes the task.
 """
 
 import heapq
