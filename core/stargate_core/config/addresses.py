@@ -42,10 +42,10 @@ def parse_address(text: str, field: str = "address") -> Address:
     if text.startswith("unix:"):
         return _unix(text.removeprefix("unix:"), field)
     host, colon, port_text = text.rpartition(":")
-    if not colon:
-        hint = (
-            f"127.0.0.1:{text}" if _PORT.fullmatch(text) else f"{text}:8080" if _HOST.fullmatch(text) else ""
-        )
+    if not colon or text.endswith("]"):
+        # The commonest slips are a port alone and a host alone.
+        host_given = f"{text}:8080" if _HOST.fullmatch(text) or text.endswith("]") else ""
+        hint = f"127.0.0.1:{text}" if _PORT.fullmatch(text) else host_given
         raise Misfit(field, _FORMS, text, hint and f"write {hint}")
     if not _PORT.fullmatch(port_text) or int(port_text) > 65535:
         raise Misfit(field, "expected a port from 0 to 65535 after the colon", port_text)

@@ -6,7 +6,7 @@ connections given up before NAT forgets them at 350 s.
 """
 
 import re
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
@@ -39,16 +39,13 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
 class Listener(msgspec.Struct, frozen=True):
     """Where the gateway listens: `host:port`, `[ipv6]:port` or `unix:/path`, with or without TLS."""
 
+    TEXT_FIELD: ClassVar[str] = "address"
+
     address: str
     tls: Tls | None = None
 
     def __post_init__(self) -> None:
         parse_address(self.address)
-
-    @classmethod
-    def from_text(cls, text: str) -> Self:
-        """A listener written as its address alone."""
-        return cls(text)
 
     @property
     def endpoint(self) -> Address:
@@ -58,6 +55,8 @@ class Listener(msgspec.Struct, frozen=True):
 
 class Store(msgspec.Struct, frozen=True):
     """Where counters and cached answers live. The URL may carry a password, so it isn't shown."""
+
+    TEXT_FIELD: ClassVar[str] = "url"
 
     url: Secret = field(default_factory=lambda: Secret("memory:"))
 
@@ -69,11 +68,6 @@ class Store(msgspec.Struct, frozen=True):
             raise Misfit("", "expected nothing after memory:")
         if scheme != "memory" and not re.match(r"//[^/?#]+", rest):
             raise Misfit("", f"expected a host: {scheme}://host:port")
-
-    @classmethod
-    def from_text(cls, text: str) -> Self:
-        """A store written as its URL."""
-        return cls(Secret(text))
 
     @property
     def kind(self) -> str:

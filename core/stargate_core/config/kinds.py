@@ -37,9 +37,12 @@ def members(kind: inspect.Type) -> tuple[inspect.Type, ...]:
     return kind.types if isinstance(kind, inspect.UnionType) else (kind,)
 
 
-def takes_text(kind: inspect.Type) -> bool:
-    """Whether it is a Struct that may also be written as one string."""
-    return isinstance(kind, inspect.StructType) and hasattr(kind.cls, "from_text")
+def text_field(kind: inspect.Type) -> inspect.Field | None:
+    """The field that a Struct's text is for, if it may be written as one string."""
+    if not isinstance(kind, inspect.StructType):
+        return None
+    name = getattr(kind.cls, "TEXT_FIELD", None)
+    return next((field for field in kind.fields if field.name == name), None)
 
 
 def hides(kind: inspect.Type) -> bool:
@@ -74,8 +77,10 @@ def expected(kind: inspect.Type) -> str:
         case inspect.UnionType():
             words = [expected(member) for member in kind.types if not isinstance(member, inspect.NoneType)]
             return " or ".join(dict.fromkeys(words))
-        case inspect.StrType() | inspect.CustomType():
+        case inspect.StrType():
             return "a string" + _string_bounds(kind)
+        case inspect.CustomType(cls=cls) if cls is Secret:
+            return "a string"
         case inspect.IntType():
             return "an integer" + _bounds(kind)
         case inspect.FloatType():
@@ -90,8 +95,8 @@ def expected(kind: inspect.Type) -> str:
             return _choice(tuple(str(member.value) for member in cls))
         case inspect.ListType() | inspect.VarTupleType():
             return "a list" + _list_bounds(kind)
-        case inspect.StructType() if takes_text(kind):
-            return "a string or a mapping"
+        case inspect.StructType() if (field := text_field(kind)) is not None:
+            return f"{expected(field.type)}, or a mapping"
         case inspect.DictType() | inspect.StructType():
             return "a mapping"
         case inspect.NoneType():
@@ -140,9 +145,7 @@ def _bounds(kind: inspect.IntType | inspect.FloatType) -> str:
     return " " + " and ".join(words) if words else ""
 
 
-def _string_bounds(kind: inspect.Type) -> str:
-    if not isinstance(kind, inspect.StrType):
-        return ""
+def _string_bounds(kind: inspect.StrType) -> str:
     low, high = kind.min_length or 0, kind.max_length
     words = "" if low == 0 else " that isn't empty" if low == 1 else f" of at least {low} characters"
     if high is not None:

@@ -8,7 +8,7 @@ are those of schema.py.
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
@@ -55,17 +55,14 @@ class ApiKeyAuth(msgspec.Struct, frozen=True, kw_only=True):
 class ModelTarget(msgspec.Struct, frozen=True):
     """What a name of the gateway's stands for; it may also be written as the model id alone."""
 
+    TEXT_FIELD: ClassVar[str] = "target"
+
     target: Model
     """A Bedrock model id, an inference profile's id, or an ARN."""
     surface: Literal["converse", "invoke"] | None = None
     """Which of Bedrock's operations to use; None: the gateway chooses."""
     region: Region | None = None
     """None: the plugin's region."""
-
-    @classmethod
-    def from_text(cls, text: str) -> Self:
-        """An alias written as its target."""
-        return cls(text)
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -126,8 +123,9 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
                 name = "fips" if self.fips else "dual_stack"
                 yield Misfit(name, "expected false: endpoint_url says already where calls go")
         for name, model in self.models.items():
-            # A name that stands for itself is how a model is listed without an alias.
-            if model.target in self.models and model.target != name:
+            # A name that stands for itself is a model's own, listed without an alias.
+            onward = self.models.get(model.target, model).target
+            if onward != model.target:
                 hint = "a name doesn't lead on to another name"
                 yield Misfit(("models", name), "expected a model of Bedrock's", model.target, hint)
         if not self.allow_unlisted and self.models and self.model not in self.models:

@@ -11,7 +11,8 @@ Three rules hold for every Struct here and for plugins' own config Structs:
   ("expected …").
 - What types can't say, `__post_init__` checks and raises `Misfit`, so a Config built in code is as sound as
   a loaded one.
-- A Struct with a class method `from_text` may also be written as one string: `listen: ["127.0.0.1:8080"]`.
+- A Struct may also be written as one string if its `TEXT_FIELD` names the field for it:
+  `listen: ["127.0.0.1:8080"]`.
 
 Keys that Kong has and Stargate has no use for stand in `KONG_UNUSED` with a reason: they load, with a
 warning. The format is described at

@@ -9,6 +9,7 @@ Null where a list or a mapping is wanted is the empty one, because commenting ou
 leaves null behind. Elsewhere null is an error unless the type allows it.
 """
 
+import re
 from collections.abc import Mapping as AbstractMapping
 from typing import Any, Final
 
@@ -35,6 +36,9 @@ from stargate_core.config.schema import PluginEntry, PluginSchema
 
 _SILENT: Final = frozenset({"_comment", "_ignore", "_info", "_transform"})
 """Kong's and decK's own notes: accepted in any mapping. `_ignore` is where anchors may stand."""
+
+
+_WORD: Final = re.compile(r"[a-z]+(_[a-z]+)*")
 
 
 class TooMany(Exception):
@@ -253,9 +257,9 @@ class Walk:
             return
         near = nearest(name, (field.encode_name for field in kind.fields))
         elsewhere = None if near else _elsewhere(kind, name)
-        may_show = looks_like_name(name) and (
-            near or elsewhere or not any(kinds.hides(field.type) for field in kind.fields)
-        )
+        # A short word of small letters is no key; what else stands here could be one.
+        is_harmless = near or elsewhere or _WORD.fullmatch(name) or not kinds.hides(kind)
+        may_show = bool(is_harmless) and looks_like_name(name)
         hint = f"did you mean {near or elsewhere}?" if near or elsewhere else ""
         if not hint and ":" in name:
             hint = "write a blank after the colon"
@@ -297,8 +301,8 @@ class Walk:
                 return self._scalar(kind.type, leaf, path, whole)
             case inspect.UnionType():
                 return self._choice_of_types(kind, leaf, path, whole)
-            case inspect.StructType() if kinds.takes_text(kind) and leaf.value is not None:
-                return self._from_text(kind, leaf, path)
+            case inspect.StructType() if leaf.value is not None and (field := kinds.text_field(kind)):
+                return self._from_text(kind.cls, field, leaf, path)
             case inspect.StructType() | inspect.DictType() if leaf.value is None:
                 return self._collection(kind, Mapping(self.places[path], []), path)
             case inspect.ListType() | inspect.VarTupleType() if leaf.value is None:
@@ -321,25 +325,22 @@ class Walk:
             value = scalars.converted(kinds.inner(member), leaf)
             if value is not FAILED:
                 return value
-        text_form = next((member for member in kind_or_none if kinds.takes_text(kinds.inner(member))), None)
+        text_form = next((member for member in kind_or_none if kinds.text_field(kinds.inner(member))), None)
         return (
             self._wrong(whole, path, leaf)
             if text_form is None
             else self._scalar(text_form, leaf, path, whole)
         )
 
-    def _from_text(self, kind: inspect.StructType, leaf: Leaf, path: Path) -> Any:
-        text = scalars.converted(inspect.StrType(), leaf)
+    def _from_text(self, cls: Any, field: inspect.Field, leaf: Leaf, path: Path) -> Any:
+        """A Struct written as one string: its one field stands where the Struct does."""
+        text = self._scalar(field.type, leaf, path, field.type)
         if text is FAILED:
-            return self._wrong(kind, path, leaf, scalars.advice(inspect.StrType(), leaf))
-        cls: Any = kind.cls
+            return FAILED
         try:
-            value: msgspec.Struct = cls.from_text(text)
+            value: msgspec.Struct = cls(**{field.name: text})
         except (ValueError, TypeError) as error:
-            # One string has no fields, so the whole of it is the place.
-            if isinstance(error, Misfit):
-                error = Misfit("", error.expected) if _has_secret(kind) else _whole(error)
-            self._refused(error, path)
+            self._refused(_whole(error) if isinstance(error, Misfit) else error, path)
             self.failed.append(cls)
             return FAILED
         self.found.append((path, value))
@@ -349,11 +350,6 @@ class Walk:
 def _whole(misfit: Misfit) -> Misfit:
     """The same, about the Struct as a whole."""
     return Misfit("", misfit.expected, misfit.found, misfit.hint)
-
-
-def _has_secret(kind: inspect.StructType) -> bool:
-    """Whether a Struct holds a secret itself: then one string in its place may be that."""
-    return any(isinstance(kinds.inner(field.type), inspect.CustomType) for field in kind.fields)
 
 
 def _elsewhere(kind: inspect.StructType, name: str) -> str | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
+from stargate.plugins import BadPlugin, installed, schemas
 from stargate_core.config.load import Examined, digest, examine
-from stargate_core.config.plugin_configs import BUILT_IN
 from stargate_core.config.problems import Problem
 from stargate_core.config.schema import Config
 
@@ -44,7 +44,11 @@ def _examined(file: str) -> Examined:
         line = data.count(b"\n", 0, error.start) + 1
         column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
         return _unreadable(name, line, column, "expected UTF-8")
-    return examine(text, filename=name, environ=os.environ, schemas=BUILT_IN)
+    try:
+        plugins = schemas(installed())
+    except BadPlugin as error:
+        raise click.ClickException(str(error)) from None
+    return examine(text, filename=name, environ=os.environ, schemas=plugins)
 
 
 def _unreadable(name: str, line: int, column: int, message: str) -> Examined:

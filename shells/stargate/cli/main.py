@@ -61,7 +61,7 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
 
-@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Lazy)
 def main() -> None:
     """An LLM gateway for AWS Bedrock, with your own keys and limits."""
 

@@ -1,0 +1,83 @@
+"""The gateway's block: its defaults, and what it refuses when it is built in code."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargate_core.config.addresses import TcpAddress, UnixAddress
+from stargate_core.config.gateway_block import Gateway, Listener, Store, TimeLimits, UpstreamPool, nanoseconds
+from stargate_core.config.problems import Misfit
+from stargate_core.secret import Secret
+
+
+class TestDefaults:
+    def test_they_are_the_documented_ones(self) -> None:
+        gateway = Gateway()
+        assert [listener.address for listener in gateway.listen] == ["127.0.0.1:8080"]
+        assert (gateway.store.kind, gateway.workers, gateway.drain_seconds) == ("memory", 1, 30)
+        assert gateway.max_body_bytes == 32 * 1024 * 1024
+        limits = gateway.time_limits
+        assert (limits.connect, limits.pool, limits.first_token, limits.idle, limits.total) == (
+            3,
+            5,
+            60,
+            60,
+            600,
+        )
+
+    def test_they_fit_behind_an_aws_load_balancer(self) -> None:
+        # It closes a connection after 60 s of silence, and NAT forgets one after 350 s.
+        assert TimeLimits().client_idle > 60
+        assert Gateway().keepalive_seconds < 60
+        assert UpstreamPool().idle_seconds < 350
+
+    def test_nothing_is_shared_between_two(self) -> None:
+        Gateway().listen.append(Listener("127.0.0.1:1"))
+        assert len(Gateway().listen) == 1
+
+
+class TestListener:
+    def test_its_address_is_parsed(self) -> None:
+        assert Listener("[::1]:80").endpoint == TcpAddress("::1", 80)
+        assert Listener("unix:/x").endpoint == UnixAddress("/x")
+
+    def test_a_wrong_one_is_refused_in_code_too(self) -> None:
+        with pytest.raises(Misfit, match="address: expected"):
+            Listener("8080")
+        with pytest.raises(Misfit, match="admin_listen: expected"):
+            Gateway(admin_listen="8001")
+
+
+class TestStore:
+    @pytest.mark.parametrize(
+        ("url", "kind"),
+        [
+            ("memory:", "memory"),
+            ("redis://h", "redis"),
+            ("rediss://u:p@h:6380/1", "rediss"),
+            ("redis+cluster://a:1,b:2", "redis+cluster"),
+            ("redis+sentinel://a:1/name", "redis+sentinel"),
+        ],
+    )
+    def test_the_kinds(self, url: str, kind: str) -> None:
+        assert Store(Secret(url)).kind == kind
+
+    @pytest.mark.parametrize(
+        "url",
+        ["", "memory", "memory:x", "redis", "redis:", "redis://", "redis:///0", "http://h", "Redis://h"],
+    )
+    def test_others_are_refused(self, url: str) -> None:
+        with pytest.raises(Misfit):
+            Store(Secret(url))
+
+    def test_a_password_is_not_shown(self) -> None:
+        assert "hunter2" not in repr(Store(Secret("redis://:hunter2@h")))
+        with pytest.raises(Misfit) as caught:
+            Store(Secret("hunter2://h"))
+        assert "hunter2" not in f"{caught.value}{caught.value.hint}"
+
+
+class TestNanoseconds:
+    @given(st.integers(1, 86_400_000))
+    def test_milliseconds_stay_exact(self, milliseconds: int) -> None:
+        assert nanoseconds(milliseconds / 1000) == milliseconds * 1_000_000

@@ -1,0 +1,167 @@
+"""The built-in plugins' configs: defaults, and what each refuses."""
+
+from typing import Any
+
+import pytest
+
+from stargate_core.config.plugin_configs import (
+    BUILT_IN,
+    KONG_NAMES,
+    ApiKeyAuth,
+    AwsCredentials,
+    BedrockProxy,
+    ModelTarget,
+    Names,
+    Renames,
+    RequestLogger,
+    ResponseTransform,
+    Retry,
+    Values,
+)
+from stargate_core.config.problems import Misfit
+from stargate_core.config.schema import Scope
+from stargate_core.secret import Secret
+from support.config import examined, loaded, said
+
+MODEL = "anthropic.claude-3-sonnet-20240229-v1:0"
+
+
+class TestRegistry:
+    def test_every_plugin_can_do_without_a_config(self) -> None:
+        for name, schema in BUILT_IN.items():
+            assert schema.name == name
+            schema.config_type()
+
+    def test_who_is_calling_is_not_asked_at_a_consumer(self) -> None:
+        assert BUILT_IN["api-key-auth"].scopes == {Scope.GLOBAL, Scope.SERVICE, Scope.ROUTE}
+        assert all(
+            Scope.CONSUMER in schema.scopes for name, schema in BUILT_IN.items() if name != "api-key-auth"
+        )
+
+    def test_kongs_names_are_not_ours(self) -> None:
+        assert not KONG_NAMES.keys() & BUILT_IN.keys()
+
+
+class TestBedrockProxy:
+    def test_defaults(self) -> None:
+        proxy = BedrockProxy()
+        assert (proxy.region, proxy.model, proxy.timeout) == ("us-east-1", MODEL, 60_000)
+        assert proxy.retry == Retry(count=3, delay=1000)
+        assert proxy.models == {}
+        assert proxy.allow_unlisted
+
+    def test_a_model_is_written_short_or_long(self) -> None:
+        config = loaded(
+            f"""
+            plugins:
+              - name: bedrock-proxy
+                config:
+                  models:
+                    claude: {MODEL}
+                    fast: {{target: us.anthropic.haiku, surface: converse, region: eu-west-1}}
+                    {MODEL}: {MODEL}
+            """
+        )
+        proxy = config.plugins[0].config
+        assert isinstance(proxy, BedrockProxy)
+        assert proxy.models == {
+            "claude": ModelTarget(MODEL),
+            "fast": ModelTarget("us.anthropic.haiku", "converse", "eu-west-1"),
+            MODEL: ModelTarget(MODEL),
+        }
+
+    @pytest.mark.parametrize(
+        ("fields", "path", "message"),
+        [
+            ({"profile": "p", "api_key": Secret("k")}, ("api_key",), "at most one of"),
+            (
+                {
+                    "credentials": AwsCredentials(access_key_id="AKID", secret_access_key=Secret("s")),
+                    "profile": "p",
+                },
+                ("profile",),
+                "at most one of",
+            ),
+            ({"endpoint_url": "localhost:1"}, ("endpoint_url",), "expected http"),
+            ({"endpoint_url": "http://h", "fips": True}, ("fips",), "expected false"),
+            ({"endpoint_url": "http://h", "dual_stack": True}, ("dual_stack",), "expected false"),
+            (
+                {"models": {"a": ModelTarget("b"), "b": ModelTarget("m")}},
+                ("models", "a"),
+                "a model of Bedrock's",
+            ),
+            (
+                {"models": {"a": ModelTarget("m")}, "allow_unlisted": False},
+                ("model",),
+                "expected a name from models",
+            ),
+        ],
+    )
+    def test_settings_that_contradict_each_other(
+        self, fields: Any, path: tuple[str, ...], message: str
+    ) -> None:
+        with pytest.raises(Misfit, match=message) as caught:
+            BedrockProxy(**fields)
+        assert caught.value.path == path
+
+
+class TestApiKeyAuth:
+    def test_defaults(self) -> None:
+        assert ApiKeyAuth().key_names == ["authorization", "x-api-key", "api-key"]
+
+    def test_a_key_never_travels_on(self) -> None:
+        with pytest.raises(Misfit, match="hide_credentials: expected true"):
+            ApiKeyAuth(hide_credentials=False)
+
+
+class TestRequestLogger:
+    def test_it_writes_to_standard_output(self) -> None:
+        assert RequestLogger().path == "/dev/stdout"
+
+
+class TestResponseTransform:
+    def test_kongs_form(self) -> None:
+        config = loaded(
+            """
+            plugins:
+              - name: response-transform
+                config:
+                  remove: {headers: [x-a], json: [a]}
+                  rename: {headers: ["x-b:x-c"], json: ["b:c"]}
+                  replace: {headers: ["x-d: 1:2"], json: ["d: 1"], json_types: [number]}
+                  add: {json: ["e:true", "f:x"], json_types: [boolean, string]}
+                  append: {headers: ["x-g:h"]}
+            """
+        )
+        assert config.plugins[0].config == ResponseTransform(
+            remove=Names(headers=["x-a"], json=["a"]),
+            rename=Renames(headers=["x-b:x-c"], json=["b:c"]),
+            replace=Values(headers=["x-d: 1:2"], json=["d: 1"], json_types=["number"]),
+            add=Values(json=["e:true", "f:x"], json_types=["boolean", "string"]),
+            append=Values(headers=["x-g:h"]),
+        )
+
+    @pytest.mark.parametrize(
+        ("config", "problem"),
+        [
+            ("remove: {headers: ['x a']}", "remove.headers[0]: expected the name of a header"),
+            ("rename: {headers: [x-a]}", 'rename.headers[0]: expected a text of the form "name:value"'),
+            ("rename: {headers: ['x-a:b c']}", "rename.headers[0]: expected the name of a header"),
+            ("rename: {json: ['a: ']}", "rename.json[0]: expected a new name after the colon"),
+            ("add: {headers: ['x-a:1', 'x b:1']}", "add.headers[1]: expected the name of a header"),
+            ('add: {headers: ["x-a:1\\r\\nx-b: 2"]}', "add.headers[0]: expected a header's value"),
+            (
+                "add: {json: ['a:1'], json_types: [number, string]}",
+                "add.json_types: expected as many types as",
+            ),
+            ("add: {json: ['a:1', 'b:x'], json_types: [string, number]}", "add.json[1]: expected a number"),
+            ("add: {json: ['a:yes'], json_types: [boolean]}", "add.json[0]: expected true or false"),
+            ("append: {json: ['a:NaN'], json_types: [number]}", "append.json[0]: expected a number"),
+            ("replace: {json: ['a:1'], json_types: [integer]}", "replace.json_types[0]: expected one of"),
+            ("remove: {json_types: [string]}", "remove.json_types: there is no such setting"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, config: str, problem: str) -> None:
+        found = examined(f"plugins: [{{name: response-transform, config: {{{config}}}}}]")
+        [message] = said(found.problems)
+        assert message.startswith(f"plugins[0].config.{problem}")
