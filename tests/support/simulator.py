@@ -1,8 +1,8 @@
 """A simulated Bedrock for tests: in a process of its own, in trio in this process, or as a bare machine.
 
 `running_simulator` starts the real command and yields where it listens; its ledger is read over HTTP.
-`start_simulator` runs one in a nursery of the test's. `Wire` drives the machine without sockets, in whatever time the test says it is. `signed` makes a request as botocore
-would send it.
+`start_simulator` runs one in a nursery of the test's. `Wire` drives the machine without sockets, in whatever
+time the test says it is. `signed` makes a request as botocore would send it.
 """
 
 import contextlib

@@ -53,6 +53,8 @@ _BETAS: Final = frozenset(
         *("web-search-2025-03-05",),
     }
 )
+_OLDER: Final = re.compile(r"claude-(instant|v2|3-(haiku|sonnet|opus)|3-5-sonnet-20240620)")
+"""Models that know no prompt cache: their usage has no members for it."""
 _ID: Final = re.compile(r"(?:^|[./])anthropic\.(claude-.+?)(?:-v\d+(?::\d+)?)?$")
 
 _STOP_REASONS: Final[Mapping[str, str]] = {
@@ -157,17 +159,15 @@ def _check_tool_turns(messages: Sequence[Mapping[str, Any]]) -> None:
         if missing:
             raise invalid(
                 f"messages.{index - 1}: `tool_use` ids were found without `tool_result` blocks immediately "
-                f"after: "
-                f"{', '.join(missing)}. Each `tool_use` block must have a corresponding `tool_result` "
-                f"block in the next "
-                "message."
+                f"after: {', '.join(missing)}. Each `tool_use` block must have a corresponding "
+                "`tool_result` block in the next message."
             )
         for result in answered:
             if result not in asked:
                 raise invalid(
                     f"messages.{index}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: "
-                    f"{result}. Each "
-                    "`tool_result` block must have a corresponding `tool_use` block in the previous message."
+                    f"{result}. Each `tool_result` block must have a corresponding `tool_use` block in the "
+                    "previous message."
                 )
         asked = [block.get("id", "") for block in blocks if block.get("type") == "tool_use"]
 
@@ -211,7 +211,9 @@ def _answer_schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def document(answer: Answer, model_id: str) -> dict[str, object]:
     """The body of an InvokeModel answer: Anthropic's message."""
     content = [_content(block) for block in answer.blocks]
-    return _message(answer, model_id, content, stop=True) | {"usage": _usage(answer, answer.output_tokens)}
+    return _message(answer, model_id, content, stop=True) | {
+        "usage": _usage(answer, model_id, answer.output_tokens)
+    }
 
 
 def _message(
@@ -233,13 +235,12 @@ def _stop_reason(answer: Answer) -> str:
     return _STOP_REASONS.get(answer.stop_reason, answer.stop_reason)
 
 
-def _usage(answer: Answer, output_tokens: int) -> dict[str, object]:
-    return {
-        "input_tokens": answer.input_tokens,
-        "cache_creation_input_tokens": answer.cache_write_tokens,
-        "cache_read_input_tokens": answer.cache_read_tokens,
-        "output_tokens": output_tokens,
-    }
+def _usage(answer: Answer, model_id: str, output_tokens: int) -> dict[str, object]:
+    found: dict[str, object] = {"input_tokens": answer.input_tokens}
+    if not _OLDER.search(model_id) or answer.cache_read_tokens or answer.cache_write_tokens:
+        found["cache_creation_input_tokens"] = answer.cache_write_tokens
+        found["cache_read_input_tokens"] = answer.cache_read_tokens
+    return found | {"output_tokens": output_tokens}
 
 
 def _content(block: Block) -> dict[str, object]:
@@ -261,7 +262,7 @@ def _content(block: Block) -> dict[str, object]:
 
 def stream(answer: Answer, model_id: str, rng: random.Random) -> Iterator[StreamEvent]:
     """The events of an InvokeModelWithResponseStream answer."""
-    message = _message(answer, model_id, [], stop=False) | {"usage": _usage(answer, 1)}
+    message = _message(answer, model_id, [], stop=False) | {"usage": _usage(answer, model_id, 1)}
     yield _event(Kind.START, "message_start", message=message)
     for index, block in enumerate(answer.blocks):
         yield _event(Kind.BLOCK, "content_block_start", index=index, content_block=_opening(block))

@@ -77,8 +77,11 @@ def _choice(choice: Any) -> tuple[Choice, str]:
             return Choice.AUTO, ""
 
 
-def document(answer: Answer, model_id: str) -> dict[str, object]:
-    """The answer's body: a `chat.completion`."""
+def document(answer: Answer, body: Mapping[str, Any], model_id: str) -> dict[str, object]:
+    """The answer's body: a `chat.completion`, or to a `prompt` a `text_completion`."""
+    if "prompt" in body:
+        choice = {"index": 0, "text": answer.text, "logprobs": None, "finish_reason": _finish(answer)}
+        return _completion(answer, model_id, "text_completion", choice)
     message: dict[str, object] = {"role": "assistant", "content": answer.text or None}
     calls = [_call(block) for block in answer.blocks if isinstance(block, ToolUse)]
     if calls:
@@ -86,12 +89,17 @@ def document(answer: Answer, model_id: str) -> dict[str, object]:
     thoughts = [block.text for block in answer.blocks if isinstance(block, Reasoning)]
     if thoughts:
         message["reasoning"] = "\n".join(thoughts)
+    choice = {"index": 0, "message": message, "finish_reason": _finish(answer)}
+    return _completion(answer, model_id, "chat.completion", choice)
+
+
+def _completion(answer: Answer, model_id: str, kind: str, choice: Mapping[str, object]) -> dict[str, object]:
     return {
         "id": f"chatcmpl-{answer.id}",
-        "object": "chat.completion",
+        "object": kind,
         "created": _CREATED,
         "model": model_id,
-        "choices": [{"index": 0, "message": message, "finish_reason": _finish(answer)}],
+        "choices": [choice],
         "usage": {
             "prompt_tokens": answer.input_tokens,
             "completion_tokens": answer.output_tokens,

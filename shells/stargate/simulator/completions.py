@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from stargate.simulator.anthropic import metrics
-from stargate.simulator.dialogue import Answer, Prompt, count_tokens
+from stargate.simulator.dialogue import Answer, Prompt, Text, count_tokens
 from stargate.simulator.errors import malformed
 from stargate.simulator.events import Kind, StreamEvent
 from stargate.simulator.json_tree import as_array, as_integer, as_object, as_texts
@@ -45,19 +45,24 @@ def text_member(body: Body, name: str) -> str:
 
 
 class Completion:
-    """A family whose answer is one text: how to read its body, and what its answers look like."""
+    """A family whose answer is one text: how to read its body, and what its answers look like.
+
+    `last` gets the text that no piece has brought: empty, unless pieces are of many tokens (as Titan's are).
+    """
 
     def __init__(
         self,
         read: Callable[[Body], Prompt],
         document: Callable[[Answer, Body, str], Mapping[str, object]],
         piece: Callable[[str], Mapping[str, object]],
-        last: Callable[[Answer], Mapping[str, object]],
+        last: Callable[[Answer, str], Mapping[str, object]],
+        piece_tokens: int = 1,
     ) -> None:
         self._read = read
         self._document = document
         self._piece = piece
         self._last = last
+        self._piece_tokens = piece_tokens
 
     def read(self, body: Body) -> Prompt:
         """The prompt of a body. Raises Refusal."""
@@ -68,12 +73,14 @@ class Completion:
         return self._document(answer, body, model_id)
 
     def stream(self, answer: Answer, body: Body, model_id: str, rng: random.Random) -> Iterator[StreamEvent]:
-        """The answer's stream, token by token."""
-        for block in answer.blocks:
-            for token in getattr(block, "tokens", ()):
-                yield StreamEvent(Kind.DELTA, "", self._piece(token))
-        ending = {**self._last(answer), "amazon-bedrock-invocationMetrics": metrics(answer)}
-        yield StreamEvent(Kind.METADATA, "", ending)
+        """The answer's stream."""
+        tokens = [token for block in answer.blocks if isinstance(block, Text) for token in block.tokens]
+        count = self._piece_tokens
+        tail = len(tokens) % count if count > 1 else 0
+        for at in range(0, len(tokens) - tail, count):
+            yield StreamEvent(Kind.DELTA, "", self._piece("".join(tokens[at : at + count])))
+        ending = self._last(answer, "".join(tokens[len(tokens) - tail :]))
+        yield StreamEvent(Kind.METADATA, "", {**ending, "amazon-bedrock-invocationMetrics": metrics(answer)})
 
 
 def _completion_prompt(text: str, tokens_max: object, stops: object, more: object = None) -> Prompt:
@@ -116,13 +123,14 @@ TITAN: Final = Completion(
         "completionReason": None,
         "inputTextTokenCount": None,
     },
-    lambda answer: {
-        "outputText": "",
+    lambda answer, tail: {
+        "outputText": tail,
         "index": 0,
         "totalOutputTextTokenCount": answer.output_tokens,
         "completionReason": _reason(answer, "FINISH", "LENGTH"),
         "inputTextTokenCount": answer.input_tokens,
     },
+    piece_tokens=100,
 )
 
 LLAMA: Final = Completion(
@@ -139,7 +147,7 @@ LLAMA: Final = Completion(
         "generation_token_count": 1,
         "stop_reason": None,
     },
-    lambda answer: {
+    lambda answer, tail: {
         "generation": "",
         "prompt_token_count": None,
         "generation_token_count": answer.output_tokens,
@@ -155,7 +163,7 @@ MISTRAL: Final = Completion(
         "outputs": [{"text": answer.text, "stop_reason": _reason(answer, "stop", "length")}]
     },
     lambda token: {"outputs": [{"text": token, "stop_reason": None}]},
-    lambda answer: {"outputs": [{"text": "", "stop_reason": _reason(answer, "stop", "length")}]},
+    lambda answer, tail: {"outputs": [{"text": "", "stop_reason": _reason(answer, "stop", "length")}]},
 )
 
 COHERE: Final = Completion(
@@ -170,7 +178,7 @@ COHERE: Final = Completion(
         "prompt": body["prompt"],
     },
     lambda token: {"is_finished": False, "text": token},
-    lambda answer: {"finish_reason": _reason(answer, "COMPLETE", "MAX_TOKENS"), "is_finished": True},
+    lambda answer, tail: {"finish_reason": _reason(answer, "COMPLETE", "MAX_TOKENS"), "is_finished": True},
 )
 
 COHERE_CHAT: Final = Completion(
@@ -192,7 +200,7 @@ COHERE_CHAT: Final = Completion(
         "finish_reason": _reason(answer, "COMPLETE", "MAX_TOKENS"),
     },
     lambda token: {"is_finished": False, "event_type": "text-generation", "text": token},
-    lambda answer: {
+    lambda answer, tail: {
         "is_finished": True,
         "event_type": "stream-end",
         "finish_reason": _reason(answer, "COMPLETE", "MAX_TOKENS"),
@@ -217,7 +225,7 @@ CLAUDE_TEXT: Final = Completion(
         "stop": answer.stop_sequence,
     },
     lambda token: {"type": "completion", "completion": token, "stop_reason": None, "stop": None},
-    lambda answer: {
+    lambda answer, tail: {
         "type": "completion",
         "completion": "",
         "stop_reason": _reason(answer, "stop_sequence", "max_tokens"),

@@ -28,6 +28,7 @@ from stargate.simulator.dialogue import (
     count_tokens,
 )
 from stargate.simulator.events import Kind, StreamEvent
+from stargate.simulator.guardrails import converse_trace
 from stargate.simulator.json_tree import as_array, as_integer, as_object
 
 _FRAGMENT_CHARACTERS = 11
@@ -155,10 +156,8 @@ def _echoes(members: Mapping[str, Any]) -> dict[str, object]:
     found: dict[str, object] = {
         name: members[name] for name in ("performanceConfig", "serviceTier") if name in members
     }
-    guardrail = as_object(members.get("guardrailConfig"))
-    if guardrail.get("trace", "disabled") != "disabled":
-        found["trace"] = {"guardrail": {"inputAssessment": {guardrail["guardrailIdentifier"]: {}}}}
-    return found
+    characters = sum(map(len, _last_texts(as_array(members.get("messages")))))
+    return found | converse_trace(as_object(members.get("guardrailConfig")), characters)
 
 
 def _response_fields(answer: Answer, members: Mapping[str, Any]) -> dict[str, object]:
@@ -226,19 +225,3 @@ def argument_fragments(block: ToolUse, rng: random.Random) -> Iterator[str]:
             length = rng.randrange(1, 2 * _FRAGMENT_CHARACTERS)
             yield text[at : at + length]
             at += length
-
-
-def guardrail_document(members: Mapping[str, Any], *, intervene: bool) -> dict[str, object]:
-    """The body of an ApplyGuardrail answer."""
-    texts = [block["text"]["text"] for block in members["content"] if "text" in block]
-    characters = sum(map(len, texts))
-    units = -(-characters // 1000)
-    policies = ("topic", "content", "word", "sensitiveInformation", "contextualGrounding")
-    return {
-        "usage": {f"{policy}PolicyUnits": units for policy in policies}
-        | {"sensitiveInformationPolicyFreeUnits": units},
-        "action": "GUARDRAIL_INTERVENED" if intervene else "NONE",
-        "outputs": [{"text": "Sorry, the model cannot answer this question."}] if intervene else [],
-        "assessments": [],
-        "guardrailCoverage": {"textCharacters": {"guarded": characters, "total": characters}},
-    }

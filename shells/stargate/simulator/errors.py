@@ -121,8 +121,8 @@ IAM_DENIED: Final = AwsError(
     status=403,
     message=(
         "User: arn:aws:sts::123456789012:assumed-role/gateway/simulated is not authorized to perform: "
-        "bedrock:InvokeModel on resource: arn:aws:bedrock:us-east-1::foundation-model/simulated because no "
-        "identity-based policy allows the bedrock:InvokeModel action"
+        "bedrock:InvokeModel on resource: arn:aws:bedrock:us-east-1::foundation-model/simulated because "
+        "no identity-based policy allows the bedrock:InvokeModel action"
     ),
     layer=COMMON,
     message_member="Message",

@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol
 
+import msgspec
+
 from stargate.simulator import anthropic, chat_completions, completions, converse
 from stargate.simulator.completions import needed
-from stargate.simulator.dialogue import Answer, Prompt
+from stargate.simulator.dialogue import Answer, Block, Prompt, Text
 from stargate.simulator.errors import malformed
 from stargate.simulator.events import Kind, StreamEvent
 from stargate.simulator.json_tree import as_object
@@ -56,14 +58,17 @@ class _ChatCompletions:
         return chat_completions.read(body)
 
     def document(self, answer: Answer, body: Body, model_id: str) -> Mapping[str, object]:
-        return chat_completions.document(answer, model_id)
+        return chat_completions.document(answer, body, model_id)
 
     def stream(self, answer: Answer, body: Body, model_id: str, rng: random.Random) -> Iterator[StreamEvent]:
         return chat_completions.stream(answer, model_id, rng)
 
 
 class _Nova:
-    """Converse's messages; answers are Converse's too, each stream event under its name."""
+    """Converse's messages; answers are Converse's too, each stream event under its name.
+
+    In a real stream every piece of text is a content block of its own, begun by its delta; so it is here.
+    """
 
     def read(self, body: Body) -> Prompt:
         needed(body, "messages")
@@ -73,15 +78,34 @@ class _Nova:
 
     def document(self, answer: Answer, body: Body, model_id: str) -> Mapping[str, object]:
         found = converse.document(answer, {})
-        return {name: found[name] for name in ("output", "stopReason", "usage")}
+        return {
+            "output": found["output"],
+            "stopReason": found["stopReason"],
+            "usage": self._usage(answer, "totalTokens"),
+        }
+
+    def _usage(self, answer: Answer, *more: str) -> dict[str, object]:
+        usage = converse.usage(answer)
+        return {name: usage[name] for name in ("inputTokens", "outputTokens", *more)}
 
     def stream(self, answer: Answer, body: Body, model_id: str, rng: random.Random) -> Iterator[StreamEvent]:
-        for event in converse.stream(answer, {}, rng):
-            payload: dict[str, object] = {event.name: event.payload}
+        pieces: list[Block] = []
+        for block in answer.blocks:
+            pieces += map(Text, zip(block.tokens, strict=True)) if isinstance(block, Text) else (block,)
+        split = msgspec.structs.replace(answer, blocks=tuple(pieces))
+        for event in converse.stream(split, {}, rng):
             if event.kind is Kind.METADATA:
-                payload["amazon-bedrock-invocationMetrics"] = anthropic.metrics(answer)
+                metadata = {"usage": self._usage(answer), "metrics": _NOTHING, "trace": _NOTHING}
+                payload = {
+                    "metadata": metadata,
+                    "amazon-bedrock-invocationMetrics": anthropic.metrics(answer),
+                }
+            else:
+                payload = {event.name: event.payload}
             yield StreamEvent(event.kind, event.name, payload)
 
+
+_NOTHING: Final[Mapping[str, object]] = {}
 
 _PROVIDERS: Final[tuple[tuple[str, str, Family], ...]] = (
     (r"anthropic\.", "prompt", completions.CLAUDE_TEXT),

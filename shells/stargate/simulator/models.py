@@ -24,8 +24,7 @@ _ARN: Final = re.compile(
 )
 _OURS: Final = re.compile(r"(.*[./])?(simulator|recording)\..+")
 _PROFILE_ONLY: Final = re.compile(
-    r"anthropic\.claude-(3-7|sonnet-[4-9]|opus-[4-9]|haiku-[4-9])|amazon\.nova-(premier|2)|meta\.llama(3-[123]|4)"
-    r"|deepseek\.r1"
+    r"anthropic\.claude-(3-7|sonnet-[4-9]|opus-[4-9]|haiku-[4-9])|amazon\.nova-(premier|2)|deepseek\.r1"
 )
 
 
@@ -42,6 +41,5 @@ def check_model(model_id: str, operation: str) -> None:
     elif _PROFILE_ONLY.match(model_id):
         raise invalid(
             f"Invocation of model ID {model_id} with on-demand throughput isn't supported. Retry your "
-            f"request with the ID "
-            "or ARN of an inference profile that contains this model."
+            "request with the ID or ARN of an inference profile that contains this model."
         )

@@ -6,12 +6,12 @@ for. So a test that hopes for a throttle and sends a wrong body hears about the 
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 
-from stargate.simulator import converse, embeddings, invoke
+from stargate.simulator import converse, embeddings, guardrails, invoke
 from stargate.simulator.conversation import check_conversation
 from stargate.simulator.dialogue import Answer
 from stargate.simulator.directives import Directive, find, parse
@@ -173,7 +173,7 @@ def _guarded(settings: Settings, members: Mapping[str, Any]) -> _Reply:
     texts = [block["text"]["text"] for block in members["content"] if "text" in block]
     directive = find("", "\n".join(texts), parse(settings.scenario))
     intervene = directive.wishes().stop_reason == "guardrail_intervened"
-    return _Reply(_document(converse.guardrail_document(members, intervene=intervene), _JSON, 0), directive)
+    return _Reply(_document(guardrails.apply_document(members, intervene=intervene), _JSON, 0), directive)
 
 
 def _embedded(settings: Settings, call: Call, members: Mapping[str, Any]) -> _Reply:
@@ -198,12 +198,25 @@ def _invoked(
     said = answer(prompt, request.body, settings.seed, directive.wishes())
     wait_ns = directive.first_token_ns(settings.first_token_ns)
     echoed = [(header, members[name].encode()) for name, header in _ECHOED if name in members]
+    guarded = guardrails.invoke_members(members, said, len(prompt.text))
     if call.streaming:
-        events: list[StreamEvent] = list(family.stream(said, body, call.model_id, rng))
-        frames: list[tuple[Kind, bytes]] = [(event.kind, chunk_frame(event, rng)) for event in events]
+        events = _guarded_events(family.stream(said, body, call.model_id, rng), guarded)
+        frames = [(event.kind, chunk_frame(event, rng)) for event in events]
         return _Reply(stream_plan([*_CHUNKS, *echoed], frames, wait_ns), directive, streaming=True)
     headers = [*_JSON, *_token_headers(said), *echoed]
-    return _Reply(_document(family.document(said, body, call.model_id), headers, wait_ns), directive)
+    document = {**family.document(said, body, call.model_id), **guarded}
+    return _Reply(_document(document, headers, wait_ns), directive)
+
+
+def _guarded_events(events: Iterator[StreamEvent], guarded: Mapping[str, object]) -> Iterator[StreamEvent]:
+    """The events with what a guardrail adds: the action to each, the trace to the last."""
+    for event in events:
+        added = {
+            name: value
+            for name, value in guarded.items()
+            if event.kind is Kind.METADATA or not name.endswith("trace")
+        }
+        yield msgspec.structs.replace(event, payload={**event.payload, **added}) if added else event
 
 
 def _token_headers(said: Answer) -> Headers:

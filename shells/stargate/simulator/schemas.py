@@ -8,7 +8,7 @@ conditions are not solved.
 
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stargate.simulator.json_tree import as_array, as_object, as_texts
@@ -56,7 +56,8 @@ class _Filler:
         for key in ("anyOf", "oneOf"):
             branches = as_array(schema.get(key))
             if branches:
-                return self.fill({**schema, **as_object(branches[0]), key: None}, depth + 1)
+                branch = self._branch(branches, depth)
+                return self.fill({**schema, **branch, key: None}, depth + 1)
         kinds = as_texts(schema.get("type")) or ("object" if "properties" in schema else "string",)
         match next((kind for kind in kinds if kind != "null"), "null"):
             case "object":
@@ -78,6 +79,11 @@ class _Filler:
                 return None
             case _:
                 return self._text(schema)
+
+    def _branch(self, branches: Sequence[Any], depth: int) -> Schema:
+        """The first of several; but deep down, where a schema may turn in circles, rather the null."""
+        nulls = [branch for branch in map(as_object, branches) if branch.get("type") == "null"]
+        return nulls[0] if nulls and depth > _DEPTH_MAX // 2 else as_object(branches[0])
 
     def _resolved(self, schema: Schema) -> Schema:
         """The schema with its reference followed and its `allOf` merged in."""

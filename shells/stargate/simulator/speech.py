@@ -31,6 +31,7 @@ from stargate.simulator.dialogue import (
     ToolUse,
     split_tokens,
 )
+from stargate.simulator.guardrails import REFUSAL
 from stargate.simulator.schemas import instance
 
 _BANK: Final = (
@@ -50,7 +51,6 @@ _THOUGHTS: Final = (
     "First things first: which facts do I have, and which do I only believe?",
     "That settles it — I can answer now.",
 )
-_GUARDRAIL_TEXT: Final = "Sorry, the model cannot answer this question."
 _ECHOED_WORDS: Final = 12
 _CAPITALISED: Final = re.compile(r"(?<=\s)[^\W\d_a-z]\w+")
 
@@ -99,7 +99,7 @@ def answer(prompt: Prompt, body: bytes, seed: int, wishes: Wishes = NO_WISHES) -
 
 def _blocks(prompt: Prompt, wishes: Wishes, rng: random.Random) -> list[Block]:
     if wishes.stop_reason == "guardrail_intervened":
-        return [Text(split_tokens(_GUARDRAIL_TEXT))]
+        return [Text(split_tokens(REFUSAL))]
     asked = DIRECTIVE.sub("", prompt.text).strip()
     tools = _wanted(prompt, asked)
     uses = [ToolUse(_id(rng), tool.name, _arguments(tool, asked, rng)) for tool in tools]

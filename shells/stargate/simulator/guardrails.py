@@ -1,0 +1,68 @@
+"""Guardrails: what ApplyGuardrail answers, and what the other operations add when a guardrail has looked on.
+
+No policy is evaluated: a guardrail intervenes when the scenario says so (`stop=guardrail_intervened`).
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from stargate.simulator.dialogue import Answer
+
+REFUSAL: Final = "Sorry, the model cannot answer this question."
+"""The canned text of a guardrail that has intervened."""
+_POLICIES: Final = ("topic", "content", "word", "sensitiveInformation", "contextualGrounding")
+_UNIT_CHARACTERS: Final = 1000
+
+
+def apply_document(members: Mapping[str, Any], *, intervene: bool) -> dict[str, object]:
+    """The body of an ApplyGuardrail answer."""
+    characters = sum(len(block["text"]["text"]) for block in members["content"] if "text" in block)
+    return {
+        "action": "GUARDRAIL_INTERVENED" if intervene else "NONE",
+        "assessments": [],
+        "guardrailCoverage": _coverage(characters),
+        "outputs": [{"text": REFUSAL}] if intervene else [],
+        "usage": _usage(characters),
+    }
+
+
+def converse_trace(config: Mapping[str, Any], characters: int) -> dict[str, object]:
+    """The member `trace` of a Converse answer; empty, unless the request asked for it."""
+    if config.get("trace", "disabled") == "disabled":
+        return {}
+    return {
+        "trace": {"guardrail": {"inputAssessment": _assessment(config["guardrailIdentifier"], characters)}}
+    }
+
+
+def invoke_members(members: Mapping[str, Any], said: Answer, characters: int) -> dict[str, object]:
+    """What InvokeModel adds to a model's own body."""
+    identifier = members.get("guardrailIdentifier")
+    if not identifier:
+        return {}
+    intervened = said.stop_reason == "guardrail_intervened"
+    found: dict[str, object] = {"amazon-bedrock-guardrailAction": "INTERVENED" if intervened else "NONE"}
+    if members.get("trace", "DISABLED") != "DISABLED":
+        found["amazon-bedrock-trace"] = {"guardrail": {"input": _assessment(identifier, characters)}}
+    return found
+
+
+def _assessment(identifier: str, characters: int) -> dict[str, object]:
+    metrics = {
+        "guardrailCoverage": _coverage(characters),
+        "guardrailProcessingLatency": 230,
+        "usage": _usage(characters),
+    }
+    return {identifier: {"invocationMetrics": metrics}}
+
+
+def _coverage(characters: int) -> dict[str, object]:
+    return {"textCharacters": {"guarded": characters, "total": characters}}
+
+
+def _usage(characters: int) -> dict[str, object]:
+    units = -(-characters // _UNIT_CHARACTERS)
+    return {
+        "sensitiveInformationPolicyFreeUnits": units,
+        **{f"{policy}PolicyUnits": units for policy in _POLICIES},
+    }
