@@ -1,11 +1,12 @@
-"""A channel: one TCP (or unix) connection, plain or TLS, as the trio shell uses it.
+"""A channel: one TCP or unix connection, plain or TLS, as the trio shell uses it.
 
-Writing is synchronous. `write` gives the socket what it takes at once and keeps the rest; a flusher task is
-started only when something was kept, and tells the owner when the rest has gone. So a fast peer costs one
-system call and no task switch, and a slow one costs a bounded buffer: whoever reads from the other side of
-the gateway waits for `drained`.
+Writing is synchronous. `write` gives the socket what it takes at once and keeps the rest, which leaves as the
+peer takes it. So a fast peer costs one system call and no task switch, and a slow one costs what is kept:
+the owner is told when that begins (`stalled`) and when it is over (`drained`), and stops the flow at its
+source meanwhile.
 
-Reading is one task's business: it waits for readability and takes what is there.
+Reading is the reactor's news: what has come is handed to the owner at once. A paused channel is not read, and
+TCP slows its peer.
 
 TLS runs over memory buffers (`ssl.SSLObject`), which keeps the same synchronous shape; `ssl` does all of the
 protocol.
@@ -14,48 +15,75 @@ protocol.
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import trio
+
+from stargate.trio_shell.reactor import READABLE, WRITABLE, Reactor
 
 READ_BYTES: Final = 65_536
 _ABORT: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # struct linger {on, 0 seconds}: close with RST
 
 
+class Owner(Protocol):
+    """Whoever a channel belongs to, and is told what happens on it."""
+
+    def heard(self, data: bytes) -> None:
+        """Bytes have come; none at all: the peer has ended its side."""
+        ...
+
+    def lost(self) -> None:
+        """The connection broke."""
+        ...
+
+    def stalled(self) -> None:
+        """Bytes had to be kept: the peer does not take them."""
+        ...
+
+    def drained(self) -> None:
+        """All bytes have left."""
+        ...
+
+
 class Channel:
-    """One connection. `socket` is connected and non-blocking; with TLS, call `handshake` first."""
+    """One connection. After `start` the owner hears what comes; for TLS do the `handshake` before.
+
+    sock: connected; the channel makes it non-blocking, and closes it.
+    """
 
     __slots__ = (
-        "_closed",
+        "_ending",
+        "_flushed",
         "_gone",
         "_incoming",
-        "_nursery",
+        "_interest",
         "_outgoing",
+        "_owner",
         "_pending",
+        "_reactor",
         "_tls",
-        "drained",
-        "on_stall",
+        "closed",
         "sock",
     )
 
-    def __init__(self, sock: socket.socket, nursery: trio.Nursery) -> None:
+    def __init__(self, sock: socket.socket, reactor: Reactor) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             with contextlib.suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
-        self._nursery = nursery
+        self.closed = False
+        self._reactor = reactor
+        self._owner: Owner | None = None
+        self._interest = 0
         self._pending = bytearray()
-        self._closed = False
+        self._ending = trio.Event()
+        """Set when our side is to end, `_flushed` when it has, `_gone` when the socket is closed."""
+        self._flushed = trio.Event()
         self._gone = trio.Event()
         self._tls: ssl.SSLObject | None = None
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self.drained: trio.Event | None = None
-        """Set while bytes are kept: becomes set when they have gone, or never will."""
-        self.on_stall: Callable[[bool], None] | None = None
-        """Told True when bytes had to be kept, False when they have gone."""
+        self._incoming: ssl.MemoryBIO | None = None
+        self._outgoing: ssl.MemoryBIO | None = None
 
     # ------------------------------------------------------------------------------------------------ opening
 
@@ -63,99 +91,139 @@ class Channel:
         self, context: ssl.SSLContext, *, server_side: bool, server_name: str | None = None
     ) -> None:
         """Become a TLS connection. Raises ssl.SSLError or OSError; the caller bounds its time."""
-        tls = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server_side, server_hostname=server_name
-        )
+        incoming, outgoing = self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(incoming, outgoing, server_side=server_side, server_hostname=server_name)
         while True:
             try:
                 tls.do_handshake()
             except ssl.SSLWantReadError:
-                await self._send_outgoing()
-                data = await self._receive_raw()
-                if not data:
-                    raise ConnectionResetError("closed during the TLS handshake") from None
-                self._incoming.write(data)
+                await self._send_all(outgoing.read())
+                incoming.write(await self._receive_some())
+            except ssl.SSLError:
+                with contextlib.suppress(OSError):
+                    await self._send_all(outgoing.read())  # The alert that tells the peer why.
+                raise
             else:
                 break
-        await self._send_outgoing()
+        await self._send_all(outgoing.read())
         self._tls = tls
 
-    async def _send_outgoing(self) -> None:
-        data = memoryview(self._outgoing.read())
-        while data:
+    async def _send_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
             try:
-                data = data[self.sock.send(data) :]
+                view = view[self.sock.send(view) :]
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self.sock)
 
-    # ------------------------------------------------------------------------------------------------ reading
-
-    async def receive(self) -> bytes:
-        """The next bytes; empty at the peer's end. Raises OSError when the connection breaks."""
-        if self._tls is None:
-            return await self._receive_raw()
+    async def _receive_some(self) -> bytes:
         while True:
-            # Whatever decrypts completely is handed on in one piece.
-            data = self._decrypt()
-            if data is not None:
-                return data
-            encrypted = await self._receive_raw()
-            if encrypted:
-                self._incoming.write(encrypted)
-            else:
-                self._incoming.write_eof()
-
-    async def _receive_raw(self) -> bytes:
-        while True:
-            if self._closed:
-                raise trio.ClosedResourceError
             await trio.lowlevel.wait_readable(self.sock)
             try:
-                return self.sock.recv(READ_BYTES)
+                data = self.sock.recv(READ_BYTES)
             except BlockingIOError:
                 continue
-            except OSError:
-                if self._closed:
-                    raise trio.ClosedResourceError from None
-                raise
+            if not data:
+                raise ConnectionResetError("closed during the TLS handshake")
+            return data
 
-    def _decrypt(self) -> bytes | None:
-        """What the bytes received so far say; None when they say nothing yet."""
-        tls = self._tls
+    def start(self, owner: Owner) -> None:
+        """From now on the owner hears what comes."""
+        self._owner = owner
+        self._watch(READABLE)
+        if self._tls is not None:
+            self._hear(b"")  # The handshake's last bytes may have brought more.
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def ready(self, events: int) -> None:
+        """The reactor's news."""
+        if events & WRITABLE and self._pending:
+            self._flush()
+        if not events & self._interest & READABLE:
+            return
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lose()
+            return
+        if self._tls is not None:
+            self._hear(data, ended=not data)
+        else:
+            self._tell(data)
+
+    def pause(self) -> None:
+        """Do not read, so that TCP slows the peer."""
+        self._watch(self._interest & ~READABLE)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._owner is not None:
+            self._watch(self._interest | READABLE)
+
+    def _tell(self, data: bytes) -> None:
+        assert self._owner is not None
+        if not data:
+            self._watch(self._interest & ~READABLE)  # An ended socket is readable for ever.
+        self._owner.heard(data)
+
+    def _lose(self) -> None:
+        assert self._owner is not None
+        owner = self._owner
+        self.dispose()
+        owner.lost()
+
+    def _hear(self, encrypted: bytes, *, ended: bool = False) -> None:
+        """What the bytes received so far say."""
+        tls, incoming, outgoing = self._tls, self._incoming, self._outgoing
         assert tls is not None
+        assert incoming is not None
+        assert outgoing is not None
+        if ended:
+            incoming.write_eof()
+        else:
+            incoming.write(encrypted)
         pieces: list[bytes] = []
-        ended = False
+        over = broken = False
         try:
             while piece := tls.read(READ_BYTES):
                 pieces.append(piece)
-            ended = True
+            over = True
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLError as error:
-            if not pieces:
-                # An end without close_notify is a cut, and is told as one.
-                raise ConnectionResetError(error.reason or "TLS") from error
-        if self._outgoing.pending:
-            self._send(self._outgoing.read())  # TLS answering for itself: a key update, say.
+        except ssl.SSLError:
+            broken = True  # Among them the end without a close_notify: a cut, and told as one.
+        if outgoing.pending:
+            with contextlib.suppress(OSError):
+                self._send(outgoing.read())  # TLS answering for itself: a key update, say.
         if pieces:
-            return b"".join(pieces)
-        return b"" if ended else None
+            self._tell(b"".join(pieces))
+        if over and not self.closed:
+            self._tell(b"")
+        elif broken and not self.closed:
+            self._lose()
 
     # ------------------------------------------------------------------------------------------------ writing
 
     def write(self, data: bytes) -> None:
-        """Send; what the socket does not take now is kept and flushed. Raises OSError when the connection is
-        broken.
-        """
-        if self._closed:
+        """Send; what the socket does not take now is kept. Raises OSError when the connection is broken."""
+        if self.closed:
             raise BrokenPipeError
         if self._tls is None:
             self._send(data)
             return
+        assert self._outgoing is not None
         view = memoryview(data)
         while view:
             view = view[self._tls.write(view) :]  # One record at a time.
         self._send(self._outgoing.read())
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes are kept."""
+        return bool(self._pending)
 
     def _send(self, data: bytes) -> None:
         if self._pending:
@@ -167,75 +235,84 @@ class Channel:
             sent = 0
         if sent < len(data):
             self._pending += memoryview(data)[sent:]
-            self.drained = trio.Event()
-            if self.on_stall is not None:
-                self.on_stall(True)
-            self._nursery.start_soon(self._flush)
+            self._watch(self._interest | WRITABLE)
+            if self._owner is not None:
+                self._owner.stalled()
 
-    async def _flush(self) -> None:
-        """Send what was kept, as the peer takes it."""
+    def _flush(self) -> None:
         try:
-            while self._pending and not self._closed:
-                await trio.lowlevel.wait_writable(self.sock)
-                try:
-                    sent = self.sock.send(memoryview(self._pending)[:READ_BYTES])
-                except BlockingIOError:
-                    continue
-                del self._pending[:sent]
-        except (OSError, trio.ClosedResourceError):
-            self._pending.clear()  # The reader learns of the loss from its own side.
-        finally:
-            drained, self.drained = self.drained, None
-            if drained is not None:
-                drained.set()
-        if self.on_stall is not None and not self._closed:
-            self.on_stall(False)
+            sent = self.sock.send(self._pending)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lose()
+            return
+        del self._pending[:sent]
+        if self._pending:
+            return
+        self._watch(self._interest & ~WRITABLE)
+        if self._ending.is_set():
+            self._end_our_side()
+        assert self._owner is not None
+        self._owner.drained()
 
     # ------------------------------------------------------------------------------------------------ closing
 
-    async def finish(self, linger_seconds: float) -> None:
-        """Close in good order: what was written leaves first, then our side ends; the reader reads the peer's
-        last bytes.
+    def finish(self) -> None:
+        """End our side in good order, once what was written has left."""
+        self._ending.set()
+        if not (self._pending or self.closed):
+            self._end_our_side()
 
-        A socket closed with unread bytes sends a reset, which can destroy the answer on its way to the
-        client; so the socket is disposed of when the peer has ended its side too, or when the bound is
-        reached.
+    def _end_our_side(self) -> None:
+        self._flushed.set()
+        with contextlib.suppress(OSError, ssl.SSLError):
+            if self._tls is not None:
+                assert self._outgoing is not None
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    self._tls.unwrap()
+                self._send(self._outgoing.read())
+            self.sock.shutdown(socket.SHUT_WR)
+
+    async def wait_over(self, stall_seconds: float, linger_seconds: float) -> None:
+        """Wait until the connection has ended, and dispose of it.
+
+        When our side is to end, what was written leaves first, as long as the peer takes some of it within
+        `stall_seconds`. A socket closed with unread bytes sends a reset, which can destroy the answer on its
+        way to the peer; so the peer's own end is waited for then, for `linger_seconds`.
         """
-        with trio.move_on_after(linger_seconds):
-            if self.drained is not None:
-                await self.drained.wait()
-            if not self._closed:
-                with contextlib.suppress(OSError, ssl.SSLError):
-                    if self._tls is not None:
-                        self._say_goodbye(self._tls)
-                    self.sock.shutdown(socket.SHUT_WR)
-            await self._gone.wait()
-        self.dispose()
-
-    def _say_goodbye(self, tls: ssl.SSLObject) -> None:
-        with contextlib.suppress(ssl.SSLWantReadError):
-            tls.unwrap()
-        self._send(self._outgoing.read())
+        try:
+            await self._ending.wait()
+            left = 0
+            while self._pending and left != len(self._pending):
+                left = len(self._pending)
+                with trio.move_on_after(stall_seconds):
+                    await self._flushed.wait()
+            if not self._pending:
+                with trio.move_on_after(linger_seconds):
+                    await self._gone.wait()
+        finally:
+            self.dispose()
 
     def abort(self) -> None:
         """Break the connection at once: the peer sees a reset."""
-        if not self._closed:
+        if not self.closed:
             with contextlib.suppress(OSError):
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
             self.dispose()
 
     def dispose(self) -> None:
         """Close the socket now."""
-        if not self._closed:
-            self._closed = True
-            trio.lowlevel.notify_closing(self.sock)
+        if not self.closed:
+            self._watch(0)
+            self.closed = True
             self.sock.close()
             self._pending.clear()
-            if self.drained is not None:
-                self.drained.set()
+            self._ending.set()
+            self._flushed.set()
             self._gone.set()
 
-    @property
-    def closed(self) -> bool:
-        """Whether the socket is closed."""
-        return self._closed
+    def _watch(self, interest: int) -> None:
+        if not self.closed:
+            self._reactor.watch(self.sock.fileno(), self, self._interest, interest)
+            self._interest = interest

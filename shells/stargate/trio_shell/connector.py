@@ -9,6 +9,7 @@ from typing import cast
 import trio
 
 from stargate.trio_shell.channel import Channel
+from stargate.trio_shell.reactor import Reactor
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.messages import Trouble
 
@@ -18,9 +19,7 @@ forgotten.
 """
 
 
-async def connect(
-    endpoint: Endpoint, nursery: trio.Nursery, tls: Callable[[Endpoint], ssl.SSLContext]
-) -> Channel:
+async def connect(endpoint: Endpoint, reactor: Reactor, tls: Callable[[Endpoint], ssl.SSLContext]) -> Channel:
     """A connection to the endpoint, TLS included; the pool bounds its time.
 
     Raises OSError or ssl.SSLError.
@@ -30,7 +29,7 @@ async def connect(
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_KEEPIDLE"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_SECONDS)
-    channel = Channel(sock, nursery)
+    channel = Channel(sock, reactor)
     if endpoint.scheme == "https":
         try:
             await channel.handshake(tls(endpoint), server_side=False, server_name=endpoint.host)

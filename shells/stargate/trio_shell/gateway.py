@@ -22,6 +22,7 @@ import trio
 
 from stargate.trio_shell.channel import Channel
 from stargate.trio_shell.connector import connect, trouble_of
+from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.sinks import Sinks
 from stargate.trio_shell.ticker import Ticker, now_ns
 from stargate_core.aws.endpoints import Endpoint
@@ -75,7 +76,7 @@ _TICKED: Final = Ticked()
 class Client:
     """A client connection: its channel and its session."""
 
-    __slots__ = ("armed", "broken", "channel", "gateway", "session", "tickets")
+    __slots__ = ("armed", "broken", "channel", "gateway", "link", "session", "tickets")
 
     def __init__(self, gateway: "Gateway", channel: Channel, session: Session) -> None:
         self.gateway = gateway
@@ -84,6 +85,8 @@ class Client:
         self.armed: int | None = None
         self.broken = False
         """The session has failed by a bug of ours: it is not to be asked anything any more."""
+        self.link: Link | None = None
+        """The upstream connection it has leased."""
         self.tickets: dict[int, int] = {}
         """The session's tickets to the pool's."""
 
@@ -96,16 +99,67 @@ class Client:
         """Tell the session its time has come."""
         self.gateway.tell(self, _TICKED)
 
+    def heard(self, data: bytes) -> None:
+        """The client sent, or ended."""
+        if not self.session.closed:
+            self.gateway.tell(self, ClientSent(data) if data else ClientEnded())
+        if not data and self.session.closed and not self.channel.pending:
+            self.channel.dispose()
+
+    def lost(self) -> None:
+        """The client's connection broke."""
+        self.gateway.tell(self, ClientLost())
+
+    def stalled(self) -> None:
+        """The client takes nothing: its upstream is not read meanwhile."""
+        if self.link is not None and self.link.channel is not None:
+            self.link.channel.pause()
+        self.gateway.tell(self, ClientStalled())
+
+    def drained(self) -> None:
+        """The client has taken everything."""
+        if self.link is not None and self.link.channel is not None:
+            self.link.channel.resume()
+        self.gateway.tell(self, ClientDrained())
+
 
 class Link:
     """An upstream connection: its channel, once it stands, and who has leased it."""
 
-    __slots__ = ("channel", "client", "scope")
+    __slots__ = ("channel", "client", "connection", "ended", "gateway", "scope")
 
-    def __init__(self) -> None:
+    def __init__(self, gateway: "Gateway", connection: int) -> None:
+        self.gateway = gateway
+        self.connection = connection
         self.scope = trio.CancelScope()
         self.channel: Channel | None = None
         self.client: Client | None = None
+        self.ended = False
+        """Upstream has closed it: nobody may lease it again."""
+
+    def heard(self, data: bytes) -> None:
+        """Upstream sent, or ended; to nobody, if nobody has leased it."""
+        client = self.client
+        if client is not None and data:
+            self.gateway.tell(client, UpstreamSent(self.connection, data))
+            return
+        self.ended = True
+        if client is not None:
+            self.gateway.tell(client, UpstreamEnded(self.connection))
+        self.gateway.tell_pool(ConnectionClosed(self.connection))
+
+    def lost(self) -> None:
+        """The upstream connection broke."""
+        self.ended = True
+        if self.client is not None:
+            self.gateway.tell(self.client, UpstreamLost(self.connection))
+        self.gateway.tell_pool(ConnectionClosed(self.connection))
+
+    def stalled(self) -> None:
+        """Nothing needs to be stopped: a call is written in one piece, and its size is bounded."""
+
+    def drained(self) -> None:
+        """Likewise."""
 
 
 class Gateway:
@@ -139,13 +193,15 @@ class Gateway:
         self._draining: Draining | None = None
         self._deserted = trio.Event()
         """Set when the last client has gone while draining."""
+        self._reactor = Reactor(self._failed)
         nursery.start_soon(self._ticker.run)
+        nursery.start_soon(self._reactor.run)
 
     # -------------------------------------------------------------------------------------------- connections
 
     async def serve(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None = None) -> None:
         """Serve one client connection until it is over."""
-        channel = Channel(sock, self._nursery)
+        channel = Channel(sock, self._reactor)
         if tls is not None:
             try:
                 with trio.fail_after(self.plan.limits.client_head_ns / 1e9):
@@ -158,83 +214,41 @@ class Gateway:
             self.plan, wall_epoch_ns=self.wall_epoch_ns, seed=seed, now=now_ns(), client=address
         )
         client = Client(self, channel, session)
-        channel.on_stall = lambda stalled: self.tell(client, ClientStalled() if stalled else ClientDrained())
         self.clients.add(client)
         try:
             for account, credentials in self._credentials.items():
                 self.tell(client, CredentialsChanged(account, credentials))
             if self._draining is not None:
                 self.tell(client, self._draining)
-            await self._read_client(client)
+            if not channel.closed:
+                channel.start(client)
+            await channel.wait_over(self.plan.limits.client_stall_ns / 1e9, LINGER_SECONDS)
         finally:
-            if not (session.closed or client.broken):
+            if not session.closed:
                 self.tell(client, ClientLost())
             channel.dispose()
             self.clients.discard(client)
             if self._draining is not None and not self.clients:
                 self._deserted.set()
 
-    async def _read_client(self, client: Client) -> None:
-        channel = client.channel
-        while True:
-            try:
-                data = await channel.receive()
-            except trio.ClosedResourceError:
-                return
-            except OSError:
-                self.tell(client, ClientLost())
-                return
-            if client.session.closed:
-                if not data:
-                    return
-            elif data:
-                self.tell(client, ClientSent(data))
-            else:
-                self.tell(client, ClientEnded())
-
-    async def _run_link(self, connection: int, endpoint: Endpoint, link: Link) -> None:
-        """Open an upstream connection and read it until it is over."""
+    async def _run_link(self, endpoint: Endpoint, link: Link) -> None:
+        """Open an upstream connection, and keep it until it is over."""
         with link.scope:
             try:
-                channel = await connect(endpoint, self._nursery, self._tls)
-            except (OSError, ssl.SSLError, trio.TooSlowError) as error:
-                self._links.pop(connection, None)
-                self._tell_pool(
-                    ConnectionFailed(connection, trouble_of(error), f"{type(error).__name__}: {error}")
-                )
+                channel = await connect(endpoint, self._reactor, self._tls)
+            except (OSError, ssl.SSLError) as error:
+                self._links.pop(link.connection, None)
+                detail = f"{type(error).__name__}: {error}"
+                self.tell_pool(ConnectionFailed(link.connection, trouble_of(error), detail))
                 return
             link.channel = channel
             try:
-                self._tell_pool(ConnectionOpened(connection))
-                await self._read_link(connection, link, channel)
+                channel.start(link)
+                self.tell_pool(ConnectionOpened(link.connection))
+                await channel.wait_over(0, 0)
             finally:
                 channel.dispose()
-                self._links.pop(connection, None)
-
-    async def _read_link(self, connection: int, link: Link, channel: Channel) -> None:
-        while True:
-            try:
-                data = await channel.receive()
-            except trio.ClosedResourceError:
-                return
-            except OSError:
-                data = None
-            client = link.client
-            if client is None:
-                # Closed, or spoke, while nobody held it.
-                self._tell_pool(ConnectionClosed(connection))
-                return
-            if data:
-                self.tell(client, UpstreamSent(connection, data))
-                while (drained := client.channel.drained) is not None and link.client is client:
-                    await drained.wait()
-            else:
-                self.tell(client, UpstreamLost(connection) if data is None else UpstreamEnded(connection))
-                if link.client is not None:
-                    # Whoever holds it has been told; the pool learns of it when the lease comes back.
-                    link.client = None
-                    self._tell_pool(ConnectionClosed(connection))
-                return
+                self._links.pop(link.connection, None)
 
     # ------------------------------------------------------------------------------------- facts and commands
 
@@ -244,7 +258,8 @@ class Gateway:
         if not self._busy:
             self._work()
 
-    def _tell_pool(self, event: PoolEvent) -> None:
+    def tell_pool(self, event: PoolEvent) -> None:
+        """The pool learns a fact."""
         self._facts.append(event)
         if not self._busy:
             self._work()
@@ -319,7 +334,7 @@ class Gateway:
             case Note(level, text):
                 self._sinks.note(level, text)
             case CloseClient():
-                self._nursery.start_soon(client.channel.finish, LINGER_SECONDS)
+                client.channel.finish()
             case AbortClient():
                 client.channel.abort()
             case _:
@@ -337,9 +352,13 @@ class Gateway:
     def _give_back(self, lease: int, *, clean: bool) -> None:
         link = self._links.get(lease)
         if link is not None:
+            if link.client is not None:
+                link.client.link = None
             link.client = None
-            if link.channel is not None and link.channel.drained is not None:
-                clean = False  # The call's own bytes have not all left: nothing else may follow them.
+            if link.channel is not None:
+                link.channel.resume()
+                # A call whose own bytes have not all left may have no other behind it.
+                clean = clean and not (link.ended or link.channel.pending)
         self._facts.append(LeaseReturned(lease, clean))
 
     def _work_for_pool(self, event: PoolEvent) -> None:
@@ -354,8 +373,8 @@ class Gateway:
                         del client.tickets[ticket]
                         self._facts.append((client, UpstreamFailed(ticket, trouble, detail)))
                 case Connect(connection, endpoint):
-                    link = self._links[connection] = Link()
-                    self._nursery.start_soon(self._run_link, connection, endpoint, link)
+                    link = self._links[connection] = Link(self, connection)
+                    self._nursery.start_soon(self._run_link, endpoint, link)
                 case Disconnect(connection):
                     gone = self._links.pop(connection, None)
                     if gone is not None:
@@ -375,7 +394,9 @@ class Gateway:
         del client.tickets[ticket]
         link = self._links.get(connection)
         if link is not None:
-            link.client = client
+            link.client, client.link = client, link
+            if client.channel.pending and link.channel is not None:
+                link.channel.pause()  # It has yet to take its last answer.
         self._facts.append((client, UpstreamOpened(ticket, connection, reused)))
 
     # ------------------------------------------------------------------------------------------- surroundings
@@ -387,7 +408,7 @@ class Gateway:
 
     def tick(self) -> None:
         """Tell the pool its time has come."""
-        self._tell_pool(_TICKED)
+        self.tell_pool(_TICKED)
 
     def change_credentials(self, credentials: Mapping[str, Credentials | None]) -> None:
         """Tell every session, present and future."""
@@ -401,10 +422,18 @@ class Gateway:
         self._draining = Draining(int(grace_seconds * 1e9))
         for client in tuple(self.clients):
             self.tell(client, self._draining)
-        self._tell_pool(self._draining)
+        self.tell_pool(self._draining)
         with trio.move_on_after(grace_seconds + LINGER_SECONDS):
             if self.clients:
                 await self._deserted.wait()
+
+    def _failed(self, error: Exception) -> None:
+        """A bug of ours outside the core, while serving one connection."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        self.note(
+            "error",
+            f"bug: {type(error).__name__} at {place.filename}:{place.lineno}; one connection was ended",
+        )
 
     def note(self, level: str, text: str) -> None:
         """Tell the operator something."""
