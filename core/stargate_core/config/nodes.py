@@ -27,6 +27,7 @@ DEPTH_MAX: Final = 32
 NODES_MAX: Final = 500_000
 """Nodes of the tree, each alias counted as what it stands for."""
 
+_SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
 _UNPRINTABLE: Final = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What YAML 1.1 (section 5.1) keeps out of a file; PyYAML keeps out the same, and says less about it."""
 
@@ -191,7 +192,7 @@ class _Tree:
                 self._attach(frame.node(), frame.place, frame.weight, frame.height, frame.anchor)
             case yaml.ScalarEvent():
                 self._check_tag(event.tag, place)
-                if any("\ud800" <= char <= "\udfff" for char in event.value):
+                if _SURROGATE.search(event.value):  # from an escape; the C parser refuses those itself
                     raise Unreadable(place, "half a surrogate pair is no text")
                 scalar = Scalar(place, event.value, event.implicit[0] and event.tag is None)
                 self._attach(scalar, place, 1, 1, event.anchor)
@@ -234,7 +235,10 @@ class _Tree:
         entries = top.entries
         assert entries is not None
         if not isinstance(key, Scalar):
-            self._problem(key.place, f"expected a name as a key, found {kind(key)}")
+            self._problem(
+                key.place,
+                f"expected a name as a key, found a {'list' if isinstance(key, Sequence) else 'mapping'}",
+            )
         elif key.text in top.seen:
             name = quoted(key.text) if looks_like_name(key.text) else "this key"
             first = top.seen[key.text].line
@@ -278,17 +282,6 @@ class _Tree:
 def _marked(mark: Any) -> Place:
     """A mark of PyYAML's, which counts from 0; the stubs allow for none at all."""
     return Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
-
-
-def kind(node: Node) -> str:
-    """What a node is, in words."""
-    match node:
-        case Mapping():
-            return "a mapping"
-        case Sequence():
-            return "a list"
-        case Scalar():
-            return "a single value"
 
 
 _HINTS: Final = (

@@ -98,19 +98,19 @@ class Walk:
         place = place or self.place(path)
         return Problem(self.file, place.line, place.column, path_text(path), message, hint)
 
-    def _wrong(self, kind: inspect.Type, path: Path, found: Node | Leaf, hint: str = "") -> Failed:
+    def _wrong(
+        self, kind: inspect.Type, path: Path, found: Mapping | Sequence | Leaf, hint: str = ""
+    ) -> Failed:
         """The commonest problem: something else was expected."""
         self.problem(path, f"expected {kinds.expected(kind)}, found {self._shown(kind, found)}", hint)
         return FAILED
 
-    def _shown(self, kind: inspect.Type, found: Node | Leaf) -> str:
+    def _shown(self, kind: inspect.Type, found: Mapping | Sequence | Leaf) -> str:
         match found:
             case Mapping():
                 return "a mapping"
             case Sequence():
                 return f"a list of {len(found.items)}" if found.items else "an empty list"
-            case Scalar():
-                return "a single value"
             case Leaf(value=value):
                 what = {bool: "a truth value", int: "a number", float: "a number", str: "a string"}
                 source = f" (from {scalars.source(found.variables)})"

@@ -316,6 +316,7 @@ BAD_FILES = [
         "plugins: [{name: »key-auth}]",
         'plugins[0].name: there is no plugin "key-auth" (did you mean api-key-auth?)',
     ),
+    ('plugins: [{name: »"${UNSET}"}]', "plugins[0].name: the environment variable UNSET is not set"),
     ("plugins: [{name: »ai-proxy}]", "(did you mean bedrock-proxy?)"),
     ("plugins: [{name: »reqest-logger}]", "(did you mean request-logger?)"),
     ("plugins: [{name: request-logger, »path: /x}]", "plugins[0].path: there is no such setting"),
@@ -558,10 +559,6 @@ class TestDigest:
     )
     def test_every_setting_counts_and_secrets_too(self, other: Config) -> None:
         assert digest(other) != digest(self.BASE)
-
-    def test_it_does_not_change_between_releases(self) -> None:
-        # Journals name configurations by it. A new setting changes it; nothing else may.
-        assert digest(self.BASE) == digest(msgspec.structs.replace(self.BASE))
 
 
 texts = st.text(

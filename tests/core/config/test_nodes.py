@@ -207,6 +207,13 @@ class TestUnreadable:
         assert message in caught.value.message
         assert hint in caught.value.hint
 
+    @pytest.mark.parametrize("escape", ["\\ud800", "\\Uffffffff", "\\U00110000"])
+    @pytest.mark.parametrize("loader", LOADERS)
+    def test_an_escape_of_no_character_is_refused(self, loader: Any, escape: str) -> None:
+        # The parser in Python lets the first pass and raises a bare ValueError on the others.
+        with pytest.raises(Unreadable):
+            read(f'a: "{escape}"', loader)
+
     def test_an_open_quote_is_named_by_its_beginning(self) -> None:
         with pytest.raises(Unreadable, match="quoted scalar that begins in line 2"):
             read('a: 1\nb: "x\nc: 2\n')

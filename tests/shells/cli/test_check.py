@@ -108,3 +108,18 @@ class TestProcess:
         for text, status in ((GOOD, 0), (BAD, 1)):
             ended = subprocess.run(program, input=text.encode(), capture_output=True, check=False)
             assert (ended.returncode, ended.stderr) == (status, b"")
+
+
+class TestPlugins:
+    def test_a_plugin_that_cannot_be_loaded_is_named(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # A distribution beside ours, as an installer would leave it.
+        package = folder / "odd-1.0.dist-info"
+        package.mkdir()
+        (package / "METADATA").write_text("Name: odd\nVersion: 1.0\n")
+        (package / "entry_points.txt").write_text("[stargate.plugins]\nodd = no_such_module:Plugin\n")
+        monkeypatch.syspath_prepend(str(folder))
+        result = run("-", stdin=GOOD.encode())
+        assert result.exit_code == 1
+        assert "the plugin 'odd' (no_such_module:Plugin) cannot be loaded" in result.output
