@@ -107,6 +107,8 @@ class SimulatedConnection:
         return commands
 
     def _receive(self, data: bytes) -> None:
+        if not data:
+            return  # to h11 no bytes would mean the end
         if self._close_on_reuse:
             self._close(Close())
             return
