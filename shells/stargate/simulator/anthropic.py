@@ -35,6 +35,8 @@ from stargate.simulator.events import Kind, StreamEvent
 from stargate.simulator.json_tree import as_array, as_object
 
 _VERSION: Final = "bedrock-2023-05-31"
+_VERSIONS: Final = (_VERSION, "2026-10-21")
+"""Bedrock's own version; and the one that anthropic-sdk-python 2's `AnthropicBedrock` puts into the body."""
 _FIELDS: Final = frozenset(
     {
         *("anthropic_version", "anthropic_beta", "messages", "system", "max_tokens", "temperature", "top_p"),
@@ -107,7 +109,7 @@ def _check(body: Mapping[str, Any]) -> None:
     problems += [f"{name}: Extra inputs are not permitted" for name in body if name not in _FIELDS]
     if problems:
         raise invalid(", ".join(problems))
-    if body["anthropic_version"] != _VERSION:
+    if body["anthropic_version"] not in _VERSIONS:
         raise invalid(f"anthropic_version: Input should be '{_VERSION}'")
     if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1:
         raise invalid("max_tokens: Input should be greater than or equal to 1")
