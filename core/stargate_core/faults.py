@@ -376,6 +376,8 @@ class Fault(msgspec.Struct, frozen=True):
     param: str | None = None
     """The request field at fault, as OpenAI's envelope names it."""
     retry_after_seconds: int | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    """What an HTTP answer bears because of it: Allow, WWW-Authenticate. A stream has no place for them."""
     aws_name: str | None = None
     """The exception Bedrock itself named, for native callers and the log."""
     aws_status: int | None = None
@@ -392,13 +394,16 @@ class Fault(msgspec.Struct, frozen=True):
 
     @property
     def retry_after(self) -> int | None:
-        """Whole seconds for Retry-After: always there on 429 and 503, never above a minute."""
+        """Whole seconds for Retry-After: always there on 429 and 503, from one to a minute.
+
+        SDKs take no notice of a zero, and of none at all they make a guess of their own.
+        """
         seconds = (
             self.retry_after_seconds if self.retry_after_seconds is not None else self.row.retry_after_seconds
         )
         if seconds is None and self.row.status in {429, 503}:
             seconds = 1
-        return None if seconds is None else max(0, min(seconds, RETRY_AFTER_SECONDS_MAX))
+        return None if seconds is None else max(1, min(seconds, RETRY_AFTER_SECONDS_MAX))
 
 
 class Refused(Exception):

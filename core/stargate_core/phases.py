@@ -25,7 +25,7 @@ from stargate_core.dialects.face import Ask, Headers, ModelCard, Part, Reply, Re
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import Emit, Note
 from stargate_core.record import LogRecord
-from stargate_core.script import Ledger, Script, Sleep
+from stargate_core.script import Ledger, Script, ScriptMisuse, Sleep
 from stargate_core.secret import Secret
 
 
@@ -62,7 +62,8 @@ CAPABILITIES: Final[dict[str, int]] = {
 }
 """In which phases each member of the context may be used; what is not listed may be used in all."""
 
-# The same as plain integers: the members below are used several times a request, and look at these without a call.
+# The same as plain integers: the members below are used several times a request, and look at these without
+# a call.
 _REQUEST: Final = int(CAPABILITIES["request"])
 _CHANGE_REQUEST: Final = int(CAPABILITIES["change_request"])
 _ASK: Final = int(CAPABILITIES["ask"])
@@ -81,6 +82,14 @@ _EMIT: Final = int(CAPABILITIES["emit"])
 
 class PhaseMisuse(Exception):
     """A plugin used a member of its context in a phase that doesn't have it."""
+
+
+class PluginFailed(Exception):
+    """A plugin's hook raised something else than a refusal, or left what can't be used."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.detail)
+        self.fault = fault
 
 
 class Direction(msgspec.Struct, frozen=True):
@@ -206,7 +215,7 @@ class Context:
         if not self.phase & _ASK:
             self._forbidden("ask")
         if self._ask is None:
-            self._forbidden("ask")
+            raise PhaseMisuse("there is no ask: the request was refused before it was read")
         return self._ask
 
     def reject(self, fault: Fault) -> NoReturn:
@@ -390,7 +399,11 @@ Hooked = Script[None] | None
 
 
 def plugin_failed(plugin: str, phase: Phase, error: Exception) -> Fault:
-    """The fault of a plugin's own exception: its type only, for texts may hold secrets, and vary."""
-    return Fault(
-        Cause.PLUGIN_FAILED, detail=f"{plugin} raised {type(error).__name__} in {phase.name.lower()}"
-    )
+    """The fault of a plugin's own exception: its type only, for texts may hold secrets, and vary.
+
+    What the core itself has objected to is told in its own words.
+    """
+    detail = f"{plugin} raised {type(error).__name__} in {phase.name.lower()}"
+    if isinstance(error, PhaseMisuse | ScriptMisuse):
+        detail = f"{detail}: {error}"
+    return Fault(Cause.PLUGIN_FAILED, detail=detail)

@@ -6,6 +6,8 @@ lease is asked for, and the call is signed and written. Each step may refuse, an
 then holds the script, and the `STEP` timer says when to go on.
 """
 
+from typing import Any, Final
+
 from stargate_core.dialects.face import Reply
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.exchange import (
@@ -16,7 +18,6 @@ from stargate_core.gateway.exchange import (
     Exchange,
     Opening,
     Peeking,
-    PluginFailed,
     Settled,
     State,
     Streaming,
@@ -24,6 +25,7 @@ from stargate_core.gateway.exchange import (
     Timer,
 )
 from stargate_core.gateway.plan import Hook
+from stargate_core.gateway.settlement import fault_headers
 from stargate_core.gateway.upstream import UpstreamCall
 from stargate_core.messages import (
     ClientEnded,
@@ -40,12 +42,13 @@ from stargate_core.messages import (
     UpstreamSent,
     WriteUpstream,
 )
-from stargate_core.phases import Phase, plugin_failed
-from stargate_core.script import Pending, Runner, Sleep
+from stargate_core.phases import Phase, PluginFailed, plugin_failed
+from stargate_core.script import Pending, Runner, ScriptMisuse, Sleep
 from stargate_core.wire.http1 import client_codec
 
-_HEALTH = {b"/healthz": True, b"/readyz": False}
-_TROUBLES = {
+_HEALTHY_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
+_ALLOW: Final = ((b"allow", b"GET, HEAD"),)
+_TROUBLES: Final = {
     Trouble.REFUSED: Cause.CONNECT_FAILED,
     Trouble.UNREACHABLE: Cause.CONNECT_FAILED,
     Trouble.NAME_UNKNOWN: Cause.CONNECT_FAILED,
@@ -59,25 +62,25 @@ def begin(exchange: Exchange, now: int, out: list[SessionCommand]) -> None:
     """Run a fresh exchange until something must be waited for."""
     state = exchange.state
     assert isinstance(state, Admitting)
-    if exchange.request.path in _HEALTH:
-        exchange.quiet = True
-        exchange.state = exchange.reply(now, _health(exchange), out)
-    else:
-        exchange.state = _admit(exchange, state, now, out)
+    exchange.quiet = exchange.request.path in _HEALTHY_PATHS
+    exchange.state = _admit(exchange, state, now, out)
 
 
 def _health(exchange: Exchange) -> Reply:
+    """Whether the gateway lives, and whether it is to be sent requests. Raises Refused."""
     headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
     if exchange.request.method not in (b"GET", b"HEAD"):
-        return exchange.dialect.failure(Fault(Cause.METHOD_NOT_ALLOWED), exchange.request.request_id)
-    if _HEALTH[exchange.request.path] or not exchange.host.draining:
+        raise Refused(Fault(Cause.METHOD_NOT_ALLOWED, headers=_ALLOW))
+    if exchange.request.path == b"/healthz" or not exchange.host.draining:
         return Reply(200, headers, b'{"status":"ok"}')
-    return Reply(503, headers, b'{"status":"draining"}')
+    return Reply(503, headers + fault_headers(Fault(Cause.DRAINING)), b'{"status":"draining"}')
 
 
 def _admit(exchange: Exchange, state: Admitting, now: int, out: list[SessionCommand]) -> State:
     """Run hooks, phase by phase, until one waits or the call can be made."""
     try:
+        if exchange.quiet:
+            return exchange.reply(now, _health(exchange), out)
         if state.phase is Phase.REWRITE:
             if not _run(exchange, state, now):
                 return state
@@ -100,17 +103,14 @@ def _run(exchange: Exchange, state: Admitting, now: int) -> bool:
     ctx = exchange.ctx
     while state.index < len(state.hooks):
         hook = state.hooks[state.index]
-        known = ctx.consumer
-        if hook.waits or state.runner is not None:
-            if not _step(exchange, state, hook, now):
-                return False
-        else:
-            exchange.run_hook(hook, state.phase)
+        if not _step(exchange, state, hook, now):
+            return False
         state.index += 1
         if ctx.ready_reply is not None:
             return True
-        if ctx.consumer is not known:
+        if ctx.consumer is not state.consumer:
             # From here on the consumer's own configuration counts.
+            state.consumer = ctx.consumer
             exchange.chain = exchange.host.plan.chain(exchange.chain.place, ctx.consumer)
             state.hooks, state.index = exchange.chain.access, 0
             while state.index < len(state.hooks) and state.hooks[state.index].order <= hook.order:
@@ -119,13 +119,20 @@ def _run(exchange: Exchange, state: Admitting, now: int) -> bool:
 
 
 def _step(exchange: Exchange, state: Admitting, hook: Hook, now: int) -> bool:
-    """Start or resume a hook that may wait; True when it is done."""
+    """Start a hook, or go on with the script of its waiting; True when it is done."""
     ctx = exchange.ctx
     ctx.phase, ctx.plugin = state.phase, hook.plugin
     try:
-        if state.runner is None:
-            state.runner = Runner(hook.function(ctx))
-        pending = state.runner.resume()
+        runner = state.runner
+        if runner is None:
+            script = hook.function(ctx)
+            if script is not None:
+                runner = state.runner = Runner(script)
+        if runner is not None:
+            pending = runner.resume()
+            if pending is not None:
+                _wait_for(exchange, pending, now)
+                return False
         if ctx.ledger is not None:
             ctx.ledger.check()
     except Refused:
@@ -134,15 +141,14 @@ def _step(exchange: Exchange, state: Admitting, hook: Hook, now: int) -> bool:
         raise PluginFailed(plugin_failed(hook.plugin, state.phase, error)) from error
     finally:
         ctx.phase = 0
-    if pending is None:
-        state.runner = None
-        return True
-    _wait_for(exchange, pending, now)
-    return False
+    state.runner = None
+    return True
 
 
-def _wait_for(exchange: Exchange, pending: Pending[object], now: int) -> None:
-    assert isinstance(pending, Sleep)
+def _wait_for(exchange: Exchange, pending: Pending[Any], now: int) -> None:
+    """See to it that what a script waits for will come. Raises ScriptMisuse where nothing can."""
+    if not isinstance(pending, Sleep):
+        raise ScriptMisuse(f"nothing here answers a {type(pending).__name__}")
     exchange.timers.arm(Timer.STEP, now + pending.duration_ns)
 
 
@@ -185,6 +191,7 @@ def open_upstream(exchange: Exchange, now: int, out: list[SessionCommand], *, fr
     assert exchange.ctx.direction is not None
     ticket = exchange.host.next_ticket()
     exchange.opened_at = now
+    exchange.sent_at = 0
     out.append(OpenUpstream(ticket, exchange.ctx.direction.endpoint, fresh))
     return Opening(ticket)
 
@@ -217,10 +224,17 @@ def _opened(
         return exchange.fail_without_lease(now, Fault(Cause.CREDENTIALS_MISSING), out)
     codec = client_codec(codec=exchange.host.plan.limits.http_codec)
     upstream = UpstreamCall(call, direction, codec, event.lease, event.reused)
+    try:
+        data = upstream.request(signer, exchange.ctx.wall_ns)
+    except ValueError:
+        # A key or token of the configuration that no header can bear: one with a line end, say.
+        out.append(ReleaseUpstream(event.lease))
+        fault = Fault(Cause.CREDENTIALS_MISSING, detail="the configured credentials do not fit into a header")
+        return exchange.fail_without_lease(now, fault, out)
     exchange.upstream = upstream
     exchange.attempts += 1
     exchange.sent_at = now
-    out.append(WriteUpstream(event.lease, upstream.request(signer, exchange.ctx.wall_ns)))
+    out.append(WriteUpstream(event.lease, data))
     exchange.arm_first_token(now)
     exchange.arm_keepalive(now)
     return Awaiting(upstream)
@@ -250,7 +264,8 @@ def _unwanted(
     _exchange: Exchange, state: State, _now: int, event: UpstreamOpened, out: list[SessionCommand]
 ) -> State:
     """A lease for a ticket that was withdrawn: it has carried nothing of ours, so it goes back clean."""
-    out.append(ReleaseUpstream(event.lease))
+    if not (isinstance(state, Awaiting) and state.call.lease == event.lease):
+        out.append(ReleaseUpstream(event.lease))
     return state
 
 

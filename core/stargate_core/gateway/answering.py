@@ -4,6 +4,9 @@ The hot path of the gateway is `_frames`: bytes in, frames out of the decoder, e
 runs once for every piece of a stream that the network delivers.
 """
 
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
 from stargate_core.aws.exceptions import read_exception
 from stargate_core.dialects.face import BadAnswer, Part, Translator
 from stargate_core.faults import Cause, Fault, fault_of_aws
@@ -18,7 +21,6 @@ from stargate_core.gateway.exchange import (
     Exchange,
     Opening,
     Peeking,
-    PluginFailed,
     Settled,
     State,
     Streaming,
@@ -39,11 +41,14 @@ from stargate_core.messages import (
     UpstreamLost,
     UpstreamSent,
 )
-from stargate_core.phases import Phase
+from stargate_core.phases import Phase, PluginFailed
 from stargate_core.record import Outcome
 from stargate_core.wire.eventstream import EventStreamError, Frame, FrameKind
 
-_UNDER_WAY = (Awaiting, Collecting, Peeking, Streaming)
+_UNDER_WAY: Final = (Awaiting, Collecting, Peeking, Streaming)
+_BAD_PART: Final = Fault(Cause.PLUGIN_FAILED, detail="body_filter hooks left a part that cannot be written")
+
+T = TypeVar("T")
 
 
 # ----------------------------------------------------------------------------------------------- bytes arrive
@@ -88,7 +93,7 @@ def _lost(
 
 def _unanswered(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> State:
     """The connection closed without a byte: a kept one was most likely closing already, so ask once more."""
-    if call.reused and not exchange.head_written:
+    if call.reused and exchange.attempts == 1 and not exchange.head_written:
         out.append(DropUpstream(call.lease))
         exchange.timers.disarm(Timer.STEP)
         exchange.timers.disarm(Timer.KEEPALIVE)
@@ -140,7 +145,9 @@ def _answered(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sessio
         part = translator.answer(call.headers, call.body)
         if exchange.chain.body_filter:
             _filter(exchange, part)
-        reply = translator.render_answer(part, call.headers)
+            reply = _rendered(translator.render_answer, part, call.headers)
+        else:
+            reply = translator.render_answer(part, call.headers)
     except BadAnswer as bad:
         return exchange.fail(now, bad.fault, out)
     except PluginFailed as failed:
@@ -150,6 +157,14 @@ def _answered(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sessio
         return exchange.reply(now, reply, out)
     except PluginFailed as failed:
         return exchange.fail_without_lease(now, failed.fault, out)
+
+
+def _rendered(render: Callable[..., T], *given: Any) -> T:
+    """A part's bytes, when plugins have had it in hands: they may have left what has none."""
+    try:
+        return render(*given)
+    except Exception as error:
+        raise PluginFailed(_BAD_PART) from error
 
 
 def _filter(exchange: Exchange, part: Part) -> None:
@@ -164,6 +179,20 @@ def _filter(exchange: Exchange, part: Part) -> None:
 def _frames(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
     """Translate the frames that `data` completes, and pass on what they give in one piece."""
     call = state.call
+    translator = exchange.translator
+    assert translator is not None
+    produced, fault = _translated(exchange, call, data)
+    if translator.complete and (fault is None or fault.cause is not Cause.PLUGIN_FAILED):
+        return _complete(exchange, state, now, produced, fault, out)
+    if fault is None and call.ended:
+        fault = Fault(Cause.STREAM_CUT, detail="the stream ended before Bedrock's own end")
+    elif fault is None and (call.failure is not None or call.lost):
+        fault = _fault_of_transport(call)
+    return _deliver(exchange, state, now, produced, fault, out)
+
+
+def _translated(exchange: Exchange, call: UpstreamCall, data: bytes) -> tuple[bytes, Fault | None]:
+    """What the frames that `data` completes are to the caller, up to the first fault; and that fault."""
     translator, decoder = exchange.translator, call.decoder
     assert translator is not None
     assert decoder is not None
@@ -182,15 +211,9 @@ def _frames(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: lis
         fault = Fault(Cause.STREAM_CORRUPT, detail=f"event stream: {error.reason.name}")
     except BadAnswer as bad:
         fault = bad.fault
-    if translator.complete:
-        # Damage behind Bedrock's own end has failed nobody, but its connection carries nothing more.
-        clean = fault is None and call.reusable
-        return _complete(exchange, state, now, b"".join(pieces), clean, out)
-    if fault is None and call.ended:
-        fault = Fault(Cause.STREAM_CUT, detail="the stream ended before Bedrock's own end")
-    elif fault is None and (call.failure is not None or call.lost):
-        fault = _fault_of_transport(call)
-    return _deliver(exchange, state, now, b"".join(pieces), fault, out)
+    except PluginFailed as failed:
+        fault = failed.fault
+    return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), fault
 
 
 def _filtered(exchange: Exchange, translator: Translator, frame: Frame) -> bytes:
@@ -199,7 +222,7 @@ def _filtered(exchange: Exchange, translator: Translator, frame: Frame) -> bytes
     for part in translator.parts(frame):
         _filter(exchange, part)
         if not part.dropped:
-            rendered.append(translator.render(part))
+            rendered.append(_rendered(translator.render, part))
     return b"".join(rendered)
 
 
@@ -223,69 +246,73 @@ def _deliver(
     translator = exchange.translator
     assert translator is not None
     codec = exchange.host.codec
+    begun = translator.meaningful or type(state) is Streaming
     if exchange.head_written:
+        exchange.write(now, codec.chunk(produced), out)
+    else:
+        peeking = state if isinstance(state, Peeking) else Peeking(state.call)
         if produced:
-            exchange.write(now, codec.chunk(produced), out)
-        if fault is not None:
-            return exchange.fail(now, fault, out)
-        if not translator.meaningful:
-            return state
-        exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
-        return state if type(state) is Streaming else Streaming(state.call)
+            peeking.held.append(produced)
+            peeking.size += len(produced)
+        begun = begun or peeking.size > HELD_BYTES_MAX
+        if not begun:
+            return peeking if fault is None else exchange.fail(now, fault, out)
+        head = exchange.write_stream_head(state.call.headers)
+        exchange.write(now, head + codec.chunk(b"".join(peeking.held)), out)
     if fault is not None:
         return exchange.fail(now, fault, out)
-    peeking = state if isinstance(state, Peeking) else Peeking(state.call)
-    if produced:
-        peeking.held.append(produced)
-        peeking.size += len(produced)
-    if not translator.meaningful and peeking.size <= HELD_BYTES_MAX:
-        return peeking
-    head = exchange.write_stream_head(state.call.headers)
-    exchange.write(now, head + codec.chunk(b"".join(peeking.held)), out)
+    if not begun:
+        return state
     exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
-    return Streaming(state.call)
+    return state if type(state) is Streaming else Streaming(state.call)
 
 
 def _complete(
-    exchange: Exchange, state: Awaiting, now: int, produced: bytes, clean: bool, out: list[SessionCommand]
+    exchange: Exchange,
+    state: Awaiting,
+    now: int,
+    produced: bytes,
+    fault: Fault | None,
+    out: list[SessionCommand],
 ) -> State:
-    """Bedrock's own end has been seen: the caller gets the rest and the end."""
+    """Bedrock's own end has been seen: the caller gets the rest and the end.
+
+    fault: damage behind that end. It has failed nobody, but what follows it is not looked at any more.
+    """
     translator, call, codec = exchange.translator, state.call, exchange.host.codec
     assert translator is not None
     head = b"" if exchange.head_written else exchange.write_stream_head(call.headers)
     if isinstance(state, Peeking):
         produced = b"".join((*state.held, produced))
-    if translator.raw and not (call.ended or call.lost or call.failure is not None):
-        # A native stream is passed on to its very last byte.
-        if produced:
-            exchange.write(now, head + codec.chunk(produced), out)
-        exchange.arm_step(now, TAIL_NS)
-        return Streaming(call)
-    produced += translator.finish()
-    exchange.write(now, head + (codec.chunk(produced) if produced else b"") + codec.end(), out)
-    if call.ended or call.lost or call.failure is not None:
-        out.append(ReleaseUpstream(call.lease) if clean else DropUpstream(call.lease))
+    over = call.ended or call.lost or call.failure is not None
+    passing = translator.raw and not over and fault is None
+    if not passing:
+        produced += translator.finish()
+    exchange.write(now, head + codec.chunk(produced) + (b"" if passing else codec.end()), out)
+    if over:
+        exchange.let_go(out)
         return exchange.settle(now, Outcome.COMPLETE, out)
     exchange.timers.disarm(Timer.KEEPALIVE)
     exchange.timers.arm(Timer.STEP, now + TAIL_NS)
-    return Tailing(call)
-
-
-def _tail_over(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> Settled:
-    out.append(ReleaseUpstream(call.lease) if call.reusable else DropUpstream(call.lease))
-    return exchange.settle(now, Outcome.COMPLETE, out)
+    return Tailing(call, passing)
 
 
 @TABLE.on(Tailing, UpstreamSent)
 def _tail_sent(
     exchange: Exchange, state: Tailing, now: int, event: UpstreamSent, out: list[SessionCommand]
 ) -> State:
-    if event.lease != state.call.lease:
-        return state
+    """Bytes behind Bedrock's own end: of a native stream they are passed on, as long as they are sound."""
     call = state.call
-    call.receive(event.data)
+    if event.lease != call.lease:
+        return state
+    data = call.receive(event.data)
     over = call.ended or call.failure is not None
-    return _tail_over(exchange, call, now, out) if over else state
+    if state.passing:
+        produced, fault = _translated(exchange, call, data)
+        codec = exchange.host.codec
+        exchange.write(now, codec.chunk(produced) + (codec.end() if fault is not None else b""), out)
+        state.passing = fault is None
+    return exchange.end_tail(state, now, out) if over else state
 
 
 @TABLE.on(Tailing, UpstreamEnded, UpstreamLost)
@@ -296,7 +323,8 @@ def _tail_ended(
     event: UpstreamEnded | UpstreamLost,
     out: list[SessionCommand],
 ) -> State:
-    return _tail_over(exchange, state.call, now, out) if event.lease == state.call.lease else state
+    """The connection could not be kept; nothing else is lost."""
+    return exchange.end_tail(state, now, out) if event.lease == state.call.lease else state
 
 
 # ------------------------------------------------------------------------------------------------- the caller
@@ -312,7 +340,8 @@ def _left_late(
     exchange: Exchange, state: Tailing, now: int, _event: object, out: list[SessionCommand]
 ) -> State:
     """The caller has its whole answer; only the upstream connection is given up."""
-    return _tail_over(exchange, state.call, now, out)
+    state.passing = False
+    return exchange.end_tail(state, now, out)
 
 
 @TABLE.on(_UNDER_WAY, ClientStalled)
@@ -350,16 +379,13 @@ def _ticked(
     if timers.due(Timer.TOTAL, now):
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
     if timers.due(Timer.STEP, now):
-        if translator.complete:
-            state.call.lost = True
-            return _complete(exchange, state, now, b"", False, out)
         silent = isinstance(state, Collecting | Streaming)
         return exchange.fail(now, Fault(Cause.IDLE_TIMEOUT if silent else Cause.FIRST_TOKEN_TIMEOUT), out)
     if timers.due(Timer.KEEPALIVE, now):
         head = b""
         if not exchange.head_written:
             try:
-                head = exchange.write_stream_head([])
+                head = exchange.write_stream_head(state.call.headers)
             except PluginFailed as failed:
                 return exchange.fail(now, failed.fault, out)
             if isinstance(state, Peeking) and state.held:
@@ -374,7 +400,7 @@ def _tail_ticked(
     exchange: Exchange, state: Tailing, now: int, _event: Ticked, out: list[SessionCommand]
 ) -> State:
     over = exchange.timers.due(Timer.STEP, now) or exchange.timers.due(Timer.TOTAL, now)
-    return _tail_over(exchange, state.call, now, out) if over else state
+    return exchange.end_tail(state, now, out) if over else state
 
 
 TABLE.ignore(

@@ -8,7 +8,7 @@ The states, in the order of a good day:
     Collecting  a plain answer or an error is arriving
     Peeking     a stream is arriving, and nothing in it is worth a status line yet
     Streaming   the status line is out; what arrives goes to the caller as it arrives
-    Tailing     the caller has everything; upstream's end is awaited so that its connection can be kept
+    Tailing     the caller has the whole answer; upstream's end is awaited so that its connection can be kept
     Settled     over: one outcome, one log record
 
 Rules that do not fit the table:
@@ -20,7 +20,11 @@ of that line we are on, in any state.
 
 *Two ends make an end.* A stream is complete when the translator has seen Bedrock's own end. The transport's
 end without it is a cut, whatever the status line said. A transport that fails after Bedrock's end has failed
-nobody.
+nobody; nor has a time limit, or the end of the grace, that strikes then.
+
+*Words before an error go out before it.* Whether both came in one piece is the network's whim, so it must not
+decide whether the caller sees an HTTP error or a broken stream: what is meaningful and came first is told
+first.
 
 *A kept connection may have died.* When a reused connection closes before the first byte of an answer, the
 call has most likely never been read; it is made once more, on a fresh connection. That is the only repetition
@@ -34,12 +38,13 @@ ignored.
 """
 
 import enum
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from stargate_core.aws.sigv4 import Signer
 from stargate_core.clock import NEVER, SECOND, TimerTable
+from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
-from stargate_core.faults import Cause, Fault, Refused
+from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.plan import Chain, Hook, Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
 from stargate_core.gateway.upstream import UpstreamCall
@@ -61,9 +66,9 @@ from stargate_core.messages import (
     WithdrawUpstream,
     WriteClient,
 )
-from stargate_core.phases import Context, Direction, Phase, plugin_failed
+from stargate_core.phases import Context, Direction, Phase, PluginFailed, plugin_failed
 from stargate_core.record import Outcome
-from stargate_core.script import Runner
+from stargate_core.script import Runner, ScriptMisuse
 from stargate_core.transitions import Table
 from stargate_core.wire.http1 import ServerCodec
 
@@ -85,13 +90,15 @@ class Timer(enum.IntEnum):
 class Admitting:
     """Hooks run; `runner` is the script of the one that waits."""
 
-    __slots__ = ("hooks", "index", "phase", "runner")
+    __slots__ = ("consumer", "hooks", "index", "phase", "runner")
 
     def __init__(self, phase: Phase, hooks: tuple[Hook, ...]) -> None:
         self.phase = phase
         self.hooks = hooks
         self.index = 0
         self.runner: Runner | None = None
+        self.consumer: Consumer | None = None
+        """Whose configuration the hooks are."""
 
 
 class Opening:
@@ -136,9 +143,16 @@ class Streaming(Awaiting):
 
 
 class Tailing(Awaiting):
-    """The caller is done."""
+    """Bedrock's own end has been passed on.
 
-    __slots__ = ()
+    `passing`: a native stream, which is passed on to its very last byte; its HTTP end is still to be written.
+    """
+
+    __slots__ = ("passing",)
+
+    def __init__(self, call: UpstreamCall, passing: bool) -> None:
+        super().__init__(call)
+        self.passing = passing
 
 
 class Settled:
@@ -183,16 +197,8 @@ TABLE: Final[Table["Exchange"]] = Table(
 _RULES = TABLE.rules
 
 
-class PluginFailed(Exception):
-    """A hook raised something else than a refusal."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.detail)
-        self.fault = fault
-
-
-_BAD_HEADERS: Final = Fault(
-    Cause.PLUGIN_FAILED, detail="a header_filter hook left a header that HTTP does not allow"
+_BAD_HEAD: Final = Fault(
+    Cause.PLUGIN_FAILED, detail="a hook left a status or a header that HTTP does not allow"
 )
 
 
@@ -280,15 +286,20 @@ class Exchange:
 
     def expire(self, now: int, fault: Fault, out: list[SessionCommand]) -> None:
         """End it now, for a reason of the session's own."""
-        if self.state is not SETTLED:
-            self.ctx.now = now
-            self.ctx.out = out
+        self.ctx.now = now
+        self.ctx.out = out
+        state = self.state
+        if isinstance(state, Tailing):
+            self.state = self.end_tail(state, now, out)
+        elif state is not SETTLED:
             self.state = self.fail(now, fault, out)
 
     # ----------------------------------------------------------------------------------- what the rules share
 
     def write(self, now: int, data: bytes, out: list[SessionCommand]) -> None:
         """Give the caller bytes, and put off the keep-alive."""
+        if not data:
+            return
         if not self.first_byte_at:
             self.first_byte_at = now
         self.response_bytes += len(data)
@@ -303,8 +314,8 @@ class Exchange:
         self._filter_headers(200, headers)
         try:
             head = self.host.codec.response_head(200, headers, close=self.host.draining)
-        except ValueError:
-            raise PluginFailed(_BAD_HEADERS) from None
+        except (TypeError, ValueError):
+            raise PluginFailed(_BAD_HEAD) from None
         self.head_written = True
         self.status = 200
         return head
@@ -339,6 +350,13 @@ class Exchange:
                 self._write_reply(now, reply, unfiltered, out)
         return self.settle(now, Outcome.FAILED, out)
 
+    def end_tail(self, state: Tailing, now: int, out: list[SessionCommand]) -> Settled:
+        """Nothing more is awaited behind Bedrock's own end: end the answer, if that is still to do."""
+        if state.passing:
+            self.write(now, self.host.codec.end(), out)
+        self.let_go(out)
+        return self.settle(now, Outcome.COMPLETE, out)
+
     def client_left(self, now: int, out: list[SessionCommand]) -> Settled:
         """Nobody is there to be answered: free what is held, and settle."""
         self.let_go(out)
@@ -372,7 +390,7 @@ class Exchange:
         state = self.state
         if isinstance(state, Admitting):
             if state.runner is not None:
-                state.runner.close()
+                self._abandon(state.runner, out)
         elif isinstance(state, Opening):
             out.append(WithdrawUpstream(state.ticket))
         elif isinstance(state, Awaiting):
@@ -387,19 +405,25 @@ class Exchange:
             settle(self, now, out)
         return SETTLED
 
-    def run_hook(self, hook: Hook, phase: Phase) -> Any:
-        """Call one hook; whatever it raises that is not a refusal becomes PluginFailed."""
+    def run_hook(self, hook: Hook, phase: Phase) -> None:
+        """Call a hook of a phase that can neither wait nor refuse. Raises PluginFailed and nothing else."""
         ctx = self.ctx
         ctx.phase = phase
         ctx.plugin = hook.plugin
         try:
-            return hook.function(ctx)
-        except Refused:
-            raise
+            if hook.function(ctx) is not None:
+                raise ScriptMisuse("it gave something back, and this phase cannot wait for it")
         except Exception as error:
             raise PluginFailed(plugin_failed(hook.plugin, phase, error)) from error
         finally:
             ctx.phase = 0
+
+    def _abandon(self, runner: Runner, out: list[SessionCommand]) -> None:
+        try:
+            runner.close()
+        except Exception as error:  # noqa: BLE001  (the exchange is ending already)
+            text = f"{self.ctx.plugin} raised {type(error).__name__} when it was abandoned"
+            out.append(Note("error", text))
 
     def _filter_headers(self, status: int, headers: Headers) -> None:
         if self.chain.header_filter:
@@ -410,8 +434,8 @@ class Exchange:
     def _write_reply(self, now: int, reply: Reply, headers: Headers, out: list[SessionCommand]) -> None:
         try:
             data = self.host.codec.response(reply.status, headers, reply.body, close=self.host.draining)
-        except ValueError:
-            raise PluginFailed(_BAD_HEADERS) from None
+        except (TypeError, ValueError):
+            raise PluginFailed(_BAD_HEAD) from None
         self.status = reply.status
         self.head_written = True
         self.write(now, data, out)

@@ -67,8 +67,6 @@ class Hook(msgspec.Struct, frozen=True):
     order: tuple[int, str]
     """Hooks run in ascending order."""
     function: Callable[[Any], Any]
-    waits: bool
-    """Whether it is a generator function."""
 
 
 class Chain(msgspec.Struct, frozen=True):
@@ -265,12 +263,13 @@ def _hooks(instances: list[Plugin], phase: Phase) -> list[Hook]:
     for instance in instances:
         function = getattr(instance, _HOOKS[phase], None)
         if function is not None:
-            waits = inspect.isgeneratorfunction(function)
-            if waits and phase not in _MAY_WAIT:
+            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+                raise TypeError(f"{instance.NAME}: the {_HOOKS[phase]} hook is async; nothing here awaits it")
+            if inspect.isgeneratorfunction(function) and phase not in _MAY_WAIT:
                 raise TypeError(
                     f"{instance.NAME}: the {_HOOKS[phase]} hook may not wait, so it may not be a generator"
                 )
-            found.append(Hook(instance.NAME, _order(instance), function, waits))
+            found.append(Hook(instance.NAME, _order(instance), function))
     return found
 
 

@@ -220,27 +220,46 @@ class Session:
     # ----------------------------------------------------------------------------------- what the rules share
 
     def receive(self, now: int, out: list[SessionCommand]) -> State:
-        """Take what the codec has: begin an exchange when a request is whole."""
+        """Take what the codec has, request by request, until one must be waited for.
+
+        A loop and not a recursion: what a client sends ahead may hold thousands that are answered at once.
+        """
+        while True:
+            try:
+                exchange = self._read(now, out)
+            except ProtocolError as error:
+                return self.refuse(_fault_of_framing(error), error.target or b"", out)
+            if not isinstance(exchange, Exchange):
+                return exchange
+            begin(exchange, now, out)
+            if exchange.state is not SETTLED:
+                return Exchanging(exchange)
+            if not self._next_cycle(now):
+                return self.close(out)
+
+    def _read(self, now: int, out: list[SessionCommand]) -> Exchange | State:
+        """The next request's exchange; the state to wait in, where it is not whole. Raises ProtocolError."""
         state = self.state
         head = state.head if isinstance(state, Receiving) else None
         while True:
             event = self.codec.next_event()
             if event is NEED_DATA:
-                return self._receiving(now, state, head)
+                return self._receiving(now, head)
             if isinstance(event, RequestHead):
                 head = event
                 if head.expects_continue:
                     out.append(WriteClient(self.codec.continue_100()))
-                self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_body_ns)
             elif isinstance(event, RequestBody):
                 assert head is not None
                 return self._exchange(now, head, event.data, out)
             else:
                 return self.close(out)
 
-    def _receiving(self, now: int, state: State, head: RequestHead | None) -> State:
-        """Not a whole request yet."""
+    def _receiving(self, now: int, head: RequestHead | None) -> State:
+        """Not a whole request yet: a head has its time from its first byte, a body between any two pieces."""
+        state = self.state
         if head is not None:
+            self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_body_ns)
             return state if isinstance(state, Receiving) and state.head is head else Receiving(head)
         if not self.codec.has_partial_request:
             return _WAITING
@@ -249,7 +268,16 @@ class Session:
         self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_head_ns)
         return Receiving(None)
 
-    def _exchange(self, now: int, head: RequestHead, body: bytes, out: list[SessionCommand]) -> State:
+    def _next_cycle(self, now: int) -> bool:
+        """An exchange is settled: make ready for the next request; False when there may be none."""
+        if self.draining or not self.codec.keep_alive:
+            return False
+        self.codec.start_next_cycle()
+        self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_idle_ns)
+        self.state = _WAITING
+        return True
+
+    def _exchange(self, now: int, head: RequestHead, body: bytes, out: list[SessionCommand]) -> Exchange:
         path, query = _origin(head.target)
         request = Request(
             method=head.method,
@@ -263,28 +291,13 @@ class Session:
             client=self._client,
         )
         self.timers.disarm(Timer.CLIENT)
-        exchange = Exchange(self, request, now, out)
-        begin(exchange, now, out)
-        return self.after(now, exchange, out)
+        return Exchange(self, request, now, out)
 
-    def after(self, now: int, exchange: Exchange, out: list[SessionCommand]) -> State:
+    def after(self, now: int, state: Exchanging, out: list[SessionCommand]) -> State:
         """Go on behind an exchange: wait for it, or begin the next request when it is settled."""
-        if exchange.state is not SETTLED:
-            state = self.state
-            return state if type(state) is Exchanging else Exchanging(exchange)
-        if self.draining or not self.codec.keep_alive:
-            return self.close(out)
-        self.codec.start_next_cycle()
-        self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_idle_ns)
-        self.state = _WAITING
-        return self.guarded_receive(now, out)
-
-    def guarded_receive(self, now: int, out: list[SessionCommand]) -> State:
-        """`receive`, with broken framing answered as the client's fault."""
-        try:
-            return self.receive(now, out)
-        except ProtocolError as error:
-            return self.refuse(_fault_of_framing(error), error.target or b"", out)
+        if state.exchange.state is not SETTLED:
+            return state
+        return self.receive(now, out) if self._next_cycle(now) else self.close(out)
 
     def refuse(self, fault: Fault, target: bytes, out: list[SessionCommand]) -> State:
         """Answer a request that never became one, in the dialect its target suggests, and close."""
@@ -335,7 +348,7 @@ def _fault_of_framing(error: ProtocolError) -> Fault:
 @TABLE.on((Waiting, Receiving), ClientSent)
 def _sent(session: Session, _state: State, now: int, event: ClientSent, out: list[SessionCommand]) -> State:
     session.codec.receive_data(event.data)
-    return session.guarded_receive(now, out)
+    return session.receive(now, out)
 
 
 @TABLE.on(Exchanging, ClientSent)
@@ -395,11 +408,8 @@ def _upstream(
     event: UpstreamOpened | UpstreamFailed | UpstreamSent | UpstreamEnded | UpstreamLost,
     out: list[SessionCommand],
 ) -> State:
-    exchange = state.exchange
-    exchange.handle(now, event, out)
-    if exchange.state is not SETTLED:
-        return state
-    return session.after(now, exchange, out)
+    state.exchange.handle(now, event, out)
+    return session.after(now, state, out)
 
 
 @TABLE.on((Waiting, Receiving, Closed), UpstreamOpened)
@@ -457,9 +467,7 @@ def _ticked(session: Session, state: Exchanging, now: int, event: Ticked, out: l
         exchange.expire(now, Fault(Cause.DRAINING), out)
     elif exchange.timers.deadline <= now:
         exchange.handle(now, event, out)
-    if exchange.state is not SETTLED:
-        return state
-    return session.after(now, exchange, out)
+    return session.after(now, state, out)
 
 
 TABLE.ignore(

@@ -13,7 +13,7 @@ from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.dialects.face import Dialect, Headers, Request
 from stargate_core.faults import Fault
 from stargate_core.messages import Note, SessionCommand
-from stargate_core.phases import Phase
+from stargate_core.phases import Phase, PluginFailed
 from stargate_core.record import LogRecord
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def fault_headers(fault: Fault) -> Headers:
     if seconds is not None:
         headers.append((b"retry-after", b"%d" % seconds))
         headers.append((b"retry-after-ms", b"%d" % (seconds * 1000)))
+    headers += fault.headers
     return headers
 
 
@@ -54,8 +55,8 @@ def settle(exchange: "Exchange", now: int, out: list[SessionCommand]) -> None:
     for hook in hooks:
         try:
             exchange.run_hook(hook, Phase.LOG)
-        except Exception as error:  # noqa: BLE001  (a Refused has no meaning here either)
-            out.append(Note("error", f"{hook.plugin} failed in log: {type(error).__name__}"))
+        except PluginFailed as failed:
+            out.append(Note("error", failed.fault.detail))
 
 
 def _record(exchange: "Exchange", now: int) -> LogRecord:
