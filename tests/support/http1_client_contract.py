@@ -174,6 +174,14 @@ class ClientContract:
         assert said[-2:] == [END, PAUSED]
         assert not reusable
 
+    def test_nor_does_an_end_that_came_with_the_response(self) -> None:
+        codec = self.codec()
+        codec.receive_data(JSON)
+        codec.receive_eof()
+        while codec.next_event() != END:
+            pass
+        assert not codec.reusable
+
     def test_is_not_reusable_before_the_end(self) -> None:
         for data in (JSON, CHUNKED):
             codec = self.codec()

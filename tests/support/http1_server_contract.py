@@ -173,6 +173,36 @@ class ServerContract:
             assert "secret" not in str(caught.value)
             assert codec.response(400, [], b"no").endswith(b"\r\nconnection: close\r\n\r\n")
 
+    def test_nothing_of_a_request_clings_to_the_next(self) -> None:
+        head = b"HEAD /first HTTP/1.1\r\nHost: h\r\n\r\n"
+        for second, target in (
+            (b"nonsense\r\n", None),
+            (b"GET /second HTTP/1.1\r\nnonsense\r\n", b"/second"),
+        ):
+            codec = self.codec()
+            codec.receive_data(head + second)
+            codec.next_event()
+            codec.next_event()
+            codec.response(200, [])
+            codec.start_next_cycle()
+            with pytest.raises(ProtocolError) as caught:
+                codec.next_event()
+            assert caught.value.target == target
+            assert codec.response(400, [], b"why").endswith(b"\r\n\r\nwhy")
+
+    def test_an_answer_before_a_later_request_is_whole_ends_the_connection_too(self) -> None:
+        for more in (b"", GET[:5], POST[:-1]):
+            codec = self.codec()
+            codec.receive_data(GET)
+            assert isinstance(codec.next_event(), RequestHead)
+            assert isinstance(codec.next_event(), RequestBody)
+            assert b"connection: close" not in codec.response(200, [])
+            codec.start_next_cycle()
+            codec.receive_data(more)
+            codec.next_event()
+            assert b"connection: close" in codec.response(408, [])
+            assert not codec.keep_alive
+
     def test_an_error_stays(self) -> None:
         codec = self.codec()
         codec.receive_data(b"nonsense\r\n")
@@ -202,6 +232,11 @@ class ServerContract:
             self._check(request(target_bytes=size), limits, fine=fine, reason="TARGET_TOO_LONG", status=414)
         said = read_requests(self.kind, [b"GET /" + b"a" * 100], limits=limits)
         assert error_of(said) is not None
+
+    def test_whichever_of_two_bounds_comes_first_counts(self) -> None:
+        limits = Limits(head_bytes_max=50, target_bytes_max=100)
+        data = request(target_bytes=200)
+        self._check(data, limits, fine=False, reason="HEAD_TOO_LARGE", status=431)
 
     def test_headers(self) -> None:
         limits = Limits(headers_max=5)

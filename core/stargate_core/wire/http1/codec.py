@@ -33,11 +33,9 @@ class ServerCodec(ABC):
 
     def __init__(self, limits: Limits) -> None:
         self._limits: Final = limits
-        self._whole = False  # The present request has been read to its end.
         self._keep_alive = True
-        self._head_only = False  # The present request is a HEAD.
-        self._peer_is_10 = False
         self._chunking = False  # The streamed response is framed in chunks.
+        self._forget_request()
 
     @abstractmethod
     def receive_data(self, data: bytes) -> None:
@@ -117,9 +115,14 @@ class ServerCodec(ABC):
         """The interim response for which a client with `expects_continue` waits."""
         return write.CONTINUE_100
 
+    def _forget_request(self) -> None:
+        """Another request may come; nothing is known of it yet."""
+        self._whole = False  # It has been read to its end.
+        self._head_only = False  # It is a HEAD.
+        self._peer_is_10 = False
+
     def _begin(self, head: RequestHead) -> None:
         """A request's head has been read: note what the response must know of it."""
-        self._whole = False
         self._head_only = head.method == b"HEAD"
         self._peer_is_10 = head.version == b"1.0"
         if not head.keep_alive:

@@ -184,7 +184,6 @@ class FastClientCodec(ClientCodec):
             self._missing = head.content_length
             self._state = _IN_LENGTH
         else:
-            self._keep_alive = False
             self._state = _UNTIL_EOF
         return head
 

@@ -124,6 +124,7 @@ class FastServerCodec(ServerCodec):
         """See `ServerCodec.start_next_cycle`."""
         if self._state != _ENDED or not self._keep_alive:
             raise RuntimeError("the connection can't take another request")
+        self._forget_request()
         self._state = _IN_HEAD
         self._head = b""
 

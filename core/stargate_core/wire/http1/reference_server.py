@@ -30,7 +30,7 @@ class ReferenceServerCodec(ServerCodec):
         self._restart()
 
     def _restart(self) -> None:
-        self._whole = False
+        self._forget_request()
         self._scan = HeadScan(self._limits, request=True)
         self._peer = H11Peer(request=True)
         self._raw_head = b""
