@@ -8,11 +8,11 @@ time the test says it is. `signed` makes a request as botocore would send it.
 import contextlib
 import json
 import os
+import ssl
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Generator, Mapping, Sequence
-from functools import partial
 from typing import Any, Final
 
 import boto3
@@ -27,7 +27,7 @@ from botocore.credentials import Credentials
 from stargate.simulator.connection import SimulatedConnection
 from stargate.simulator.ledger import Ledger
 from stargate.simulator.messages import Abort, Close, Command, Event, Received, Ticked, Write
-from stargate.simulator.server import Simulator, wall_epoch_ns
+from stargate.simulator.server import Simulator, listen, url_of, wall_epoch_ns
 from stargate.simulator.settings import ACCESS_KEY_ID, SECRET_ACCESS_KEY, Settings
 
 CLAUDE: Final = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -127,11 +127,16 @@ def user(text: str) -> dict[str, Any]:
     return {"role": "user", "content": [{"text": text}]}
 
 
-async def start_simulator(nursery: trio.Nursery, **changes: Any) -> tuple[Simulator, str]:
+async def start_simulator(
+    nursery: trio.Nursery, tls: ssl.SSLContext | None = None, **changes: Any
+) -> tuple[Simulator, str]:
     """A simulator in this process, and where it listens; it ends with the nursery."""
-    simulator = Simulator(msgspec.structs.replace(Settings(wall_epoch_ns=wall_epoch_ns()), **changes))
-    urls: list[str] = await nursery.start(partial(simulator.serve, "127.0.0.1", 0))
-    return simulator, urls[0]
+    scheme = "http" if tls is None else "https"
+    given = Settings(wall_epoch_ns=wall_epoch_ns(), scheme=scheme)
+    simulator = Simulator(msgspec.structs.replace(given, **changes))
+    [listener] = await listen("127.0.0.1", 0)
+    await nursery.start(simulator.serve, [listener], tls)
+    return simulator, url_of(listener, scheme)
 
 
 # ---------------------------------------------------------------------------------------- without sockets

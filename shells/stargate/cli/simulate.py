@@ -60,26 +60,20 @@ async def _serve(options: dict[str, Any]) -> None:
     """Serve until SIGTERM or SIGINT. Raises ClickException for wrong options and taken addresses."""
     import trio
 
-    from stargate.simulator.server import Simulator
+    from stargate.simulator.server import Simulator, listen, url_of
 
-    host, port = _address(options["listen"])
     simulator = Simulator(_settings(options))
-    async with trio.open_nursery() as nursery:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            try:
-                urls: list[str] = await nursery.start(_listen, simulator, host, port, _tls(options))
-            except OSError as error:
-                raise click.ClickException(f"cannot listen on {options['listen']}: {error}") from None
-            _announce(urls, options)
+    tls = _tls(options)
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        try:
+            listeners = await listen(*_address(options["listen"]))
+        except OSError as error:
+            raise click.ClickException(f"cannot listen on {options['listen']}: {error}") from None
+        async with trio.open_nursery() as nursery:
+            await nursery.start(simulator.serve, listeners, tls)
+            _announce([url_of(listener, simulator.settings.scheme) for listener in listeners], options)
             async for _ in signals:
-                break
-            nursery.cancel_scope.cancel()
-
-
-async def _listen(
-    simulator: Any, host: str, port: int, tls: ssl.SSLContext | None, *, task_status: Any
-) -> None:
-    await simulator.serve(host, port, tls=tls, task_status=task_status)
+                nursery.cancel_scope.cancel()
 
 
 def _address(listen: str) -> tuple[str, int]:

@@ -41,7 +41,7 @@ _FIELDS: Final = frozenset(
     {
         *("anthropic_version", "anthropic_beta", "messages", "system", "max_tokens", "temperature", "top_p"),
         *("top_k", "stop_sequences", "tools", "tool_choice", "thinking", "metadata", "output_config"),
-        *("output_format", "context_management", "cache_control"),
+        *("output_format", "context_management", "cache_control", "user_profile_id"),
     }
 )
 _BETAS: Final = frozenset(

@@ -1,7 +1,7 @@
 """Which model ids are taken, and what each model is: its provider, whether it may be called by its bare id.
 
 Bedrock knows its models by name. The simulator takes any id of a provider it has heard of, every kind of
-ARN, and its own two prefixes; anything else is `The provided model identifier is invalid.`, as there.
+ARN, and its own `simulator.…`; anything else is `The provided model identifier is invalid.`, as there.
 """
 
 import functools
@@ -22,9 +22,9 @@ _ARN: Final = re.compile(
     r"|application-inference-profile|prompt|prompt-router|default-prompt-router)/.+"
     r"|sagemaker:[a-z0-9-]+:\d{12}:endpoint/.+)"
 )
-_OURS: Final = re.compile(r"(.*[./])?(simulator|recording)\..+")
+_OURS: Final = re.compile(r"(.*[./])?simulator\..+")
 _PROFILE_ONLY: Final = re.compile(
-    r"anthropic\.claude-(3-7|sonnet-[4-9]|opus-[4-9]|haiku-[4-9])|amazon\.nova-(premier|2)|deepseek\.r1"
+    r"anthropic\.claude-(3-7|sonnet-[4-9]|opus-[4-9]|haiku-[4-9])|amazon\.nova-(premier|2-(lite|omni|pro|sonic))|deepseek\.r1"
 )
 
 

@@ -8,8 +8,8 @@ recorded answer
 - when its model id is `recording.<file's stem>`, whatever its body: so that an answer can be fetched
   through a gateway that translates what it is asked.
 
-The status, the headers (but those that frame the body) and every byte of the body are the recorded ones.
-How a stream is cut into chunks was not recorded; the cutter decides.
+The status, the headers (but those that frame the body, and values that were redacted) and every byte of the
+body are the recorded ones. How a stream is cut into chunks was not recorded; the cutter decides.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +24,8 @@ from stargate.simulator.service_model import Call, route
 
 _PREFIX: Final = "recording."
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding", "connection"})
+_REDACTED: Final = "REDACTED"
+_STREAM: Final = b"application/vnd.amazon.eventstream"
 _FRAME_BYTES_MIN: Final = 16
 
 
@@ -39,9 +41,7 @@ class Recording(msgspec.Struct, frozen=True):
     @property
     def streaming(self) -> bool:
         """Whether it is an event stream."""
-        return any(
-            n == b"content-type" and v.startswith(b"application/vnd.amazon.event") for n, v in self.headers
-        )
+        return any(n == b"content-type" and v.startswith(_STREAM) for n, v in self.headers)
 
     def frames(self) -> Iterator[tuple[Kind, bytes]]:
         """A stream's frames as they stand; bytes that are no frame come as one piece."""
@@ -99,8 +99,11 @@ def _read(folder: Path, item: Mapping[str, Any]) -> Recording:
     headers = [
         (name.lower().encode(), value.encode())
         for name, value in item["response_headers"].items()
-        if name.lower() not in _FRAMING
+        if name.lower() not in _FRAMING and _REDACTED not in value
     ]
+    if not any(name == b"content-type" for name, _ in headers):
+        # Some authors redacted every header's value; this one can be told from the file.
+        headers.append((b"content-type", _STREAM if path.suffix == ".bin" else b"application/json"))
     return Recording(path.stem, item["status"], headers, path.read_bytes())
 
 

@@ -10,7 +10,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 import trio
@@ -21,7 +21,7 @@ from stargate.simulator.messages import Abort, Close, Command, Ended, Event, Los
 from stargate.simulator.settings import Settings
 
 _RECEIVE_BYTES: Final = 65_536
-_LINGER_SECONDS: Final = 1.0
+_LINGER_SECONDS: Final = 5.0
 _HANDSHAKE_SECONDS: Final = 10.0
 _SECOND_NS: Final = 1_000_000_000
 _RST_ON_CLOSE: Final = struct.pack("ii", 1, 0)
@@ -39,6 +39,17 @@ def wall_epoch_ns() -> int:
     return time.time_ns() - now_ns()
 
 
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Listen on every address of a host; port 0 takes a free one. Raises OSError."""
+    return await trio.open_tcp_listeners(port, host=host)
+
+
+def url_of(listener: trio.SocketListener, scheme: str) -> str:
+    """Where a listener is to be found."""
+    host, port = listener.socket.getsockname()[:2]
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
 class Simulator:
     """A running simulator: its settings, and the ledger its connections share."""
 
@@ -49,18 +60,12 @@ class Simulator:
 
     async def serve(
         self,
-        host: str,
-        port: int,
-        *,
+        listeners: Sequence[trio.SocketListener],
         tls: ssl.SSLContext | None = None,
-        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Listen and serve until cancelled; port 0 takes a free one. Reports its URLs once it listens.
-
-        Raises OSError when the address cannot be had.
-        """
-        listeners = await trio.open_tcp_listeners(port, host=host)
-        scheme = "http" if tls is None else "https"
+        """Serve until cancelled. The listeners are closed at the end."""
 
         async def accept(stream: trio.SocketStream) -> None:
             if tls is None:
@@ -69,8 +74,8 @@ class Simulator:
                 await self.attend(trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
 
         async with trio.open_nursery() as nursery:
-            await nursery.start(_serve_listeners, accept, listeners)
-            task_status.started([f"{scheme}://{_authority(listener)}" for listener in listeners])
+            await nursery.start(trio.serve_listeners, accept, list(listeners))
+            task_status.started()
 
     async def attend(self, stream: ByteStream) -> None:
         """Serve one connection to its end, and close it."""
@@ -100,15 +105,6 @@ class Simulator:
         finally:
             # Whatever ended this loop, a failed write or a cancellation: for the machine the peer is lost.
             machine.handle(now_ns(), Lost())
-
-
-async def _serve_listeners(
-    accept: Callable[..., object],
-    listeners: Sequence[trio.SocketListener],
-    *,
-    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    await trio.serve_listeners(accept, list(listeners), task_status=task_status)  # type: ignore[arg-type]
 
 
 async def _next_event(stream: ByteStream, deadline_ns: int | None) -> Event:
@@ -161,8 +157,3 @@ def _transport(stream: ByteStream) -> trio.SocketStream:
 
 def _socket(stream: ByteStream) -> trio.socket.SocketType:
     return _transport(stream).socket
-
-
-def _authority(listener: trio.SocketListener) -> str:
-    host, port = listener.socket.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

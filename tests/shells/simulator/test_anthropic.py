@@ -105,7 +105,8 @@ def accumulated(stream: list[dict[str, Any]]) -> dict[str, Any]:
     metrics = last["amazon-bedrock-invocationMetrics"]
     assert metrics["inputTokenCount"] == message["usage"]["input_tokens"]
     assert metrics["outputTokenCount"] == message["usage"]["output_tokens"]
-    return message | delta["delta"]
+    ended: dict[str, Any] = message | delta["delta"]
+    return ended
 
 
 def test_the_models_name_is_bedrocks_own() -> None:
@@ -170,3 +171,4 @@ class TestRefusals:
         assert ask(body(messages=[USER, USE, RESULT])).status == 200
         assert ask(body(messages=[USER, USER])).status == 200
         assert ask(body(anthropic_beta=["context-1m-2025-08-07"])).status == 200
+        assert ask(body(anthropic_version="2026-10-21")).status == 200

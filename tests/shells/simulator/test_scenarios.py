@@ -393,7 +393,7 @@ class TestBrokenStreams:
 
 
 def body_of(wish: str, operation: str = "converse-stream") -> bytes:
-    """The body of an answer whose wish stands in the model id, so that the request's body is always the same."""
+    """The body of an answer whose wish stands in the model id, so that the request is always the same."""
     return Wire().ask(converse_request("hi", model_id=f"simulator.{wish}", operation=operation)).body
 
 
