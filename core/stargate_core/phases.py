@@ -21,7 +21,7 @@ import msgspec
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.config.schema import Consumer
-from stargate_core.dialects.face import Ask, Headers, ModelCard, Part, Reply, Request, Target
+from stargate_core.dialects.face import Ask, Dialect, Headers, ModelCard, Part, Reply, Request, Target
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import Emit, Note
 from stargate_core.record import LogRecord
@@ -113,6 +113,7 @@ class Context:
 
     __slots__ = (
         "_ask",
+        "_dialect",
         "_headers",
         "_part",
         "_record",
@@ -145,6 +146,7 @@ class Context:
         self.ledger: Ledger | None = None
         self._request = request
         self._ask: Ask | None = None
+        self._dialect: Dialect | None = None
         self._status = 0
         self._headers: Headers = []
         self._part: Part | None = None
@@ -166,9 +168,19 @@ class Context:
         """The request, as rewrite hooks have left it."""
         return self._request
 
-    def know_ask(self, ask: Ask) -> None:
-        """The exchange has read the request."""
-        self._ask = ask
+    def know_dialect(self, dialect: Dialect) -> None:
+        """The exchange has found out what the caller speaks."""
+        self._dialect = dialect
+
+    def read_ask(self) -> Ask:
+        """What the caller asks for, read on first need. Raises Refused where it can't be understood.
+
+        Not before: a caller who may not ask is told that, and not what is wrong with the question.
+        """
+        if self._ask is None:
+            assert self._dialect is not None
+            self._ask = self._dialect.read(self._request)
+        return self._ask
 
     def know_answer(self, status: int, headers: Headers) -> None:
         """The exchange has the answer's head."""
@@ -211,10 +223,12 @@ class Context:
 
     @property
     def ask(self) -> Ask:
-        """What the caller asks for."""
+        """What the caller asks for. Raises Refused, in access, where it can't be understood."""
         if not self.phase & _ASK:
             self._forbidden("ask")
         if self._ask is None:
+            if self.phase == Phase.ACCESS:
+                return self.read_ask()
             raise PhaseMisuse("there is no ask: the request was refused before it was read")
         return self._ask
 

@@ -1,9 +1,10 @@
 """Admission: from the request's last byte to the call's first.
 
-Rewrite hooks run, the route is found, the dialect reads the request, access hooks run (and learn who is
-calling, after which the rest run with that consumer's own configuration), the dialect composes the call, a
-lease is asked for, and the call is signed and written. Each step may refuse, and a hook may wait: the state
-then holds the script, and the `STEP` timer says when to go on.
+Rewrite hooks run, the route is found, access hooks run (and learn who is calling, after which the rest run
+with that consumer's own configuration), the dialect composes the call, a lease is asked for, and the call is
+signed and written. The dialect reads the request when a hook, or the call, first needs to know what is asked:
+so a caller without a key hears of the key, and not of a slip in the body. Each step may refuse, and a hook may
+wait: the state then holds the script, and the `STEP` timer says when to go on.
 """
 
 from typing import Any, Final
@@ -153,22 +154,21 @@ def _wait_for(exchange: Exchange, pending: Pending[Any], now: int) -> None:
 
 
 def _route(exchange: Exchange) -> tuple[Hook, ...]:
-    """Find the route, and let its dialect read the request. Raises Refused."""
+    """Find the route, and with it the dialect. Raises Refused."""
     plan = exchange.host.plan
     ctx = exchange.ctx
     match = plan.routes.match(ctx.known_request)
     exchange.dialect, exchange.request, exchange.route = match.dialect, match.request, match.name
     ctx.know_request(match.request)
     exchange.chain = plan.chain(match.place, None)
-    ctx.know_ask(exchange.dialect.read(exchange.request))
+    ctx.know_dialect(match.dialect)
     return exchange.chain.access
 
 
 def _dispatch(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:
     """All hooks have run: answer from here, or ask for a lease. Raises Refused."""
     ctx = exchange.ctx
-    ask = ctx.known_ask
-    assert ask is not None
+    ask = ctx.read_ask()
     if ask.local:
         return exchange.reply(now, exchange.dialect.answer_locally(exchange.request, ask, ctx.models), out)
     direction = ctx.direction

@@ -256,7 +256,8 @@ class Exchange:
         self.ctx = Context(request, now, host.wall_epoch_ns, out)
         self.chain: Chain = plan.outer
         self.route = ""
-        self.dialect: Dialect = plan.routes.guess(request.path)
+        self.dialect: Dialect = plan.routes.default
+        """Until a route is found; a refusal before that is worded for the path."""
         self.timers = TimerTable(Timer)
         self.timers.arm(Timer.TOTAL, now + plan.limits.total_ns)
         self.call: Call | None = None
@@ -332,6 +333,8 @@ class Exchange:
         self.let_go(out)
         if self.fault is None:
             self.fault = fault
+        if not self.route:
+            self.dialect = self.host.plan.routes.guess(self.request.path)
         if self.head_written:
             assert self.translator is not None
             broken = self.translator.broken(fault)

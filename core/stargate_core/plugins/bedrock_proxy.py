@@ -52,11 +52,15 @@ class BedrockProxyPlugin:
 
     def access(self, ctx: Access) -> None:
         """Direct the call, or say which models there are."""
-        consumer = ctx.consumer
-        if ctx.ask.local:
+        consumer, ask = ctx.consumer, ctx.ask
+        if ask.local:
             ctx.offer_models([card for card in self._cards if may_use(consumer, card.id, card.target)])
             return
-        name = ctx.ask.model or self._config.model
+        if ask.model is None and ask.operation is not None and "modelId" not in ask.operation.spec.labels:
+            # An operation without a model, such as a guardrail's: there is no name to look up.
+            ctx.direct(self._direction(ModelTarget("")))
+            return
+        name = ask.model or self._config.model
         model = self._config.models.get(name)
         target = model.target if model is not None else name
         if not may_use(consumer, name, target):
