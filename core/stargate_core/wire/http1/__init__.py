@@ -7,10 +7,10 @@
     out = codec.response(200, headers, body)          # or response_head, chunk, chunk, end
     codec.start_next_cycle() if codec.keep_alive else ...
 
-    out = request(b"POST", target, headers, body)    # where we are connected to an upstream
-    codec = client_codec(limits)                           # one for each call
+    out = request(b"POST", target, headers, body)     # where we are connected to an upstream
+    codec = client_codec(limits)                      # one for each call
     codec.receive_data(data)
-    codec.next_event()                                     # ResponseHead, Body, Body, EndOfMessage
+    codec.next_event()                                # ResponseHead, Body, Body, EndOfMessage
     codec.reusable
 
 The shape is h11's: bytes go in, events come out, one documented exception; only the end of the connection has
