@@ -90,7 +90,9 @@ services: []
 class TestGoodFiles:
     def test_three_settings_are_a_configuration(self) -> None:
         config = loaded(SEED)
-        assert config == Config(plugins=[PluginEntry(name="bedrock-proxy", config=BedrockProxy())])
+        assert config == Config(
+            plugins=[PluginEntry(name="bedrock-proxy", config=BedrockProxy(timeout=60_000))]
+        )
 
     def test_the_environment_decides(self) -> None:
         config = loaded(
@@ -134,6 +136,7 @@ class TestGoodFiles:
                     name="bedrock-proxy",
                     config=BedrockProxy(
                         region="eu-west-1",
+                        timeout=60_000,
                         models={
                             "claude": ModelTarget("anthropic.claude-3-sonnet-20240229-v1:0"),
                             "claude-fast": ModelTarget(

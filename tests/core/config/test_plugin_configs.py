@@ -45,7 +45,7 @@ class TestRegistry:
 class TestBedrockProxy:
     def test_defaults(self) -> None:
         proxy = BedrockProxy()
-        assert (proxy.region, proxy.model, proxy.timeout) == ("us-east-1", MODEL, 60_000)
+        assert (proxy.region, proxy.model, proxy.timeout) == ("us-east-1", MODEL, None)
         assert proxy.retry == Retry(count=3, delay=1000)
         assert proxy.models == {}
         assert proxy.allow_unlisted

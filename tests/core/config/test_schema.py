@@ -88,6 +88,9 @@ class TestKeyCredential:
         with pytest.raises(Misfit, match="key: expected 1 to 4096 visible ASCII"):
             KeyCredential(key=Secret(text))
 
+    def test_a_key_may_be_as_long_as_a_token(self) -> None:
+        assert len(KeyCredential(key=Secret("~" * 4096)).sha256) == 64
+
     def test_a_time_needs_an_offset(self) -> None:
         naive = datetime.datetime(2027, 1, 1)  # noqa: DTZ001
         with pytest.raises(Misfit, match="expires_at: expected a time with an offset"):
