@@ -1,6 +1,6 @@
 """Plugins made of functions, for tests that need a hook to do one thing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -12,9 +12,12 @@ Hook = Callable[[Any], Any]
 
 
 def plugin_of(
-    name: str = "probe", priority: int = 1000, config: type[msgspec.Struct] = NoConfig, **hooks: Hook
+    hooks: Mapping[str, Hook],
+    name: str = "probe",
+    priority: int = 1000,
+    config: type[msgspec.Struct] = NoConfig,
 ) -> type[Plugin]:
-    """A plugin whose hooks are these functions; each takes the phase's context."""
+    """A plugin whose hooks are these functions, by phase; each takes the phase's context."""
     members: dict[str, Any] = {phase: staticmethod(function) for phase, function in hooks.items()}
 
     def __init__(self: Any, config: msgspec.Struct) -> None:  # noqa: N807

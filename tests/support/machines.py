@@ -254,7 +254,7 @@ class Bench:
         if self.session.closed:
             assert deadline is None, "a closed session waits for nothing"
         elif isinstance(event, Ticked):
-            assert deadline is None or deadline > self.now, "the deadline lies behind"
+            assert deadline is None or deadline >= self.now, "the deadline lies behind"
         return commands
 
     def send(self, data: bytes) -> list[SessionCommand]:

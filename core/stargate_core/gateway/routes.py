@@ -163,11 +163,11 @@ class Routes:
             if path is None:
                 continue
             found = request if path == request.path else msgspec.structs.replace(request, path=path)
-            dialect, methods = way.dialect, ()
-            if dialect is None:
+            if way.dialect is None:
                 dialect, methods = dialect_for(found.method, found.path), methods_for(found.path)
-            elif found.method not in (methods := _METHODS[dialect.NAME]):
-                dialect = None
+            else:
+                methods = _METHODS[way.dialect.NAME]
+                dialect = way.dialect if found.method in methods else None
             if dialect is not None:
                 return Match(way.place, way.name, dialect, found)
             refusal = refusal or _no_way(methods)

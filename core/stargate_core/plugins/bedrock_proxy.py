@@ -88,7 +88,7 @@ class BedrockProxyPlugin:
             account=config.profile or "",
             credentials=self._credentials,
             api_key=config.api_key,
-            total_ns=config.timeout * MILLISECOND,
+            total_ns=None if config.timeout is None else config.timeout * MILLISECOND,
         )
 
     def _endpoint(self, region: str) -> Endpoint:

@@ -1,0 +1,593 @@
+"""One request and its response in time: limits, silence, slow callers, connections that had died."""
+
+from typing import Any, Final
+
+import pytest
+
+from stargate_core.clock import MILLISECOND, SECOND
+from stargate_core.config.schema import Gateway, TimeLimits
+from stargate_core.dialects.openai_chat_stream import KEEP_ALIVE
+from stargate_core.faults import Cause, Fault
+from stargate_core.gateway.exchange import (
+    TABLE,
+    Admitting,
+    Awaiting,
+    Collecting,
+    Exchange,
+    Opening,
+    Peeking,
+    Settled,
+    Streaming,
+    Tailing,
+)
+from stargate_core.gateway.session import Exchanging
+from stargate_core.messages import ClientDrained, ClientStalled, OpenUpstream, Trouble
+from stargate_core.wire.eventstream import EventStreamDecoder
+from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_answer, converse_story, event, stream_head
+from support.hooks import entry, plugin_of
+from support.machines import Answer, Bench, a_config, a_plan, chat, converse, proxy, sse
+
+STORY: Final = converse_story()
+SILENCE: Final = 3600.0
+"""A keep-alive interval that never comes."""
+
+
+def limited(keepalive: float = SILENCE, **limits: float) -> Bench:
+    """A bench with these time limits, in seconds."""
+    gateway = Gateway(time_limits=TimeLimits(**limits), keepalive_seconds=keepalive)
+    return Bench(a_plan(a_config(gateway=gateway)))
+
+
+def streaming(bench: Bench, *said: bytes, request: bytes | None = None) -> Bench:
+    """The caller's stream has begun with these frames."""
+    bench.ask(request or chat(stream=True))
+    bench.open()
+    bench.answer(stream_head() + b"".join(map(chunk, said)))
+    return bench
+
+
+def state(bench: Bench) -> type:
+    """Where the exchange under way stands."""
+    session_state = bench.session.state
+    assert isinstance(session_state, Exchanging)
+    return type(session_state.exchange.state)
+
+
+def code(answer: Answer) -> str:
+    """The code of an HTTP error to an OpenAI client."""
+    return str(answer.json["error"]["code"])
+
+
+class TestStates:
+    def test_a_good_day(self) -> None:
+        bench = Bench()
+        bench.ask(chat(stream=True))
+        seen = [state(bench)]
+        bench.open()
+        for piece in (stream_head(), chunk(STORY.beginning), chunk(STORY.middle), chunk(STORY.end)):
+            seen.append(state(bench))
+            bench.answer(piece)
+        seen.append(state(bench))
+        bench.answer(LAST_CHUNK)
+        assert seen == [Opening, Awaiting, Peeking, Peeking, Streaming, Tailing]
+        bench.settle()
+
+    def test_a_plain_answer_is_collected(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer()[:-1])
+        assert state(bench) is Collecting
+
+    def test_every_cell_is_a_rule_or_a_reason(self) -> None:
+        states = (Admitting, Opening, Awaiting, Collecting, Peeking, Streaming, Tailing, Settled)
+        assert TABLE.states == states
+        assert {(s, e) for s in states for e in TABLE.events} == set(TABLE.rules)
+        assert all(reason.strip() for reason in TABLE.reasons.values())
+
+
+class TestLeases:
+    @pytest.mark.parametrize(
+        ("trouble", "status", "error", "again"),
+        [
+            (Trouble.REFUSED, 502, "upstream_connect_failed", "true"),
+            (Trouble.UNREACHABLE, 502, "upstream_connect_failed", "true"),
+            (Trouble.NAME_UNKNOWN, 502, "upstream_connect_failed", "true"),
+            (Trouble.TLS, 502, "upstream_tls_failed", "false"),
+            (Trouble.CONNECT_TIMEOUT, 504, "CONNECT_TIMEOUT", "true"),
+            (Trouble.POOL_TIMEOUT, 504, "POOL_TIMEOUT", "true"),
+        ],
+    )
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_each_trouble_has_its_own_code(
+        self, trouble: Trouble, status: int, error: str, again: str, stream: bool
+    ) -> None:
+        bench = Bench()
+        bench.ask(chat(stream=stream))
+        bench.refuse(trouble, "OSError: 10.0.0.1:443")
+        assert (bench.only.status, code(bench.only)) == (status, error)
+        assert bench.only.header("x-should-retry") == again
+        assert "10.0.0.1" not in bench.only.body.decode()
+        assert bench.record["detail"] == "OSError: 10.0.0.1:443"
+        bench.settle()
+
+    def test_every_trouble_is_told(self) -> None:
+        for trouble in Trouble:
+            bench = Bench()
+            bench.ask(converse())
+            bench.refuse(trouble)
+            assert bench.only.status in {502, 504}
+
+    def test_the_call_goes_where_the_plugin_said(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        (asked,) = bench.opened
+        assert (asked.endpoint.host, asked.endpoint.port, asked.fresh) == ("bedrock.test", 8000, False)
+
+    def test_it_is_signed_when_its_connection_stands(self) -> None:
+        bench = limited(total=600)
+        bench.ask(chat())
+        bench.advance(100 * SECOND)
+        bench.open()
+        assert bench.call.headers["x-amz-date"] == "20270115T080140Z"
+
+
+class TestKeptConnections:
+    """A kept connection that closes before the first byte has, most likely, never read the call."""
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_the_call_is_made_once_more_on_a_fresh_one(self, lost: bool) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open(reused=True)
+        (bench.upstream_breaks if lost else bench.upstream_ends)()
+        assert bench.dropped
+        assert [asked.fresh for asked in bench.opened] == [False, True]
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.status == 200
+        assert bench.record["attempts"] == 2
+        assert bench.calls[0].body == bench.calls[1].body
+        bench.settle()
+
+    def test_but_not_twice(self) -> None:
+        """Whatever the shell says of the second connection."""
+        bench = Bench()
+        bench.ask(chat())
+        for reused in (True, True):
+            bench.open(reused=reused)
+            bench.upstream_ends()
+        assert (bench.only.status, code(bench.only)) == (502, "upstream_connection_lost")
+        bench.settle()
+
+    def test_and_not_on_a_connection_that_was_fresh(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open(reused=False)
+        bench.upstream_ends()
+        assert bench.only.status == 502
+        assert len(bench.opened) == 1
+
+    def test_and_not_when_a_byte_has_come(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open(reused=True)
+        bench.answer(b"H")
+        bench.upstream_ends()
+        assert bench.only.status == 502
+        assert len(bench.opened) == 1
+
+    def test_and_not_when_the_caller_has_its_status_line(self) -> None:
+        bench = limited(keepalive=1)
+        bench.ask(chat(stream=True))
+        bench.open(reused=True)
+        bench.advance(SECOND)
+        bench.upstream_ends()
+        assert sse(bench.only.body)[-1]["error"]["code"] == "upstream_connection_lost"
+        assert len(bench.opened) == 1
+        bench.settle()
+
+    def test_a_caller_who_leaves_before_the_second_try_has_waited_no_negative_time(self) -> None:
+        bench = limited(total=600)
+        bench.advance(SECOND)
+        bench.ask(chat())
+        bench.open(reused=True)
+        bench.advance(5 * SECOND)
+        bench.upstream_ends()
+        bench.leave()
+        assert bench.record.get("lease_ms", 0.0) == 0.0
+        bench.settle()
+
+    def test_the_second_try_has_the_time_that_is_left(self) -> None:
+        bench = limited(total=10, first_token=60)
+        bench.ask(chat(stream=True))
+        bench.open(reused=True)
+        bench.advance(8 * SECOND)
+        bench.upstream_ends()
+        bench.open()
+        bench.advance(2 * SECOND)
+        assert (bench.only.status, code(bench.only)) == (504, "TOTAL_TIMEOUT")
+
+
+class TestTimeLimits:
+    @pytest.mark.parametrize("said", [b"", stream_head(), stream_head() + chunk(STORY.beginning)])
+    def test_a_stream_must_begin_in_time(self, said: bytes) -> None:
+        bench = limited(first_token=7)
+        bench.ask(chat(stream=True))
+        bench.open()
+        if said:
+            bench.answer(said)
+        bench.advance(7 * SECOND - 1)
+        assert bench.client.answers == []
+        bench.advance(1)
+        assert (bench.only.status, code(bench.only)) == (504, "FIRST_TOKEN_TIMEOUT")
+        assert bench.dropped
+        bench.settle()
+
+    def test_the_beginning_is_not_put_off_by_what_means_nothing(self) -> None:
+        bench = limited(first_token=7)
+        bench.ask(chat(stream=True))
+        bench.open()
+        bench.answer(stream_head())
+        for _ in range(6):
+            bench.advance(SECOND)
+            bench.answer(chunk(event("novelty", {})))
+        bench.advance(SECOND)
+        assert code(bench.only) == "FIRST_TOKEN_TIMEOUT"
+
+    def test_a_stream_may_be_long_as_long_as_it_speaks(self) -> None:
+        bench = streaming(limited(idle=5, total=3600), STORY.beginning + STORY.middle)
+        for _ in range(100):
+            bench.advance(5 * SECOND - 1)
+            bench.answer(chunk(STORY.middle))
+        bench.answer(chunk(STORY.end) + LAST_CHUNK)
+        assert bench.record["outcome"] == "complete"
+
+    def test_a_stream_that_falls_silent_is_ended(self) -> None:
+        bench = streaming(limited(idle=5), STORY.beginning + STORY.middle)
+        bench.advance(5 * SECOND - 1)
+        assert not bench.only.whole
+        bench.advance(1)
+        assert sse(bench.only.body)[-1]["error"]["code"] == "IDLE_TIMEOUT"
+        assert bench.only.whole
+        assert bench.dropped
+        bench.settle()
+
+    def test_half_a_frame_is_not_silence_and_not_an_event(self) -> None:
+        """The limit is between two events; but bytes that come are no silence either."""
+        bench = streaming(limited(idle=5), STORY.beginning + STORY.middle)
+        bench.advance(4 * SECOND)
+        bench.answer(chunk(STORY.middle[:10]))
+        bench.advance(4 * SECOND)
+        assert not bench.only.whole
+
+    def test_the_whole_is_bounded(self) -> None:
+        bench = streaming(limited(idle=5, total=20), STORY.beginning)
+        for _ in range(9):
+            bench.answer(chunk(STORY.middle))
+            bench.advance(2 * SECOND)
+        bench.advance(2 * SECOND - 1)
+        assert not bench.only.whole
+        bench.advance(1)
+        assert sse(bench.only.body)[-1]["error"]["code"] == "TOTAL_TIMEOUT"
+        bench.settle()
+
+    def test_the_plugins_own_limit_is_the_stricter_one(self) -> None:
+        for total, timeout, seconds in ((600, 9_000, 9), (9, 600_000, 9)):
+            gateway = Gateway(time_limits=TimeLimits(total=total))
+            bench = Bench(a_plan(a_config(plugins=[proxy(timeout=timeout)], gateway=gateway)))
+            bench.ask(chat())
+            bench.open()
+            bench.advance(seconds * SECOND - 1)
+            assert bench.client.answers == []
+            bench.advance(1)
+            assert code(bench.only) == "TOTAL_TIMEOUT"
+
+    def test_the_whole_counts_from_the_request(self) -> None:
+        bench = limited(total=10)
+        bench.ask(chat())
+        bench.advance(9 * SECOND)
+        bench.open()
+        bench.advance(SECOND)
+        assert code(bench.only) == "TOTAL_TIMEOUT"
+        assert bench.dropped
+
+    def test_waiting_for_a_lease_is_bounded_by_the_whole(self) -> None:
+        bench = limited(total=10)
+        bench.ask(chat())
+        bench.advance(10 * SECOND)
+        assert code(bench.only) == "TOTAL_TIMEOUT"
+        assert bench.withdrawn == [1]
+        bench.settle()
+
+    def test_a_plain_answer_may_begin_late(self) -> None:
+        """It comes whole or not at all: only the total limit binds it until it begins."""
+        bench = limited(first_token=5, idle=5, total=600)
+        bench.ask(chat())
+        bench.open()
+        bench.advance(500 * SECOND)
+        bench.answer(converse_answer())
+        assert bench.only.status == 200
+
+    def test_a_plain_answer_that_has_begun_must_go_on(self) -> None:
+        bench = limited(idle=5)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer()[:-5])
+        bench.advance(4 * SECOND)
+        bench.answer(converse_answer()[-5:-1])
+        bench.advance(5 * SECOND - 1)
+        assert bench.client.answers == []
+        bench.advance(1)
+        assert (bench.only.status, code(bench.only)) == (504, "IDLE_TIMEOUT")
+
+    @pytest.mark.parametrize(
+        ("limits", "said", "name"),
+        [
+            ({"first_token": 7.0}, b"", "ModelTimeoutException"),
+            ({"first_token": 7.0}, stream_head(), "ModelTimeoutException"),
+            ({"total": 7.0}, b"", "ModelTimeoutException"),
+        ],
+    )
+    def test_an_aws_caller_is_told_by_an_exception(
+        self, limits: dict[str, float], said: bytes, name: str
+    ) -> None:
+        bench = limited(**limits)
+        bench.ask(converse("converse-stream"))
+        bench.open()
+        if said:
+            bench.answer(said)
+        bench.advance(7 * SECOND)
+        assert (bench.only.status, bench.only.header("x-amzn-errortype")) == (504, name)
+
+    @pytest.mark.parametrize("limit", ["idle", "total"])
+    @pytest.mark.parametrize(
+        ("operation", "name"),
+        [
+            # Only InvokeModel's streams have a member for a timeout.
+            ("converse-stream", "modelStreamErrorException"),
+            ("invoke-with-response-stream", "modelTimeoutException"),
+        ],
+    )
+    def test_in_an_aws_callers_stream_it_is_an_exception_frame(
+        self, limit: str, operation: str, name: str
+    ) -> None:
+        said = STORY.middle if operation == "converse-stream" else event("chunk", {"bytes": "e30="})
+        bench = streaming(limited(**{limit: 5.0}), said, request=converse(operation))
+        bench.advance(5 * SECOND)
+        assert EventStreamDecoder().feed(bench.only.body)[-1].name == name
+        assert bench.only.whole
+
+
+class TestKeepAlive:
+    def test_a_silent_stream_gets_a_comment_so_often(self) -> None:
+        bench = streaming(limited(keepalive=3, idle=60), STORY.beginning + STORY.middle)
+        before = bench.only.body
+        bench.advance(3 * SECOND - 1)
+        assert bench.only.body == before
+        bench.advance(1)
+        assert bench.only.body == before + KEEP_ALIVE
+        bench.advance(6 * SECOND)
+        assert bench.only.body == before + KEEP_ALIVE * 3
+
+    def test_what_is_said_puts_it_off(self) -> None:
+        bench = streaming(limited(keepalive=3, idle=60), STORY.beginning + STORY.middle)
+        for _ in range(5):
+            bench.advance(2 * SECOND)
+            bench.answer(chunk(STORY.middle))
+        assert KEEP_ALIVE not in bench.only.body
+
+    @pytest.mark.parametrize("said", [b"", stream_head(), stream_head() + chunk(STORY.beginning)])
+    def test_before_the_first_word_it_costs_the_status_line(self, said: bytes) -> None:
+        bench = limited(keepalive=3, first_token=60)
+        bench.ask(chat(stream=True))
+        bench.open()
+        if said:
+            bench.answer(said)
+        bench.advance(3 * SECOND)
+        assert (bench.only.status, bench.only.header("content-type")) == (
+            200,
+            "text/event-stream; charset=utf-8",
+        )
+        assert bench.only.body.endswith(KEEP_ALIVE)
+        rest = (b"" if said else stream_head()) + (
+            b"" if said.endswith(chunk(STORY.beginning)) else chunk(STORY.beginning)
+        )
+        bench.answer(rest + chunk(STORY.middle + STORY.end) + LAST_CHUNK)
+        *events, done = sse(bench.only.body)
+        assert done == "[DONE]"
+        assert [e["choices"][0]["delta"].get("role") for e in events].count("assistant") == 1
+        assert bench.record["outcome"] == "complete"
+        bench.settle()
+
+    @pytest.mark.parametrize(
+        ("answer", "error"),
+        [
+            (aws_error("ThrottlingException", 429), "rate_limit_exceeded"),
+            (aws_error("ValidationException", 400), "INVALID_REQUEST"),
+            (b"garbage\r\n\r\n", "upstream_protocol_error"),
+            (stream_head() + LAST_CHUNK, "upstream_stream_broken"),
+        ],
+    )
+    def test_an_error_behind_it_goes_in_band(self, answer: bytes, error: str) -> None:
+        bench = limited(keepalive=3)
+        bench.ask(chat(stream=True))
+        bench.open()
+        bench.advance(3 * SECOND)
+        bench.answer(answer)
+        assert bench.only.status == 200
+        assert [each["error"]["code"] for each in sse(bench.only.body)] == [error]
+        assert bench.only.whole
+        assert (bench.record["outcome"], bench.record["status"]) == ("failed", 200)
+        bench.settle()
+
+    def test_the_first_token_is_still_awaited(self) -> None:
+        bench = limited(keepalive=3, first_token=10)
+        bench.ask(chat(stream=True))
+        bench.open()
+        bench.advance(10 * SECOND)
+        assert bench.only.body.startswith(KEEP_ALIVE * 3)
+        assert sse(bench.only.body)[-1]["error"]["code"] == "FIRST_TOKEN_TIMEOUT"
+
+    def test_frames_that_mean_nothing_do_not_make_it_a_stream_in_flow(self) -> None:
+        bench = limited(keepalive=3, first_token=10, idle=1)
+        bench.ask(chat(stream=True))
+        bench.open()
+        bench.advance(4 * SECOND)
+        bench.answer(stream_head() + chunk(STORY.beginning))
+        bench.advance(5 * SECOND)
+        assert not bench.only.whole
+        bench.advance(SECOND)
+        assert sse(bench.only.body)[-1]["error"]["code"] == "FIRST_TOKEN_TIMEOUT"
+
+    @pytest.mark.parametrize("request_", [chat(), converse(), converse("converse-stream")])
+    def test_where_the_dialect_has_none_there_is_none(self, request_: bytes) -> None:
+        bench = limited(keepalive=3, first_token=60, total=60)
+        bench.ask(request_)
+        bench.open()
+        bench.advance(50 * SECOND)
+        assert bench.client.answers == []
+
+    def test_it_ends_with_the_stream(self) -> None:
+        bench = streaming(limited(keepalive=0.2, idle=60), STORY.whole)
+        bench.advance(SECOND // 2)
+        assert bench.only.whole
+        bench.advance(10 * SECOND)
+        bench.settle()
+
+
+class TestSlowCallers:
+    def test_upstreams_silence_is_not_held_against_it_meanwhile(self) -> None:
+        bench = streaming(limited(idle=5, client_stall=60, keepalive=1), STORY.beginning + STORY.middle)
+        before = bench.only.body
+        bench.tell(ClientStalled())
+        bench.advance(50 * SECOND)
+        assert bench.only.body == before
+        bench.tell(ClientDrained())
+        bench.answer(chunk(STORY.end) + LAST_CHUNK)
+        assert bench.record["outcome"] == "complete"
+
+    def test_what_was_read_already_is_still_passed_on(self) -> None:
+        bench = streaming(limited(idle=5), STORY.beginning + STORY.middle)
+        bench.tell(ClientStalled())
+        bench.answer(chunk(STORY.middle))
+        bench.advance(30 * SECOND)
+        assert len(sse(bench.only.body)) == 5
+
+    def test_when_it_has_drained_the_clocks_run_again(self) -> None:
+        bench = streaming(limited(idle=5, keepalive=3), STORY.beginning + STORY.middle)
+        bench.tell(ClientStalled())
+        bench.advance(20 * SECOND)
+        bench.tell(ClientDrained())
+        before = bench.only.body
+        bench.advance(3 * SECOND)
+        assert bench.only.body == before + KEEP_ALIVE
+        bench.advance(2 * SECOND)
+        assert sse(bench.only.body)[-1]["error"]["code"] == "IDLE_TIMEOUT"
+
+    @pytest.mark.parametrize("said", [b"", stream_head()])
+    def test_a_stall_from_before_the_call_counts_too(self, said: bytes) -> None:
+        """An earlier answer may still be on its way to the client when the next call is made."""
+        bench = limited(first_token=5)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        bench.tell(ClientStalled())
+        bench.ask(chat(stream=True))
+        bench.open()
+        if said:
+            bench.answer(said)
+        bench.advance(30 * SECOND)
+        assert len(bench.client.answers) == 1
+        bench.tell(ClientDrained())
+        bench.advance(5 * SECOND)
+        assert code(bench.client.answers[-1]) == "FIRST_TOKEN_TIMEOUT"
+
+    def test_the_whole_is_bounded_all_the_same(self) -> None:
+        bench = streaming(limited(total=30, client_stall=60), STORY.beginning + STORY.middle)
+        bench.tell(ClientStalled())
+        bench.advance(30 * SECOND)
+        assert sse(bench.only.body)[-1]["error"]["code"] == "TOTAL_TIMEOUT"
+
+
+class TestHeld:
+    def test_what_means_nothing_is_held_only_so_far(self) -> None:
+        bench = Bench()
+        bench.ask(converse("converse-stream"))
+        bench.open()
+        bench.answer(stream_head() + chunk(event("novelty", {"x": "y" * 40_000})))
+        assert bench.client.answers == []
+        bench.answer(chunk(event("novelty", {"x": "y" * 40_000})))
+        assert bench.only.status == 200
+        assert len(bench.only.body) > 80_000
+        bench.answer(chunk(STORY.whole) + LAST_CHUNK)
+        assert bench.record["outcome"] == "complete"
+
+    def test_and_then_it_must_go_on(self) -> None:
+        bench = limited(idle=5, first_token=60)
+        bench.ask(converse("converse-stream"))
+        bench.open()
+        bench.answer(stream_head() + chunk(event("novelty", {"x": "y" * 70_000})))
+        for _ in range(3):
+            bench.advance(4 * SECOND)
+            bench.answer(chunk(event("novelty", {})))
+        bench.advance(5 * SECOND - 1)
+        assert not bench.only.whole
+        bench.advance(1)
+        assert bench.record["cause"] == "IDLE_TIMEOUT"
+
+
+class TestAnswersWhatever:
+    """What the exchange needs of a plugin, it may not get."""
+
+    def test_parts_that_are_all_dropped_leave_an_empty_stream(self) -> None:
+        def drop(ctx: Any) -> None:
+            ctx.part.dropped = True
+
+        for request in (chat(stream=True), converse("converse-stream")):
+            plan = a_plan(a_config(entry()), plugin_of({"body_filter": drop}))
+            bench = streaming(Bench(plan), STORY.whole, request=request)
+            bench.answer(LAST_CHUNK)
+            assert (bench.only.status, bench.only.whole) == (200, True)
+            assert bench.only.body in {b"data: [DONE]\n\n", b""}
+            bench.settle()
+
+
+class TestExpire:
+    def test_a_settled_exchange_stays_as_it_is(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        session_state = bench.session.state
+        assert isinstance(session_state, Exchanging)
+        exchange: Exchange = session_state.exchange
+        bench.open()
+        bench.answer(converse_answer())
+        out: list[Any] = []
+        exchange.expire(bench.now, Fault(Cause.DRAINING), out)
+        assert out == []
+        assert len(bench.records) == 1
+
+
+class TestFirstByte:
+    def test_times_are_told_in_milliseconds(self) -> None:
+        bench = limited(total=600)
+        bench.advance(SECOND)
+        bench.ask(chat(stream=True))
+        bench.advance(7 * MILLISECOND)
+        bench.open()
+        bench.advance(20 * MILLISECOND)
+        bench.answer(stream_head() + chunk(STORY.beginning + STORY.middle))
+        bench.advance(40 * MILLISECOND)
+        bench.answer(chunk(STORY.end) + LAST_CHUNK)
+        record = bench.record
+        assert (record["lease_ms"], record["first_byte_ms"], record["total_ms"]) == (7.0, 27.0, 67.0)
+        assert record["time"] == "2027-01-15T08:00:01.000Z"
+
+    def test_every_call_has_one_ticket(self) -> None:
+        bench = Bench()
+        for _ in range(3):
+            bench.ask(chat())
+            bench.open()
+            bench.answer(converse_answer())
+        assert [type(asked) for asked in bench.opened] == [OpenUpstream] * 3
+        assert [asked.ticket for asked in bench.opened] == [1, 2, 3]
