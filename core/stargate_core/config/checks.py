@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from stargate_core.config.addresses import TcpAddress, UnixAddress, is_local, parse_address
-from stargate_core.config.plugin_configs import ApiKeyAuth, BedrockProxy
+from stargate_core.config.plugin_configs import ApiKeyAuth, BedrockProxy, Retry
 from stargate_core.config.problems import Path, nearest, path_text, quoted
 from stargate_core.config.schema import (
     Certificate,
@@ -220,9 +220,13 @@ def _warnings(walk: Walk) -> None:
         if gateway.admin_token is not None and len(gateway.admin_token.reveal()) < _KEY_CHARS_GOOD:
             message = f"a token of less than {_KEY_CHARS_GOOD} characters can be guessed"
             walk.warning((*path, "admin_token"), message)
+        for name in _without_effect(gateway):
+            walk.warning((*path, name), "this version does nothing with it yet")
         if not gateway.upstream_tls.verify:
             walk.warning((*path, "upstream_tls", "verify"), "whoever answers in Bedrock's place is believed")
     for path, config in _all(walk, BedrockProxy):
+        if config.retry != Retry():
+            walk.warning((*path, "retry"), "this version does not try again yet")
         if config.endpoint_url is not None and _is_in_clear(config.endpoint_url):
             walk.warning(
                 (*path, "endpoint_url"), "prompts and credentials leave this machine unencrypted", "use https"
@@ -230,6 +234,17 @@ def _warnings(walk: Walk) -> None:
     for path, service in _all(walk, Service):
         if service.endpoint_url is not None and _is_in_clear(service.endpoint_url):
             walk.warning(path, "prompts and credentials leave this machine unencrypted", "use https")
+
+
+def _without_effect(gateway: Gateway) -> list[str]:
+    """Settings that are understood, and not acted on yet."""
+    settings = {
+        "store": gateway.store.kind != "memory",
+        "workers": gateway.workers > 1,
+        "admin_listen": gateway.admin_listen is not None,
+        "journal": gateway.journal.directory is not None,
+    }
+    return [name for name, written in settings.items() if written]
 
 
 def _is_in_clear(url: str) -> bool:

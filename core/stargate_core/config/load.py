@@ -31,7 +31,7 @@ plugins:
     config:
       region: ${BEDROCK_REGION:-us-east-1}
       model: ${BEDROCK_MODEL:-anthropic.claude-3-sonnet-20240229-v1:0}
-      timeout: ${BEDROCK_TIMEOUT:-60000}
+      timeout: ${BEDROCK_TIMEOUT:-}
       endpoint_url: ${BEDROCK_ENDPOINT_URL:-}
   - name: request-logger
 """

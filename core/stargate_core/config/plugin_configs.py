@@ -96,8 +96,10 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
     """The names callers may use, and what they stand for."""
     allow_unlisted: bool = True
     """Whether a model that `models` doesn't name goes to Bedrock as it is."""
-    timeout: Milliseconds = 60_000
-    """The whole call, in milliseconds."""
+    timeout: Milliseconds | None = None
+    """The whole exchange, in milliseconds; None: gateway.time_limits.total. A minute is not enough for an answer
+    that is thought about.
+    """
     retry: Retry = field(default_factory=Retry)
     endpoint_url: str | None = None
     """http(s)://host:port to call instead of AWS."""

@@ -240,6 +240,31 @@ WARNED = [
     ),
 ]
 WARNED_BESIDE = [
+    ("gateway: {store: »'redis://h'}", "gateway.store", "this version does nothing with it yet", ""),
+    (
+        "gateway: {workers: »2, per_worker_limits: true}",
+        "gateway.workers",
+        "this version does nothing with it yet",
+        "",
+    ),
+    (
+        "gateway: {admin_listen: »'127.0.0.1:1'}",
+        "gateway.admin_listen",
+        "this version does nothing with it yet",
+        "",
+    ),
+    (
+        "gateway: {journal: »{directory: /tmp/j}}",
+        "gateway.journal",
+        "this version does nothing with it yet",
+        "",
+    ),
+    (
+        "plugins: [{name: bedrock-proxy, config: {retry: »{count: 1}}}]",
+        "plugins[0].config.retry",
+        "this version does not try again yet",
+        "",
+    ),
     ("gateway: {admin_token: »short}", "gateway.admin_token", "a token of less than 16 characters", ""),
     ("gateway: {upstream_tls: {verify: »false}}", "gateway.upstream_tls.verify", "is believed", ""),
     (
