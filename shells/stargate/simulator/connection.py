@@ -225,8 +225,8 @@ class SimulatedConnection:
                 self._pending.append(data)
             case CloseOnReuse():
                 self._close_on_reuse = True
-            case HangUp():
-                self._break(Close())
+            case HangUp(abrupt):
+                self._break(Close(abrupt))
             case Reset():
                 self._break(Abort())
             case Wait() | Stall():

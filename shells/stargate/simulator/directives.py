@@ -34,6 +34,7 @@ COMMON_OPTIONS: Final = (
     "cache-write",
     "input-tokens",
 )
+_WORDS_MAX: Final = 100_000
 _SECOND: Final = 1_000_000_000
 _MILLISECOND: Final = 1_000_000
 
@@ -74,7 +75,7 @@ class Directive(msgspec.Struct, frozen=True):
     def wishes(self) -> Wishes:
         """What the answer itself should be like."""
         return Wishes(
-            words=self.number("words", 0) if "words" in self.options else None,
+            words=min(self.number("words", 0), _WORDS_MAX) if "words" in self.options else None,
             stop_reason=self.options.get("stop", "").replace("-", "_"),
             reasoning=_REASONINGS.get(self.name, ""),
             silent=self.name == "empty-content",
@@ -118,12 +119,12 @@ def _directive(words: list[str], separator: str) -> Directive:
     options: dict[str, str] = {}
     for word in words:
         key, between, value = word.partition("=" if "=" in word else separator)
-        if between:
+        if between and key == "status":
+            name, options["code"] = key, value
+        elif between:
             options[key] = value
         elif name:
             raise invalid(f"simulator: two scenarios at once: {name} and {word}")
         else:
             name = word
-    if not name and "code" in options:
-        name = "status"
     return Directive(name, options)

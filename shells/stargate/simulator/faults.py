@@ -157,7 +157,7 @@ def malformed_http(plan: Plan, stage: Stage) -> Plan:
     kind = stage.directive.text("kind", "status-line")
     if kind not in _MALFORMED:
         raise invalid(f"simulator: malformed-http has the kinds {', '.join(_MALFORMED)}")
-    return [Raw(_MALFORMED[kind]), HangUp()]
+    return [Raw(_MALFORMED[kind]), HangUp(abrupt=False)]
 
 
 def huge_headers(plan: Plan, stage: Stage) -> Plan:
@@ -411,7 +411,7 @@ def until_close(plan: Plan, stage: Stage) -> Plan:
             case Body(data):
                 steps.append(Raw(data))
             case End():
-                steps.append(HangUp())
+                steps.append(HangUp(abrupt=False))
             case _:
                 steps.append(step)
     return steps
@@ -424,7 +424,7 @@ def early_hints(plan: Plan, stage: Stage) -> Plan:
 
 def close_after_answer(plan: Plan, stage: Stage) -> Plan:
     """A good answer, then FIN."""
-    return [*plan, HangUp()]
+    return [*plan, HangUp(abrupt=False)]
 
 
 def close_on_reuse(plan: Plan, stage: Stage) -> Plan:

@@ -37,7 +37,10 @@ class Write(msgspec.Struct, frozen=True, gc=False):
 
 
 class Close(msgspec.Struct, frozen=True, gc=False):
-    """Close the connection in good order (FIN) once everything written has left."""
+    """Close the connection (FIN) once everything written has left."""
+
+    abrupt: bool = False
+    """Without TLS's own goodbye, as when a process dies: to a peer that looks, the bytes were cut off."""
 
 
 class Abort(msgspec.Struct, frozen=True, gc=False):

@@ -62,7 +62,10 @@ class Stall(msgspec.Struct, frozen=True, gc=False):
 
 
 class HangUp(msgspec.Struct, frozen=True, gc=False):
-    """Close the connection in good TCP order (FIN), wherever HTTP is."""
+    """Close the connection (FIN), wherever HTTP is."""
+
+    abrupt: bool = True
+    """Without TLS's own goodbye."""
 
 
 class Reset(msgspec.Struct, frozen=True, gc=False):

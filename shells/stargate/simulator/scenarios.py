@@ -44,7 +44,7 @@ _ROWS: Final = (
     Scenario("empty-500", "500 without a body", faults.empty_500),
     Scenario(
         "status",
-        "this status with a body that names no error: `status code=529`; body=json|html|empty",
+        "this status, its body naming no error: `status=529`; body=json|html|empty",
         faults.bare_status,
         ("code", "body", "retry-after"),
     ),

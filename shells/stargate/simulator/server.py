@@ -71,7 +71,7 @@ class Simulator:
             if tls is None:
                 await self.attend(stream)
             else:
-                await self.attend(trio.SSLStream(stream, tls, server_side=True, https_compatible=True))
+                await self.attend(trio.SSLStream(stream, tls, server_side=True))
 
         async with trio.open_nursery() as nursery:
             await nursery.start(trio.serve_listeners, accept, list(listeners))
@@ -129,8 +129,8 @@ async def _perform(stream: ByteStream, command: Command) -> bool:
         case Write(data):
             await stream.send_all(data)
             return True
-        case Close():
-            await _close(stream)
+        case Close(abrupt):
+            await _close(stream, abrupt=abrupt)
             return False
         case Abort():
             _socket(stream).setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
@@ -139,15 +139,15 @@ async def _perform(stream: ByteStream, command: Command) -> bool:
             assert_never(command)
 
 
-async def _close(stream: ByteStream) -> None:
+async def _close(stream: ByteStream, *, abrupt: bool) -> None:
     """FIN, then patience: closing on unread bytes would send RST, and the peer lose our last words."""
+    if isinstance(stream, trio.SSLStream) and not abrupt:
+        await stream.aclose()
+        return
+    transport = _transport(stream)
     with trio.move_on_after(_LINGER_SECONDS):
-        if isinstance(stream, trio.SSLStream):
-            # Without close_notify: the bytes end as they would in a broken-off TLS connection.
-            await stream.transport_stream.send_eof()
-        else:
-            await stream.send_eof()
-        while await _transport(stream).receive_some(_RECEIVE_BYTES):
+        await transport.send_eof()
+        while await transport.receive_some(_RECEIVE_BYTES):
             pass
 
 

@@ -156,9 +156,10 @@ def _tokens(prompt: Prompt, asked: str, wishes: Wishes, rng: random.Random) -> t
     tokens = split_tokens(" ".join(sentences))
     if wishes.words is None:
         return tokens
-    while len(tokens) < wishes.words:
-        tokens += tuple(f" {word}" for word in rng.choice(_BANK).split())
-    return tokens[: wishes.words]
+    longer = list(tokens)
+    while len(longer) < wishes.words:
+        longer += (f" {word}" for word in rng.choice(_BANK).split())
+    return tuple(longer[: wishes.words])
 
 
 def _reasoning(kind: str, thought: str, rng: random.Random) -> Reasoning | RedactedReasoning:

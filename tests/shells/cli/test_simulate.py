@@ -33,8 +33,8 @@ def test_it_says_where_and_stops_when_told(ending: signal.Signals) -> None:
         with urllib.request.urlopen(f"{url}/healthz", timeout=STOP_SECONDS) as answer:
             assert json.load(answer) == {"status": "ok"}
         process.send_signal(ending)
-        rest, _ = process.communicate(timeout=STOP_SECONDS)
-    assert process.returncode == 0
+        rest = process.stdout.read()
+        assert process.wait(STOP_SECONDS) == 0
     exports = dict(re.findall(r"export (\w+)=(\S+)", rest))
     assert exports == {
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,

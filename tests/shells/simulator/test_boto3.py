@@ -431,7 +431,7 @@ class TestErrors:
             ("iam-denied", "AccessDeniedException", 403),
             ("html-502", "502", 502),
             ("empty-500", "500", 500),
-            ("status code=529", "529", 529),
+            ("status=529", "529", 529),
         ],
     )
     def test_others_by_their_codes(self, client: Any, directive: str, code: str, status: int) -> None:

@@ -125,10 +125,10 @@ class TestHowItIsAskedFor:
             ("simulator.slow:ms=20:0", "", "", "slow", {"ms": "20"}),
             ("us.anthropic.simulator.slow", "", "", "slow", {}),
             ("simulator.stop.max-tokens", "", "", "", {"stop": "max-tokens"}),
-            ("simulator.status:code.529", "", "", "status", {"code": "529"}),
+            ("simulator.status.529", "", "", "status", {"code": "529"}),
             (CLAUDE, "[[simulator: slow ms=20]] hi", "", "slow", {"ms": "20"}),
             (CLAUDE, "[[simulator:slow]] [[simulator: drip]]", "", "drip", {}),
-            (CLAUDE, "[[simulator: status code=529]]", "", "status", {"code": "529"}),
+            (CLAUDE, "[[simulator: status=529]]", "", "status", {"code": "529"}),
             (CLAUDE, "[[simulator: words=3]]", "", "", {"words": "3"}),
             (CLAUDE, '[[simulator: throw-X message="two words"]]', "", "throw-X", {"message": "two words"}),
             (CLAUDE, "hi", "slow ms=20", "slow", {"ms": "20"}),
@@ -206,11 +206,11 @@ class TestBeforeTheAnswer:
 
     def test_bare_statuses(self) -> None:
         assert Played("empty-500").reply.body == b""
-        assert Played("status code=529").reply.status == 529
-        assert Played("status code=418 body=empty").reply.body == b""
-        assert Played("status code=503 body=html").reply.headers["content-type"] == "text/html"
-        assert Played("status code=204").reply.whole
-        assert Played("status code=99").reply.status == 400
+        assert Played("status=529").reply.status == 529
+        assert Played("status=418 body=empty").reply.body == b""
+        assert Played("status=503 body=html").reply.headers["content-type"] == "text/html"
+        assert Played("status=204").reply.whole
+        assert Played("status=99").reply.status == 400
 
     def test_retry_after(self) -> None:
         assert Played("retry-after").reply.headers["retry-after"] == "7"
@@ -220,7 +220,7 @@ class TestBeforeTheAnswer:
     def test_silence_and_closing(self) -> None:
         assert Played("stall-before-headers").wire.commands == []
         assert Played("reset-before-headers").wire.commands == [Abort()]
-        assert Played("close-before-headers").wire.commands == [Close()]
+        assert Played("close-before-headers").wire.commands == [Close(abrupt=True)]
 
     @pytest.mark.parametrize(
         "kind", ["status-line", "header", "chunk-size", "two-lengths", "not-http", "obs-fold"]
@@ -321,8 +321,8 @@ class TestBrokenStreams:
     @pytest.mark.parametrize(
         ("directive", "command"),
         [
-            ("cut-mid-frame", Close()),
-            ("cut-between-frames", Close()),
+            ("cut-mid-frame", Close(abrupt=True)),
+            ("cut-between-frames", Close(abrupt=True)),
             ("reset-mid-stream", Abort()),
         ],
     )

@@ -141,7 +141,7 @@ async def test_a_close_lets_the_last_words_arrive(nursery: trio.Nursery) -> None
 async def test_a_slow_reader_slows_only_itself(nursery: trio.Nursery) -> None:
     simulator, url = await start_simulator(nursery)
     slow, quick = await connected(url), await connected(url)
-    await slow.send_all(requested("words=50000"))
+    await slow.send_all(requested("words=20000"))
     await quick.send_all(requested("words=5", "converse"))
     assert b"stopReason" in await receive_until(quick, b"totalTokens")
     assert simulator.ledger.statistics()["connections"] == 2
@@ -150,26 +150,63 @@ async def test_a_slow_reader_slows_only_itself(nursery: trio.Nursery) -> None:
     await quick.aclose()
 
 
+@pytest.fixture
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def server_side(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_side(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
+
+
 @pytest.mark.trio
-async def test_tls(nursery: trio.Nursery) -> None:
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    _, url = await start_simulator(nursery, server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    async with httpx.AsyncClient(verify=client) as http:
+async def test_tls(nursery: trio.Nursery, server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> None:
+    _, url = await start_simulator(nursery, server_side)
+    async with httpx.AsyncClient(verify=client_side) as http:
         port = url.rpartition(":")[2]
         answer = await http.get(f"https://localhost:{port}/healthz")
     assert (url.partition(":")[0], answer.json()) == ("https", {"status": "ok"})
 
 
 @pytest.mark.trio
-async def test_noise_on_a_tls_port_harms_nobody(nursery: trio.Nursery) -> None:
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(server)
-    simulator, url = await start_simulator(nursery, server)
+@pytest.mark.parametrize(("wish", "goodbye"), [("until-close", True), ("cut-between-frames", False)])
+async def test_tls_tells_a_good_end_from_a_cut(
+    nursery: trio.Nursery,
+    server_side: ssl.SSLContext,
+    client_side: ssl.SSLContext,
+    wish: str,
+    *,
+    goodbye: bool,
+) -> None:
+    _, url = await start_simulator(nursery, server_side)
+    plain = await connected(url)
+    # Without https_compatible trio takes an end without TLS's close_notify for what it is.
+    stream = trio.SSLStream(plain, client_side, server_hostname="localhost")
+    await stream.send_all(requested(wish))
+    polite = True
+    with trio.fail_after(PATIENCE):
+        try:
+            while await stream.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            polite = False
+    await plain.aclose()
+    assert polite is goodbye
+
+
+@pytest.mark.trio
+async def test_noise_on_a_tls_port_harms_nobody(nursery: trio.Nursery, server_side: ssl.SSLContext) -> None:
+    simulator, url = await start_simulator(nursery, server_side)
     stream = await connected(url)
     await stream.send_all(b"GET / HTTP/1.1\r\n\r\n" * 10)
     with trio.fail_after(PATIENCE):
