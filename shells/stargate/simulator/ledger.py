@@ -61,7 +61,7 @@ class Exchange(msgspec.Struct):
 class Ledger:
     """What has happened, within bounds."""
 
-    def __init__(self, requests_kept: int = 200, kept_body_bytes_max: int = 1_048_576) -> None:
+    def __init__(self, requests_kept: int = 200, kept_body_bytes_max: int = 262_144) -> None:
         self._exchanges: collections.deque[Exchange] = collections.deque(maxlen=requests_kept)
         self._kept_body_bytes_max = kept_body_bytes_max
         self._last_id = 0

@@ -45,5 +45,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The service model's limit on a body."""
     requests_kept: int = 200
     """How many requests `/_simulator/requests` remembers."""
-    kept_body_bytes_max: int = 1_048_576
+    kept_body_bytes_max: int = 262_144
     """A longer body is remembered by its length only."""
