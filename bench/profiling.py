@@ -1,8 +1,9 @@
 """Where a gateway's time goes while it serves: py-spy's samples from outside, or cProfile's counts.
 
-py-spy disturbs almost nothing and sees lines, so it is preferred. It needs the right to look into another
-process (ptrace); where that is missing, the gateway is started again under cProfile, whose costs per call
-make small functions look dearer than they are.
+py-spy sees lines, and stops the process for a moment each sample and no more, so it is preferred. (Without
+stopping it, it loses most samples of deep stacks, and with them the truth.) It needs the right to look into
+another process (ptrace); where that is missing, the gateway is started again under cProfile, whose costs per
+call make small functions look dearer than they are.
 """
 
 import collections
@@ -22,6 +23,8 @@ from bench.processes import Process
 
 _RATE_HZ: Final = 400
 _LINES: Final = 45
+_WAITING: Final = "WorkerThread._work ("
+"""Where trio's threads wait for work: py-spy takes their wait on a lock for work."""
 _CPROFILE: Final = """
 import cProfile, runpy, sys
 profile = cProfile.Profile()
@@ -62,7 +65,6 @@ def watching(process: Process, seconds: float) -> Iterator[list[str]]:
             str(process.popen.pid),
             "--format",
             "raw",
-            "--nonblocking",
         ]
         command += ["--rate", str(_RATE_HZ), "--duration", str(max(1, round(seconds))), "--output", file.name]
         watcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -97,7 +99,7 @@ def spots(stacks: list[str]) -> tuple[dict[str, Spot], dict[str, Spot], int]:
         path, _, count_text = stack.rpartition(" ")
         count = int(count_text)
         frames = [_short(frame) for frame in path.split(";") if " (" in frame]
-        if not frames:
+        if not frames or frames[-1].startswith(_WAITING):
             continue
         total += count
         for found, names in (
