@@ -14,13 +14,13 @@ protocols (`Rewrite`, `Access`, …) are the views a plugin's author types a hoo
 
 import enum
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, ClassVar, Final, NoReturn, Protocol
 
 import msgspec
 
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
-from stargate_core.config.schema import Consumer
+from stargate_core.config.schema import Consumer, PluginSchema, Scope
 from stargate_core.dialects.face import Ask, Dialect, Headers, ModelCard, Part, Reply, Request, Target
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import Emit, Note
@@ -406,6 +406,28 @@ class Certificate(Protocol):
     def use_certificate(self, index: int) -> None:
         """Answer with this certificate of the configuration's list."""
         ...
+
+
+class Plugin(Protocol):
+    """What a plugin is: a class with a name, a priority, a config Struct, and hooks named after phases.
+
+    `init_worker`, `certificate`, `rewrite`, `access`, `header_filter`, `body_filter` and `log` are all
+    optional; phases.py has the type of each one's context. One instance serves one entry of the
+    configuration.
+    """
+
+    NAME: ClassVar[str]
+    PRIORITY: ClassVar[int]
+    """Higher runs earlier, as in Kong."""
+    CONFIG: ClassVar[type[msgspec.Struct]]
+    SCOPES: ClassVar[frozenset[Scope]]
+
+    def __init__(self, config: Any) -> None: ...
+
+
+def schema_of(plugin: type[Plugin]) -> PluginSchema:
+    """What the configuration loader must know of a plugin."""
+    return PluginSchema(plugin.NAME, plugin.CONFIG, plugin.SCOPES)
 
 
 Hooked = Script[None] | None

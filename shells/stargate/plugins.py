@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from stargate_core.config.schema import PluginSchema
-from stargate_core.gateway.plan import Plugin, schema_of
+from stargate_core.phases import Plugin, schema_of
 from stargate_core.plugins.registry import BUILT_IN
 
 GROUP: Final = "stargate.plugins"

@@ -9,25 +9,33 @@ Of several entries of one plugin the most specific one counts, in Kong's order: 
 consumer and route; consumer and service; route and service; consumer; route; service; everywhere. Plugins run
 by PRIORITY, the highest first; equal ones by name, so that the order never depends on the file's.
 
-A plan never changes. A reload makes a new one; what runs keeps the one it began with.
+A plugin nested below a service, a route or a consumer stands there and nowhere else in this order: one below
+a route that is itself below a service stands at the route.
+
+All plugins are made, and their hooks looked at, when the plan is: one that can't be made is a mistake of the
+configuration and never of a request. A plan never changes. A reload makes a new one; what runs keeps the one
+it began with.
 """
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Final, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from stargate_core.config.gateway_block import nanoseconds
 from stargate_core.config.plugin_configs import BedrockProxy
-from stargate_core.config.schema import Config, Consumer, PluginEntry, PluginSchema, Scope, Service
+from stargate_core.config.schema import Config, Consumer, PluginEntry, Route
 from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import Place, Routes
 from stargate_core.phases import Phase
+from stargate_core.phases import Plugin as Plugin
+from stargate_core.phases import schema_of as schema_of
 from stargate_core.wire.http1 import CodecKind
 from stargate_core.wire.http1 import Limits as Http1Limits
 
 _HOOKS: Final = {
+    Phase.INIT_WORKER: "init_worker",
     Phase.CERTIFICATE: "certificate",
     Phase.REWRITE: "rewrite",
     Phase.ACCESS: "access",
@@ -36,28 +44,7 @@ _HOOKS: Final = {
     Phase.LOG: "log",
 }
 _MAY_WAIT: Final = (Phase.REWRITE, Phase.ACCESS)
-
-
-class Plugin(Protocol):
-    """What a plugin is: a class with a name, a priority, a config Struct, and hooks named after phases.
-
-    `init_worker`, `certificate`, `rewrite`, `access`, `header_filter`, `body_filter` and `log` are all
-    optional; phases.py has the type of each one's context. One instance serves one entry of the
-    configuration.
-    """
-
-    NAME: ClassVar[str]
-    PRIORITY: ClassVar[int]
-    """Higher runs earlier, as in Kong."""
-    CONFIG: ClassVar[type[msgspec.Struct]]
-    SCOPES: ClassVar[frozenset[Scope]]
-
-    def __init__(self, config: Any) -> None: ...
-
-
-def schema_of(plugin: type[Plugin]) -> PluginSchema:
-    """What the configuration loader must know of a plugin."""
-    return PluginSchema(plugin.NAME, plugin.CONFIG, plugin.SCOPES)
+_OF_A_CHAIN: Final = tuple(phase for phase in _HOOKS if phase is not Phase.INIT_WORKER)
 
 
 class Hook(msgspec.Struct, frozen=True):
@@ -100,7 +87,7 @@ class Limits(msgspec.Struct, frozen=True):
 class _Standing:
     """One entry of a plugin, and where it stands."""
 
-    __slots__ = ("consumer", "entry", "instance", "route", "service")
+    __slots__ = ("consumer", "entry", "instance", "placed", "route", "service")
 
     def __init__(
         self,
@@ -112,6 +99,8 @@ class _Standing:
     ) -> None:
         self.entry = entry
         self.instance = instance
+        self.placed: dict[str, Plugin] = {}
+        """The instances for services with an upstream of their own."""
         self.service = entry.service or service
         self.route = entry.route or route
         self.consumer = entry.consumer or consumer
@@ -157,8 +146,6 @@ class Plan:
         self.generation = generation
         self.limits = _limits(config)
         self.routes = Routes(config)
-        self._consumers = {consumer.username: consumer for consumer in config.consumers}
-        self._services = {name: service for service in config.services if (name := service.name)}
         self._setup = _Setup(config.consumers)
         self._plugins = plugins
         self._standing = list(self._entries())
@@ -175,7 +162,11 @@ class Plan:
         return chain
 
     def certificate(self, server_name: str) -> int | None:
-        """Which of the configuration's certificates answers for this name; None: the listener's own."""
+        """Which of the configuration's certificates answers for this name; None: the listener's own.
+
+        Raises whatever a certificate hook raises: nobody knows which one it would have chosen, so the
+        handshake fails.
+        """
         handshake = _Handshake(server_name, _by_sni(self.config, server_name))
         for hook in self.outer.certificate:
             hook.function(handshake)
@@ -198,24 +189,20 @@ class Plan:
 
     # -------------------------------------------------------------------------------------------- compilation
 
-    def _entries(self) -> "list[_Standing]":
+    def _entries(self) -> Iterator[_Standing]:
+        """Every entry that is switched on, with the one scope that its place in the file gives it."""
         config = self.config
-        found = [self._stand(entry) for entry in config.plugins if entry.enabled]
+        for entry in config.plugins:
+            yield from self._stand(entry)
         for service in config.services:
-            found += [self._stand(entry, service=service.name) for entry in service.plugins if entry.enabled]
-            for route in service.routes:
-                found += [
-                    self._stand(e, service=service.name, route=route.name) for e in route.plugins if e.enabled
-                ]
-        for route in config.routes:
-            found += [
-                self._stand(e, service=route.service, route=route.name) for e in route.plugins if e.enabled
-            ]
+            for entry in service.plugins:
+                yield from self._stand(entry, service=service.name)
+        for route in _routes(config):
+            for entry in route.plugins:
+                yield from self._stand(entry, route=route.name)
         for consumer in config.consumers:
-            found += [
-                self._stand(entry, consumer=consumer.username) for entry in consumer.plugins if entry.enabled
-            ]
-        return found
+            for entry in consumer.plugins:
+                yield from self._stand(entry, consumer=consumer.username)
 
     def _stand(
         self,
@@ -224,15 +211,33 @@ class Plan:
         service: str | None = None,
         route: str | None = None,
         consumer: str | None = None,
-    ) -> _Standing:
-        return _Standing(entry, self._instance(entry, entry.config), service, route, consumer)
+    ) -> Iterator[_Standing]:
+        if entry.enabled:
+            standing = _Standing(entry, self._instance(entry, entry.config), service, route, consumer)
+            self._place(standing)
+            yield standing
 
     def _instance(self, entry: PluginEntry, config: msgspec.Struct) -> Plugin:
         instance = self._plugins[entry.name](config)
+        for phase, name in _HOOKS.items():
+            _check(instance, name, may_wait=phase in _MAY_WAIT)
         init_worker = getattr(instance, "init_worker", None)
         if init_worker is not None:
             init_worker(self._setup)
         return instance
+
+    def _place(self, standing: _Standing) -> None:
+        """Make the plugin once more for each service with an upstream of its own: calls go there instead."""
+        config = standing.entry.config
+        for service in self.config.services:
+            url = service.endpoint_url
+            if (
+                url is not None
+                and hasattr(config, "endpoint_url")
+                and standing.service in (None, service.name)
+            ):
+                there = msgspec.structs.replace(config, endpoint_url=url)
+                standing.placed[service.name] = self._instance(standing.entry, there)
 
     def _compile(self, place: Place, consumer: Consumer | None) -> Chain:
         best: dict[str, _Standing] = {}
@@ -240,37 +245,43 @@ class Plan:
             name = standing.entry.name
             if standing.covers(place, consumer) and (name not in best or best[name].weight < standing.weight):
                 best[name] = standing
-        service = self._services.get(place.service or "")
-        instances = [self._placed(standing, service) for standing in best.values()]
+        instances = [
+            standing.placed.get(place.service or "", standing.instance) for standing in best.values()
+        ]
         instances.sort(key=_order)
-        return Chain(place, **{name: tuple(_hooks(instances, phase)) for phase, name in _HOOKS.items()})
+        return Chain(
+            place,
+            **{
+                name: tuple(_hooks(instances, name)) for phase, name in _HOOKS.items() if phase in _OF_A_CHAIN
+            },
+        )
 
-    def _placed(self, standing: _Standing, service: Service | None) -> Plugin:
-        """The plugin as it works at a service with an upstream of its own."""
-        url = service.endpoint_url if service is not None else None
-        config = standing.entry.config
-        if url is None or not hasattr(config, "endpoint_url"):
-            return standing.instance
-        return self._instance(standing.entry, msgspec.structs.replace(config, endpoint_url=url))
+
+def _routes(config: Config) -> Iterator[Route]:
+    """All routes, wherever they are written."""
+    for service in config.services:
+        yield from service.routes
+    yield from config.routes
 
 
 def _order(plugin: Plugin) -> tuple[int, str]:
     return (-plugin.PRIORITY, plugin.NAME)
 
 
-def _hooks(instances: list[Plugin], phase: Phase) -> list[Hook]:
-    found: list[Hook] = []
-    for instance in instances:
-        function = getattr(instance, _HOOKS[phase], None)
+def _check(plugin: Plugin, name: str, *, may_wait: bool) -> None:
+    """Refuse a hook that could never run to its end. Raises TypeError."""
+    function = getattr(plugin, name, None)
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(f"{plugin.NAME}: the {name} hook is async; nothing here awaits it")
+    if inspect.isgeneratorfunction(function) and not may_wait:
+        raise TypeError(f"{plugin.NAME}: the {name} hook may not wait, so it may not be a generator")
+
+
+def _hooks(plugins: list[Plugin], name: str) -> Iterator[Hook]:
+    for plugin in plugins:
+        function = getattr(plugin, name, None)
         if function is not None:
-            if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-                raise TypeError(f"{instance.NAME}: the {_HOOKS[phase]} hook is async; nothing here awaits it")
-            if inspect.isgeneratorfunction(function) and phase not in _MAY_WAIT:
-                raise TypeError(
-                    f"{instance.NAME}: the {_HOOKS[phase]} hook may not wait, so it may not be a generator"
-                )
-            found.append(Hook(instance.NAME, _order(instance), function))
-    return found
+            yield Hook(plugin.NAME, _order(plugin), function)
 
 
 def _by_sni(config: Config, server_name: str) -> int | None:

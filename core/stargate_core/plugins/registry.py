@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from stargate_core.gateway.plan import Plugin
+from stargate_core.phases import Plugin
 from stargate_core.plugins.api_key_auth import ApiKeyAuthPlugin
 from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin

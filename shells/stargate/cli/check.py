@@ -4,15 +4,13 @@ One line a problem, as compilers write them, so that editors can jump to the pla
 gateway would start with this file in this environment, 1 if it wouldn't.
 """
 
-import os
 import sys
-from pathlib import Path
 
 import click
 
-from stargate.plugins import BadPlugin, installed, schemas
-from stargate_core.config.load import Examined, digest, examine
-from stargate_core.config.problems import Problem
+from stargate.cli.configuration import examine_file
+from stargate.plugins import BadPlugin, installed
+from stargate_core.config.load import Examined, digest
 from stargate_core.config.schema import Config
 
 
@@ -23,36 +21,17 @@ def check(file: str) -> None:
 
     Variables like ${NAME} are taken from the environment. Exit status: 0 if the file is good, 1 if not.
     """
-    examined = _examined(file)
+    try:
+        plugins = installed()
+    except BadPlugin as error:
+        raise click.ClickException(str(error)) from None
+    examined = examine_file(file, plugins)
     for problem in examined.problems:
         click.echo(problem)
     for warning in examined.warnings:
         click.echo(f"warning: {warning}")
     click.echo(_summary(examined))
     sys.exit(0 if examined.config is not None else 1)
-
-
-def _examined(file: str) -> Examined:
-    name = "<stdin>" if file == "-" else file
-    try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        return _unreadable(name, 1, 1, f"can't be read: {error.strerror}")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode()) + 1
-        return _unreadable(name, line, column, "expected UTF-8")
-    try:
-        plugins = schemas(installed())
-    except BadPlugin as error:
-        raise click.ClickException(str(error)) from None
-    return examine(text, filename=name, environ=os.environ, schemas=plugins)
-
-
-def _unreadable(name: str, line: int, column: int, message: str) -> Examined:
-    return Examined(None, (Problem(name, line, column, "", message),), ())
 
 
 def _summary(examined: Examined) -> str:

@@ -3,45 +3,47 @@
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
 from stargate.plugins import schemas
 from stargate_core.config.load import Examined, examine
+from stargate_core.config.problems import Problem
 from stargate_core.config.schema import Config
-from stargate_core.gateway.plan import Plugin
+from stargate_core.phases import Plugin
 
 STDIN = "-"
 
 
 def examine_file(path: str | None, plugins: Mapping[str, type[Plugin]]) -> Examined:
-    """What there is to say about a file; None: about the defaults. Raises click.ClickException when it can't
-    be read.
-    """
+    """What there is to say about a file; None: about the defaults. One that can't be read is a problem too."""
     text: str | None = None
+    name = "<stdin>" if path == STDIN else path or "<no file>"
     if path is not None:
         try:
-            if path == STDIN:
-                text = sys.stdin.read()
-            else:
-                with open(path, encoding="utf-8") as file:
-                    text = file.read()
+            data = sys.stdin.buffer.read() if path == STDIN else Path(path).read_bytes()
+            text = data.decode()
         except OSError as error:
-            raise click.ClickException(f"{path} cannot be read: {error.strerror}") from None
+            return _unreadable(name, 1, 1, f"can't be read: {error.strerror}")
         except UnicodeDecodeError as error:
-            raise click.ClickException(f"{path} is not UTF-8 at byte {error.start}") from None
-    filename = "<stdin>" if path == STDIN else path or "<no file>"
-    return examine(text, filename=filename, environ=os.environ, schemas=schemas(plugins))
+            before = error.object[: error.start]
+            column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+            return _unreadable(name, before.count(b"\n") + 1, column, "expected UTF-8")
+    return examine(text, filename=name, environ=os.environ, schemas=schemas(plugins))
+
+
+def _unreadable(name: str, line: int, column: int, message: str) -> Examined:
+    return Examined(None, (Problem(name, line, column, "", message),), ())
 
 
 def read_configuration(path: str | None, plugins: Mapping[str, type[Plugin]]) -> Config:
-    """The configuration to run with. Tells every problem and ends the command if there is one; tells
-    warnings.
-    """
+    """The configuration to run with. Tells all problems, and ends the command if there are any; tells warnings."""
     examined = examine_file(path, plugins)
-    for note in (*examined.problems, *examined.warnings):
-        level = "error" if note in examined.problems else "warning"
-        click.echo(f"{level}: {note}", err=True)
+    for problem in examined.problems:
+        click.echo(f"error: {problem}", err=True)
+    for warning in examined.warnings:
+        click.echo(f"warning: {warning}", err=True)
     if examined.config is None:
         sys.exit(1)
     return examined.config
