@@ -3,8 +3,8 @@
 Rewrite hooks run, the route is found, access hooks run (and learn who is calling, after which the rest run
 with that consumer's own configuration), the dialect composes the call, a lease is asked for, and the call is
 signed and written. The dialect reads the request when a hook, or the call, first needs to know what is asked:
-so a caller without a key hears of the key, and not of a slip in the body. Each step may refuse, and a hook may
-wait: the state then holds the script, and the `STEP` timer says when to go on.
+so a caller without a key hears of the key, and not of a slip in the body. Each step may refuse, and a hook
+may wait: the state then holds the script, and the `STEP` timer says when to go on.
 """
 
 from typing import Any, Final
