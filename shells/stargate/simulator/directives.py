@@ -49,17 +49,19 @@ class Directive(msgspec.Struct, frozen=True):
         """An option's value."""
         return self.options.get(option, default)
 
-    def number(self, option: str, default: int) -> int:
-        """An option's value, a whole number. Raises Refusal."""
-        value = self.options.get(option)
-        if value is None:
-            return default
-        try:
-            return int(value)
-        except ValueError:
-            raise invalid(
-                f"simulator: the option {option} of {self.name or 'the answer'} must be a number"
-            ) from None
+    def header(self, option: str, default: str) -> bytes:
+        """An option's value as that of a header. Raises Refusal."""
+        value = self.options.get(option, default)
+        if not value.isprintable():
+            raise invalid(f"simulator: {option} cannot be a header's value")
+        return value.strip().encode()
+
+    def number(self, option: str, default: int, most: int = 10**12) -> int:
+        """An option's value, a whole number from 0. Raises Refusal."""
+        value = self.options.get(option, str(default))
+        if not value.isascii() or not value.isdecimal() or len(value) > 13 or int(value) > most:
+            raise invalid(f"simulator: {option} must be a number of at most {most}, not {value}")
+        return int(value)
 
     def interval_ns(self, events_per_second: float) -> int:
         """The time between two events; 0: none."""
@@ -75,7 +77,7 @@ class Directive(msgspec.Struct, frozen=True):
     def wishes(self) -> Wishes:
         """What the answer itself should be like."""
         return Wishes(
-            words=min(self.number("words", 0), _WORDS_MAX) if "words" in self.options else None,
+            words=self.number("words", 0, _WORDS_MAX) if "words" in self.options else None,
             stop_reason=self.options.get("stop", "").replace("-", "_"),
             reasoning=_REASONINGS.get(self.name, ""),
             silent=self.name == "empty-content",

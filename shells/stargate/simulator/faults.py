@@ -45,9 +45,10 @@ _HTML_502: Final = (
 )
 _HTML: Final[Headers] = [(b"Server", b"awselb/2.0"), (b"Content-Type", b"text/html")]
 _JSON: Final[Headers] = [(b"Content-Type", b"application/json")]
+_TEXT_CHARACTERS_MAX: Final = 1_000
+_HEAD_BYTES_MAX: Final = 10_000_000
 _MILLISECOND: Final = 1_000_000
 _MICROSECOND: Final = 1_000
-_AFTER_DEFAULT: Final = "2"
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -65,19 +66,18 @@ def error_plan(error: AwsError, further: Headers | None = None) -> Plan:
     return document_plan(error.status, [*error.headers(), *(further or [])], error.body())
 
 
-# ------------------------------------------------------------------------------------------------ before
-# the answer
+# ---------------------------------------------------------------------- before the answer
 
 
 def thrown(name: str, stage: Stage) -> Plan:
     """A named error instead of the answer."""
     directive = stage.directive
     error = msgspec.structs.replace(ERRORS[name], message=directive.text("message", ERRORS[name].message))
-    return error_plan(error, _retry_after(directive.text("retry-after", "")))
+    return error_plan(error, _retry_after(directive.header("retry-after", "")))
 
 
-def _retry_after(seconds: str) -> Headers:
-    return [(b"Retry-After", seconds.encode())] if seconds else []
+def _retry_after(seconds: bytes) -> Headers:
+    return [(b"Retry-After", seconds)] if seconds else []
 
 
 def iam_denied(plan: Plan, stage: Stage) -> Plan:
@@ -105,7 +105,7 @@ def bare_status(plan: Plan, stage: Stage) -> Plan:
     status = stage.directive.number("code", 500)
     if not 200 <= status <= 999:
         raise invalid(f"simulator: {status} is no status of an answer")
-    further = _retry_after(stage.directive.text("retry-after", ""))
+    further = _retry_after(stage.directive.header("retry-after", ""))
     if status in (204, 304):
         return [Head(status, further), End()]
     match stage.directive.text("body", "json"):
@@ -119,7 +119,7 @@ def bare_status(plan: Plan, stage: Stage) -> Plan:
 
 def throttled(plan: Plan, stage: Stage) -> Plan:
     """Throttling that says how long to wait."""
-    return error_plan(ERRORS["ThrottlingException"], _retry_after(stage.directive.text("seconds", "7")))
+    return error_plan(ERRORS["ThrottlingException"], _retry_after(stage.directive.header("seconds", "7")))
 
 
 def error_in_200(plan: Plan, stage: Stage) -> Plan:
@@ -163,12 +163,12 @@ def malformed_http(plan: Plan, stage: Stage) -> Plan:
 def huge_headers(plan: Plan, stage: Stage) -> Plan:
     """A head beyond every limit."""
     filler = b"x" * 1000
-    count = -(-stage.directive.number("bytes", 1_000_000) // (len(filler) + 20))
+    count = -(-stage.directive.number("bytes", 1_000_000, _HEAD_BYTES_MAX) // (len(filler) + 20))
     more = [(b"X-Filler-%06d" % number, filler) for number in range(count)]
     return [Head(step.status, [*step.headers, *more]) if isinstance(step, Head) else step for step in plan]
 
 
-# ------------------------------------------------------------------------------------------------ timing
+# ---------------------------------------------------------------------- timing
 
 
 def slow(plan: Plan, stage: Stage) -> Plan:
@@ -203,8 +203,7 @@ def stall_mid_stream(plan: Plan, stage: Stage) -> Plan:
     return [*_before(plan, stage), Stall()]
 
 
-# ------------------------------------------------------------------------------------------------ broken
-# streams
+# ---------------------------------------------------------------------- broken streams
 
 
 def _before(plan: Plan, stage: Stage) -> Plan:
@@ -212,29 +211,30 @@ def _before(plan: Plan, stage: Stage) -> Plan:
     return _split(plan, stage)[0]
 
 
-def _split(plan: Plan, stage: Stage) -> tuple[Plan, Plan]:
-    """The plan before and after the place that `after` names."""
-    bodies = [(index, step) for index, step in enumerate(plan) if isinstance(step, Body)]
+def _split(plan: Plan, stage: Stage, default: str = "2") -> tuple[Plan, Plan]:
+    """The plan before and after the place that `after` names, or else `default`."""
+    bodies = _bodies(plan)
+    if not bodies:
+        return plan[:-1], plan[-1:]
     if not stage.streaming:
         index, body = bodies[0]
         half = len(body.data) // 2
         head, tail = Body(body.data[:half], body.kind, 0), Body(body.data[half:], body.kind, 1)
         return [*plan[:index], head], [tail, *plan[index + 1 :]]
-    at = _place(bodies, stage.directive)
+    at = _place(bodies, stage.directive.text("after", default))
     return plan[:at], plan[at:]
 
 
-def _place(bodies: list[tuple[int, Body]], directive: Directive) -> int:
-    after = directive.text("after", _AFTER_DEFAULT)
-    if not bodies:
-        return 1
+def _place(bodies: list[tuple[int, Body]], after: str) -> int:
     if after == "start":
         return bodies[0][0] + 1
     if after == "stop":
         ends = [index for index, step in bodies if step.kind is Kind.METADATA]
         return ends[0] if ends else bodies[-1][0] + 1
-    count = directive.number("after", 2)
-    if count <= 0:
+    if not after.isdecimal():
+        raise invalid(f"simulator: after must be start, stop or a number, not {after}")
+    count = int(after)
+    if count == 0:
         return bodies[0][0]
     deltas = [index for index, step in bodies if step.kind is Kind.DELTA]
     return deltas[min(count, len(deltas)) - 1] + 1 if deltas else bodies[0][0] + 1
@@ -263,7 +263,8 @@ def stream_error(plan: Plan, stage: Stage) -> Plan:
     if not stage.streaming:
         return thrown("InternalServerException", stage)
     code = stage.directive.text("code", "InternalFailure")
-    frame = encode_error(code, stage.directive.text("message", "An internal error occurred."))
+    message = stage.directive.text("message", "An internal error occurred.")
+    frame = encode_error(code[:_TEXT_CHARACTERS_MAX], message[:_TEXT_CHARACTERS_MAX])
     return [*_before(plan, stage), Body(frame, Kind.STOP), End()]
 
 
@@ -350,12 +351,7 @@ def garbage(plan: Plan, stage: Stage) -> Plan:
     noise = stage.rng.randbytes(512)
     if not stage.streaming:
         return document_plan(200, _JSON, noise)
-    before = (
-        _before(plan, stage)
-        if "after" in stage.directive.options
-        else plan[: _place(_bodies(plan), Directive("", {"after": "0"}))]
-    )
-    return [*before, Body(noise, Kind.DELTA), End()]
+    return [*_split(plan, stage, "0")[0], Body(noise, Kind.DELTA), End()]
 
 
 def _bodies(plan: Plan) -> list[tuple[int, Body]]:
@@ -366,14 +362,16 @@ def oversize_frame(plan: Plan, stage: Stage) -> Plan:
     """A length beyond every limit, under a good prelude CRC; what should follow never does."""
     if not stage.streaming:
         return plan
-    lengths = stage.directive.number("length", 2_000_000_000).to_bytes(4, "big") + (90).to_bytes(4, "big")
+    lengths = stage.directive.number("length", 2_000_000_000, 2**32 - 1).to_bytes(4, "big") + (90).to_bytes(
+        4, "big"
+    )
     prelude = lengths + zlib.crc32(lengths).to_bytes(4, "big")
     return [*_before(plan, stage), Body(prelude + bytes(4096), Kind.DELTA, 0), Stall()]
 
 
 def wrong_content_type(plan: Plan, stage: Stage) -> Plan:
     """The right body, mislabelled."""
-    label = stage.directive.text("type", "text/html; charset=utf-8").encode()
+    label = stage.directive.header("type", "text/html; charset=utf-8")
     return [
         Head(step.status, [(n, label if n.lower() == b"content-type" else v) for n, v in step.headers])
         if isinstance(step, Head)
@@ -382,7 +380,7 @@ def wrong_content_type(plan: Plan, stage: Stage) -> Plan:
     ]
 
 
-# ------------------------------------------------------------------------------------------------ odd
+# ---------------------------------------------------------------------- odd
 
 
 def unknown_events(plan: Plan, stage: Stage) -> Plan:
@@ -394,8 +392,8 @@ def unknown_events(plan: Plan, stage: Stage) -> Plan:
         encode_event("contentBlockSparkle", b'{"contentBlockIndex":0,"sparkle":{"hue":7},"p":"ab"}'),
         Kind.BLOCK,
     )
-    bodies = _bodies(plan)
-    start, middle = bodies[0][0], bodies[len(bodies) // 2][0]
+    places = [index for index, _ in _bodies(plan)] or [1]
+    start, middle = places[0], places[len(places) // 2]
     return [*plan[:start], first, *plan[start:middle], other, *plan[middle:]]
 
 

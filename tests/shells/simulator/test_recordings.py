@@ -6,18 +6,20 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from stargate.simulator.recordings import Recordings, canonical
+from stargate.simulator.recordings import Recording, Recordings, canonical
+from stargate.simulator.scenarios import SCENARIOS
 from support.simulator import Reply, Wire, converse_request, signed
-from support.vectors import RECORDED, Recording, recordings
+from support.vectors import RECORDED, recordings
+from support.vectors import Recording as Recorded
 
 RECORDINGS: Final = Recordings.load(RECORDED)
 FRAMING: Final = {"content-length", "transfer-encoding"}
 
 
-def first_of_its_request() -> list[Recording]:
+def first_of_its_request() -> list[Recorded]:
     """The recordings that a request finds: of several answers to one request, the first."""
     seen: set[tuple[str, bytes | None]] = set()
-    found: list[Recording] = []
+    found: list[Recorded] = []
     for item in recordings():
         key = (item.uri, canonical(item.request_body.encode()))
         if key[1] is not None and key not in seen:
@@ -26,7 +28,7 @@ def first_of_its_request() -> list[Recording]:
     return found
 
 
-def check(reply: Reply, item: Recording) -> None:
+def check(reply: Reply, item: Recorded) -> None:
     """Hold an answer against its recording."""
     assert reply.whole
     assert reply.status == item.status
@@ -44,14 +46,14 @@ def check(reply: Reply, item: Recording) -> None:
 
 @pytest.mark.parametrize("item", recordings(), ids=lambda item: str(item.file))
 @pytest.mark.parametrize("operation", ["converse", "converse-stream"])
-def test_by_name(item: Recording, operation: str) -> None:
+def test_by_name(item: Recorded, operation: str) -> None:
     stem = item.file.rpartition("/")[2].rpartition(".")[0]
     wire = Wire(recordings=RECORDINGS)
     check(wire.ask(converse_request("anything", model_id=f"recording.{stem}", operation=operation)), item)
 
 
 @pytest.mark.parametrize("item", first_of_its_request(), ids=lambda item: str(item.file))
-def test_by_request(item: Recording) -> None:
+def test_by_request(item: Recorded) -> None:
     url = urlsplit(item.uri)
     # Another spelling of the same JSON is the same request.
     body = json.dumps(json.loads(item.request_body), indent=3, sort_keys=True).encode()
@@ -92,3 +94,13 @@ def test_a_name_that_is_none() -> None:
 def test_other_requests_are_answered_as_ever() -> None:
     assert len(RECORDINGS) == len(recordings())
     assert Wire(recordings=RECORDINGS).ask(converse_request("something new")).status == 200
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_empty_recording_can_be_broken_in_every_way(scenario: str, *, streaming: bool) -> None:
+    kind = b"application/vnd.amazon.eventstream" if streaming else b"text/plain"
+    empty = Recordings({"empty": Recording("empty", 200, [(b"content-type", kind)], b"")}, {})
+    wire = Wire(scenario=scenario, recordings=empty)
+    wire.ask(converse_request("x", model_id="recording.empty"))
+    assert wire.ledger.requests()[0].error == ""
