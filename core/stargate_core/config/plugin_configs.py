@@ -97,8 +97,8 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
     allow_unlisted: bool = True
     """Whether a model that `models` doesn't name goes to Bedrock as it is."""
     timeout: Milliseconds | None = None
-    """The whole exchange, in milliseconds; None: gateway.time_limits.total. A minute is not enough for an answer
-    that is thought about.
+    """The whole exchange, in milliseconds; None: gateway.time_limits.total. A minute is not enough for an
+    answer that is thought about.
     """
     retry: Retry = field(default_factory=Retry)
     endpoint_url: str | None = None

@@ -1,16 +1,17 @@
 """What a dialect is: a pure translation between one client API and Bedrock.
 
-A dialect has two halves. Going in, it *reads* a request into an `Ask` (what policy needs to know: the model, whether it
-streams, how much it may produce) and, once a plugin has chosen the target, *composes* the Bedrock call. Coming back, a
-`Translator` (one for each call) turns Bedrock's answer into the caller's own form.
+A dialect has two halves. Going in, it *reads* a request into an `Ask` (what policy needs to know: the model,
+whether it streams, how much it may produce) and, once a plugin has chosen the target, *composes* the Bedrock
+call. Coming back, a `Translator` (one for each call) turns Bedrock's answer into the caller's own form.
 
-The unit of an answer is a `Part`: one SSE event, one event-stream frame, or the whole JSON of a plain answer. Plugins see
-parts in the body_filter phase, as typed values, never as bytes. Where no plugin looks, a translator may go from frame to
-bytes directly (`frame`), and `frame` must equal rendering `parts` one by one: a test holds it to that.
+The unit of an answer is a `Part`: one SSE event, one event-stream frame, or the whole JSON of a plain answer.
+Plugins see parts in the body_filter phase, as typed values, never as bytes. Where no plugin looks, a
+translator may go from frame to bytes directly (`frame`), and `frame` must equal rendering `parts` one by one:
+a test holds it to that.
 
-A translator never decides alone that a stream ended well. It says `complete` when Bedrock's own end has been seen
-(`messageStop` and `metadata`; `message_stop` for Anthropic bodies); the exchange says everything else: cut, damage,
-silence, loss.
+A translator never decides alone that a stream ended well. It says `complete` when Bedrock's own end has been
+seen (`messageStop` and `metadata`; `message_stop` for Anthropic bodies); the exchange says everything else:
+cut, damage, silence, loss.
 """
 
 import enum
@@ -105,7 +106,9 @@ class PartKind(enum.Enum):
 
 
 class Part(msgspec.Struct):
-    """One unit of an answer, in the caller's dialect. Plugins may change `payload` in place, or drop the part."""
+    """One unit of an answer, in the caller's dialect. Plugins may change `payload` in place, or drop the
+    part.
+    """
 
     kind: PartKind
     name: str
@@ -116,7 +119,9 @@ class Part(msgspec.Struct):
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens as Bedrock counts them: `input_tokens` excludes what was read from or written to its prompt cache."""
+    """Tokens as Bedrock counts them: `input_tokens` excludes what was read from or written to its prompt
+    cache.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -130,7 +135,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A whole HTTP answer in the caller's dialect. Framing headers and request ids are added by the session."""
+    """A whole HTTP answer in the caller's dialect, without framing headers and request ids."""
 
     status: int
     headers: Headers
@@ -146,7 +151,9 @@ class ModelCard(msgspec.Struct, frozen=True):
 
 
 class BadAnswer(Exception):
-    """Bedrock's answer says something this dialect cannot honestly pass on; carries the fault to tell instead."""
+    """Bedrock's answer says something this dialect cannot honestly pass on; carries the fault to tell
+    instead.
+    """
 
     def __init__(self, fault: Fault) -> None:
         super().__init__(fault.cause.name)
@@ -165,7 +172,8 @@ class Translator(Protocol):
     usage: Usage | None
     """Bedrock's token counts, once known."""
     raw: bool
-    """Whether frames are passed on byte for byte: the exchange then writes each verified frame's own bytes."""
+    """Whether frames are passed on byte for byte: the exchange then writes each verified frame's own bytes.
+    """
 
     def answer(self, headers: Headers, body: bytes) -> Part:
         """A whole 200 answer. Raises BadAnswer where it isn't one."""
@@ -228,5 +236,7 @@ class Dialect(Protocol):
         ...
 
     def failure(self, fault: Fault, request_id: str) -> Reply:
-        """An error, as this dialect's SDKs expect it; Retry-After and x-should-retry are added by the session."""
+        """An error, as this dialect's SDKs expect it; Retry-After and x-should-retry are added by the
+        session.
+        """
         ...

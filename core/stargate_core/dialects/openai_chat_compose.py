@@ -113,9 +113,10 @@ def _prepare(request: ChatRequest) -> Prepared:
     tools = tool_config(request, conversation.tools_used)
     if tools is not None:
         body["toolConfig"] = tools
-    metadata = _metadata(request)
-    if metadata:
-        body["requestMetadata"] = metadata
+    if request.metadata or request.user or request.safety_identifier:
+        metadata = _metadata(request)
+        if metadata:
+            body["requestMetadata"] = metadata
     tier = _TIERS.get(request.service_tier or "")
     if tier is not None:
         body["serviceTier"] = {"type": tier}

@@ -77,6 +77,9 @@ class Conversation:
     def take(self, at: int, message: ChatMessage) -> None:
         """Take in the message `at` this index. Raises Refused."""
         match message:
+            case UserMessage(content=str(text)):
+                if text and not text.isspace():
+                    self._turn("user").append({"text": text})
             case UserMessage():
                 self._extend("user", self._blocks(message.content, f"messages[{at}].content"))
             case AssistantMessage():

@@ -23,6 +23,7 @@ from msgspec import UNSET, Raw
 
 from stargate_core.dialects.openai_chat_request import (
     AllowedToolsChoice,
+    AssistantMessage,
     ChatRequest,
     Function,
     FunctionCall,
@@ -53,11 +54,8 @@ def renamed(request: ChatRequest) -> dict[str, str]:
     """The tool names of a request that Bedrock must be given otherwise: its name to the caller's."""
     names = [tool.function.name for tool in request.tools or () if isinstance(tool, FunctionTool)]
     for message in request.messages:
-        names += [
-            call.function.name
-            for call in getattr(message, "tool_calls", None) or ()
-            if isinstance(call, FunctionCall)
-        ]
+        if isinstance(message, AssistantMessage) and message.tool_calls:
+            names += [call.function.name for call in message.tool_calls if isinstance(call, FunctionCall)]
     return {safe_name(name): name for name in names if not _FITS.fullmatch(name)}
 
 

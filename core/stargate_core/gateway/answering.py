@@ -45,6 +45,9 @@ from stargate_core.phases import Phase, PluginFailed
 from stargate_core.record import Outcome
 from stargate_core.wire.eventstream import EventStreamError, Frame, FrameKind
 
+_EVENT: Final = FrameKind.EVENT
+_STREAM: Final = AnswerKind.STREAM
+"""Looked up once: an enum's members are slow to find, and these are asked for with every frame."""
 _UNDER_WAY: Final = (Awaiting, Collecting, Peeking, Streaming)
 _BAD_PART: Final = Fault(Cause.PLUGIN_FAILED, detail="body_filter hooks left a part that cannot be written")
 
@@ -106,7 +109,7 @@ def _unanswered(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sess
 def _progress(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
     """What the bytes, or their end, have made of the answer."""
     call = state.call
-    if call.kind is AnswerKind.STREAM:
+    if call.kind is _STREAM:
         try:
             return _frames(exchange, state, now, data, out)
         except PluginFailed as failed:
@@ -123,7 +126,7 @@ def _progress(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: l
 
 def _fault_of_transport(call: UpstreamCall) -> Fault:
     """The answer's bytes ended, or stopped being HTTP, before the answer did."""
-    stream = call.kind is AnswerKind.STREAM
+    stream = call.kind is _STREAM
     if call.failure is not None and not call.lost:
         cause = Cause.STREAM_CORRUPT if stream else Cause.UPSTREAM_GARBLED
         return Fault(cause, detail=f"not HTTP: {call.failure.reason}")
@@ -201,7 +204,7 @@ def _translated(exchange: Exchange, call: UpstreamCall, data: bytes) -> tuple[by
     filtered = bool(exchange.chain.body_filter)
     try:
         for frame in decoder.feed(data):
-            if frame.kind is not FrameKind.EVENT:
+            if frame.kind is not _EVENT:
                 fault = _fault_of_frame(frame)
                 break
             pieces.append(_filtered(exchange, translator, frame) if filtered else translator.frame(frame))

@@ -37,7 +37,6 @@ not read upstream, so upstream's silence means nothing; the session's own stall 
 ignored.
 """
 
-import enum
 from typing import Final, Protocol, TypeAlias
 
 from stargate_core.aws.sigv4 import Signer
@@ -78,13 +77,14 @@ TAIL_NS: Final = SECOND
 """How long upstream may take from Bedrock's end to the transport's."""
 
 
-class Timer(enum.IntEnum):
+class Timer:
     """What an exchange waits for, at most so long."""
 
-    TOTAL = 0
-    STEP = 1
+    TOTAL: Final = 0
+    STEP: Final = 1
     """The state's own: a script's sleep, the first token, the next event, the tail."""
-    KEEPALIVE = 2
+    KEEPALIVE: Final = 2
+    COUNT: Final = 3
 
 
 class Admitting:
@@ -258,7 +258,7 @@ class Exchange:
         self.route = ""
         self.dialect: Dialect = plan.routes.default
         """Until a route is found; a refusal before that is worded for the path."""
-        self.timers = TimerTable(Timer)
+        self.timers = TimerTable(Timer.COUNT)
         self.timers.arm(Timer.TOTAL, now + plan.limits.total_ns)
         self.call: Call | None = None
         self.translator: Translator | None = None

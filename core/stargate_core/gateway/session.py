@@ -23,7 +23,6 @@ is answered.
 connection without a request is closed at once; one that is sending its request may finish it.
 """
 
-import enum
 from typing import Final, TypeAlias
 
 from stargate_core.aws.sigv4 import Credentials, Signer
@@ -71,13 +70,14 @@ from stargate_core.wire.http1 import (
 )
 
 
-class Timer(enum.IntEnum):
+class Timer:
     """What a session allows its client, and its own end."""
 
-    CLIENT = 0
+    CLIENT: Final = 0
     """The next request, the rest of a head, the rest of a body."""
-    STALL = 1
-    GRACE = 2
+    STALL: Final = 1
+    GRACE: Final = 2
+    COUNT: Final = 3
 
 
 class Waiting:
@@ -146,6 +146,8 @@ class Session:
     __slots__ = (
         "_chance",
         "_client",
+        "_last_direction",
+        "_last_signer",
         "_tickets",
         "codec",
         "credentials",
@@ -169,8 +171,11 @@ class Session:
         self._chance = Entropy(seed)
         self.credentials: dict[str, Credentials | None] = {}
         self.signers: dict[tuple[str, str, str], Signer] = {}
+        self._last_direction: Direction | None = None
+        """What the last call was signed for, and by whom: most connections keep to one model."""
+        self._last_signer: Signer | None = None
         self._tickets = 0
-        self.timers = TimerTable(Timer)
+        self.timers = TimerTable(Timer.COUNT)
         self.timers.arm(Timer.CLIENT, now + plan.limits.client_idle_ns)
 
     # -------------------------------------------------------------------------------------------- the machine
@@ -204,6 +209,18 @@ class Session:
 
     def signer(self, direction: Direction) -> Signer | None:
         """Whoever signs for this direction; None: there are no credentials."""
+        if direction is self._last_direction:
+            return self._last_signer
+        signer = self._find_signer(direction)
+        self._last_direction, self._last_signer = (None, None) if signer is None else (direction, signer)
+        return signer
+
+    def forget_signers(self, account: str) -> None:
+        """The account's credentials have changed."""
+        self.signers = {key: signer for key, signer in self.signers.items() if key[0] != account}
+        self._last_direction = self._last_signer = None
+
+    def _find_signer(self, direction: Direction) -> Signer | None:
         endpoint = direction.endpoint
         key = (direction.account, endpoint.signing_region, endpoint.signing_name)
         fixed = direction.credentials
@@ -297,7 +314,9 @@ class Session:
         """Go on behind an exchange: wait for it, or begin the next request when it is settled."""
         if state.exchange.state is not SETTLED:
             return state
-        return self.receive(now, out) if self._next_cycle(now) else self.close(out)
+        if not self._next_cycle(now):
+            return self.close(out)
+        return self.receive(now, out) if self.codec.has_partial_request else _WAITING
 
     def refuse(self, fault: Fault, target: bytes, out: list[SessionCommand]) -> State:
         """Answer a request that never became one, in the dialect its target suggests, and close."""
@@ -428,7 +447,7 @@ def _credentials(
     session: Session, state: State, _now: int, event: CredentialsChanged, _out: list[SessionCommand]
 ) -> State:
     session.credentials[event.account] = event.credentials
-    session.signers = {key: signer for key, signer in session.signers.items() if key[0] != event.account}
+    session.forget_signers(event.account)
     return state
 
 

@@ -60,62 +60,47 @@ def settle(exchange: "Exchange", now: int, out: list[SessionCommand]) -> None:
 
 
 def _record(exchange: "Exchange", now: int) -> LogRecord:
-    request, ctx, upstream, translator = (
-        exchange.request,
-        exchange.ctx,
-        exchange.upstream,
-        exchange.translator,
-    )
-    begun_at = exchange.begun_at
-    record = LogRecord(
-        time=rfc3339(exchange.host.wall_epoch_ns + begun_at),
+    """What is known of the exchange. One constructor and no assignments: this is done for every request."""
+    request, ctx, host = exchange.request, exchange.ctx, exchange.host
+    upstream, translator, fault = exchange.upstream, exchange.translator, exchange.fault
+    ask, direction, consumer, call = ctx.known_ask, ctx.direction, ctx.consumer, exchange.call
+    usage = translator.usage if translator is not None else None
+    begun_at, sent_at, first_byte_at = exchange.begun_at, exchange.sent_at, exchange.first_byte_at
+    return LogRecord(
+        time=rfc3339(host.wall_epoch_ns + begun_at),
         request_id=request.request_id,
-        generation=exchange.host.plan.generation,
+        generation=host.plan.generation,
         outcome=exchange.outcome,
         status=exchange.status,
+        code="" if fault is None else fault.row.code,
+        cause="" if fault is None else fault.cause.name,
+        detail="" if fault is None else fault.detail,
         client=request.client,
         method=request.method.decode("latin-1"),
         route=exchange.route,
         dialect=exchange.dialect.NAME,
+        consumer="" if consumer is None else consumer.username,
         key_id=ctx.key_id,
+        model="" if ask is None else ask.model or "",
+        target="" if direction is None else direction.target.model,
+        region="" if direction is None else direction.region,
+        operation="" if call is None else call.operation.value,
+        stream=ask is not None and ask.stream,
         attempts=exchange.attempts,
+        upstream_status=0 if upstream is None else upstream.status,
+        upstream_request_id="" if upstream is None else upstream.request_id,
+        upstream_exception="" if fault is None else fault.aws_name or "",
+        stop_reason="" if translator is None else translator.stop_reason or "",
+        input_tokens=0 if usage is None else usage.input_tokens,
+        output_tokens=0 if usage is None else usage.output_tokens,
+        cache_read_tokens=0 if usage is None else usage.cache_read_tokens,
+        cache_write_tokens=0 if usage is None else usage.cache_write_tokens,
         request_bytes=len(request.body),
         response_bytes=exchange.response_bytes,
-        total_ms=_ms(now - begun_at),
+        lease_ms=(sent_at - exchange.opened_at) // 1000 / 1000 if sent_at else 0.0,
+        first_byte_ms=(first_byte_at - begun_at) // 1000 / 1000 if first_byte_at else 0.0,
+        total_ms=(now - begun_at) // 1000 / 1000,
     )
-    if ctx.consumer is not None:
-        record.consumer = ctx.consumer.username
-    ask = ctx.known_ask
-    if ask is not None:
-        record.stream = ask.stream
-        record.model = ask.model or ""
-    if ctx.direction is not None:
-        record.target = ctx.direction.target.model
-        record.region = ctx.direction.region
-    if exchange.call is not None:
-        record.operation = exchange.call.operation.value
-    if exchange.sent_at:
-        record.lease_ms = _ms(exchange.sent_at - exchange.opened_at)
-    if exchange.first_byte_at:
-        record.first_byte_ms = _ms(exchange.first_byte_at - begun_at)
-    if upstream is not None:
-        record.upstream_status = upstream.status
-        record.upstream_request_id = upstream.request_id
-    if translator is not None:
-        record.stop_reason = translator.stop_reason or ""
-        usage = translator.usage
-        if usage is not None:
-            record.input_tokens = usage.input_tokens
-            record.output_tokens = usage.output_tokens
-            record.cache_read_tokens = usage.cache_read_tokens
-            record.cache_write_tokens = usage.cache_write_tokens
-    fault = exchange.fault
-    if fault is not None:
-        record.code = fault.row.code
-        record.cause = fault.cause.name
-        record.detail = fault.detail
-        record.upstream_exception = fault.aws_name or ""
-    return record
 
 
 def rfc3339(wall_ns: int) -> str:
@@ -127,7 +112,3 @@ def rfc3339(wall_ns: int) -> str:
 @functools.lru_cache(maxsize=8)
 def _to_the_second(seconds: int) -> str:
     return (_EPOCH + datetime.timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _ms(duration_ns: int) -> float:
-    return round(duration_ns / MILLISECOND, 3)

@@ -35,6 +35,10 @@ class AnswerKind(enum.Enum):
     ERROR = "error"
 
 
+_STREAM: Final = AnswerKind.STREAM
+"""Looked up once: it is asked for with every piece of a body."""
+
+
 class UpstreamCall:
     """One attempt at one call, from its lease to its last byte."""
 
@@ -116,7 +120,7 @@ class UpstreamCall:
             while True:
                 event = next_event()
                 if isinstance(event, Body):
-                    if self.kind is AnswerKind.STREAM:
+                    if self.kind is _STREAM:
                         stream.append(event.data)
                     else:
                         self._keep(event.data)

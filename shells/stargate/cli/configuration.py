@@ -17,7 +17,7 @@ STDIN = "-"
 
 
 def examine_file(path: str | None, plugins: Mapping[str, type[Plugin]]) -> Examined:
-    """What there is to say about a file; None: about the defaults. One that can't be read is a problem too."""
+    """What there is to say about a file; None: about the defaults. Unreadable is a problem too."""
     text: str | None = None
     name = "<stdin>" if path == STDIN else path or "<no file>"
     if path is not None:
@@ -38,7 +38,7 @@ def _unreadable(name: str, line: int, column: int, message: str) -> Examined:
 
 
 def read_configuration(path: str | None, plugins: Mapping[str, type[Plugin]]) -> Config:
-    """The configuration to run with. Tells all problems, and ends the command if there are any; tells warnings."""
+    """The configuration to run with; its problems are told, and end the command, its warnings are told."""
     examined = examine_file(path, plugins)
     for problem in examined.problems:
         click.echo(f"error: {problem}", err=True)

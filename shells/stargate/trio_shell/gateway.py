@@ -24,7 +24,7 @@ from stargate.trio_shell.channel import Channel
 from stargate.trio_shell.connector import connect, trouble_of
 from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.sinks import Sinks
-from stargate.trio_shell.ticker import Ticker, now_ns
+from stargate.trio_shell.ticker import Ticker, Timed, now_ns
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.gateway.plan import Plan
@@ -267,6 +267,7 @@ class Gateway:
     def _work(self) -> None:
         self._busy = True
         facts = self._facts
+        touched: list[Timed] = []
         try:
             while facts:
                 fact = facts.popleft()
@@ -281,11 +282,15 @@ class Gateway:
                         continue
                     for command in commands:
                         self._perform(client, command)
-                    self._ticker.arm(client)
+                    if not touched or touched[-1] is not client:
+                        touched.append(client)
                 else:
                     self._work_for_pool(fact)
+                    touched.append(self)
         finally:
             self._busy = False
+        for timed in dict.fromkeys(touched):
+            self._ticker.arm(timed)
 
     def _break(self, client: Client, event: SessionEvent, error: Exception) -> None:
         """End a session that failed by a bug of ours: cut its connection, take back what it held, say where
@@ -320,6 +325,8 @@ class Gateway:
                 self._tickets[self._last_ticket] = (client, ticket)
                 client.tickets[ticket] = self._last_ticket
                 self._facts.append(LeaseAsked(self._last_ticket, endpoint, fresh))
+            case Emit(sink, line):
+                self._sinks.emit(sink, line)
             case ReleaseUpstream(lease):
                 self._give_back(lease, clean=True)
             case DropUpstream(lease):
@@ -329,8 +336,6 @@ class Gateway:
                 if pool_ticket is not None:
                     self._tickets.pop(pool_ticket, None)
                     self._facts.append(AskWithdrawn(pool_ticket))
-            case Emit(sink, line):
-                self._sinks.emit(sink, line)
             case Note(level, text):
                 self._sinks.note(level, text)
             case CloseClient():
@@ -383,7 +388,6 @@ class Gateway:
                             gone.channel.dispose()
                 case _:
                     assert_never(command)
-        self._ticker.arm(self)
 
     def _lend(self, pool_ticket: int, connection: int, reused: bool) -> None:
         asked = self._tickets.pop(pool_ticket, None)

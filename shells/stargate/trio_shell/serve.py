@@ -4,6 +4,7 @@ In order: credentials are looked for, listeners opened, everything told, connect
 SIGINT drains: no new connections, what runs may finish within the grace time. A second signal ends at once.
 """
 
+import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -18,6 +19,8 @@ from stargate.trio_shell.listener import accept, names, open_listener
 from stargate.trio_shell.sinks import Sinks
 from stargate_core.gateway.plan import Plan
 
+_COLLECT_AFTER_OBJECTS: Final = 20_000
+"""New objects before the youngest generation is looked at; Python's own 700 are a dozen requests."""
 _CREDENTIALS_SECONDS: Final = 5.0
 """How long start-up waits for credentials: a slow metadata service must not keep health checks from being
 answered.
@@ -54,6 +57,7 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
             for (_, sockets), context in zip(listeners, contexts, strict=True):
                 for sock in sockets:
                     accepting.start_soon(accept, sock, gateway, nursery, context)
+            _settle_memory()
             started(Started([url for one, sockets in listeners for url in names(sockets, one)], found))
             nursery.start_soon(_keep_fresh, gateway, found, sinks)
             await anext(signals)
@@ -69,6 +73,13 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
 async def _cancel_at_next(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     await anext(signals)
     scope.cancel()
+
+
+def _settle_memory() -> None:
+    """Keep the collector off what lives as long as the process, and from looking after every few requests."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER_OBJECTS, 20, 50)
 
 
 async def _first_credentials(plan: Plan, gateway: Gateway) -> dict[str, Found]:
