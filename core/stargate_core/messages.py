@@ -63,7 +63,7 @@ class UpstreamOpened(msgspec.Struct, frozen=True, tag=True, gc=False):
     ticket: int
     lease: int
     reused: bool
-    """The connection has carried a call before: the peer may be closing it at this very moment."""
+    """The connection was kept, after a call or idle: the peer may be closing it at this very moment."""
 
 
 class UpstreamFailed(msgspec.Struct, frozen=True, tag=True, gc=False):

@@ -9,11 +9,16 @@ The rules:
 - The connection used last is lent first. A few stay warm and the others grow old and are closed, before a NAT
   or a load balancer forgets them (AWS's drop idle ones at 350 s) and a call vanishes into a dead socket.
 - Each question that finds no idle connection starts one, up to the endpoint's limit; whichever connection is
-  free first, opened or returned, goes to the question that has waited longest.
-- A question that asks for a `fresh` connection never gets a kept one: a kept one has just failed it.
+  free first, opened or returned, goes to the question that has waited longest. Which connection was opened
+  for which question is nobody's business: what counts is that never fewer are opening than questions wait, as
+  long as there is room. So a failure to open is the trouble of whoever has waited longest, and of nobody
+  where enough others are opening still.
+- A question that asks for a `fresh` connection never gets a kept one: a kept one has just failed it. Where
+  there is no room for a new one, a kept one makes room.
 - Two limits, each with its own trouble: how long a connection may take to open, and how long a question may
-  wait while all connections are lent.
+  wait while there is no room to open one for it.
 - A connection that closes, or speaks, while nobody holds it is dropped: what it said belongs to no call.
+- Late and double facts are harmless: what the pool doesn't know, or knows better, it ignores.
 """
 
 from collections import deque
@@ -58,14 +63,12 @@ class PoolLimits(msgspec.Struct, frozen=True):
 class _Question:
     """A ticket that waits."""
 
-    __slots__ = ("connection", "fresh", "give_up_at", "ticket")
+    __slots__ = ("fresh", "give_up_at", "ticket")
 
     def __init__(self, ticket: int, fresh: bool, give_up_at: int) -> None:
         self.ticket = ticket
         self.fresh = fresh
         self.give_up_at = give_up_at
-        self.connection: int | None = None
-        """The connection that is being opened on its behalf."""
 
 
 class _Shelf:
@@ -82,6 +85,7 @@ class _Shelf:
         self.opening: dict[int, int] = {}
         """Connection to when it has taken too long; insertion order is age."""
         self.waiting: deque[_Question] = deque()
+        """In the order they were asked. The first ones have connections opening for them."""
 
 
 class Pool:
@@ -132,10 +136,8 @@ class Pool:
             for due in (shelf.idle, shelf.opening):
                 if due:
                     earliest = min(earliest, next(iter(due.values())))
-            for question in shelf.waiting:
-                if question.connection is None:
-                    earliest = min(earliest, question.give_up_at)
-                    break
+            if len(shelf.waiting) > len(shelf.opening):
+                earliest = min(earliest, shelf.waiting[len(shelf.opening)].give_up_at)
         return None if earliest == NEVER else earliest
 
     def statistics(self) -> dict[str, int]:
@@ -155,32 +157,36 @@ class Pool:
         shelf = self._shelves.get(event.endpoint)
         if shelf is None:
             shelf = self._shelves[event.endpoint] = _Shelf(event.endpoint)
-        if shelf.idle and not event.fresh:
-            connection, _ = shelf.idle.popitem()
-            out.append(Lend(event.ticket, connection, reused=True))
-            return
-        question = _Question(event.ticket, event.fresh, now + self._limits.wait_ns)
-        shelf.waiting.append(question)
+        while shelf.idle and not event.fresh:
+            connection, too_old_at = shelf.idle.popitem()
+            if too_old_at > now:
+                out.append(Lend(event.ticket, connection, reused=True))
+                return
+            # Nobody has ticked for a while: the process was stopped, and the connection forgotten since.
+            self._disconnect(shelf, connection, out)
+        shelf.waiting.append(_Question(event.ticket, event.fresh, now + self._limits.wait_ns))
         self._waits[event.ticket] = shelf
-        if event.fresh and shelf.idle and shelf.count >= self._limits.connections_max:
-            self._disconnect(shelf, next(iter(shelf.idle)), out)
-        self._open_for(now, shelf, question, out)
+        self._open(now, shelf, out)
 
-    def _open_for(self, now: int, shelf: _Shelf, question: _Question, out: list[PoolCommand]) -> None:
-        if shelf.count >= self._limits.connections_max:
-            return
-        connection = next(self._next)
-        question.connection = connection
-        shelf.count += 1
-        shelf.opening[connection] = now + self._limits.connect_ns
-        self._where[connection] = shelf
-        out.append(Connect(connection, shelf.endpoint))
+    def _open(self, now: int, shelf: _Shelf, out: list[PoolCommand]) -> None:
+        """Let a connection be opening for every question that waits, as far as there is room."""
+        while len(shelf.waiting) > len(shelf.opening):
+            if shelf.count >= self._limits.connections_max:
+                if not shelf.idle:
+                    return
+                # Only fresh questions wait beside idle connections.
+                self._disconnect(shelf, next(iter(shelf.idle)), out)
+            connection = next(self._next)
+            shelf.count += 1
+            shelf.opening[connection] = now + self._limits.connect_ns
+            self._where[connection] = shelf
+            out.append(Connect(connection, shelf.endpoint))
 
     def _withdrawn(self, ticket: int) -> None:
+        """Forget a question; the connection that opens on its behalf serves another, or is kept."""
         shelf = self._waits.pop(ticket, None)
         if shelf is not None:
-            # The connection opened on its behalf goes on opening: the next question will be glad of it.
-            shelf.waiting.remove(next(q for q in shelf.waiting if q.ticket == ticket))
+            shelf.waiting.remove(next(question for question in shelf.waiting if question.ticket == ticket))
 
     def _serve(self, now: int, shelf: _Shelf, connection: int, reused: bool, out: list[PoolCommand]) -> None:
         """A connection is free: the longest-waiting question that may have it gets it, or it is kept."""
@@ -189,79 +195,58 @@ class Pool:
                 shelf.waiting.remove(question)
                 del self._waits[question.ticket]
                 out.append(Lend(question.ticket, connection, reused))
-                self._hand_on(shelf, question, connection)
                 return
         if self._draining or len(shelf.idle) >= self._limits.idle_max:
             self._disconnect(shelf, connection, out)
         else:
             shelf.idle[connection] = now + self._limits.idle_ns
+        self._open(now, shelf, out)
 
-    def _hand_on(self, shelf: _Shelf, served: _Question, connection: int) -> None:
-        """The connection opening for a question served otherwise now opens for the next one without."""
-        if served.connection is None or served.connection == connection:
-            return
-        for question in shelf.waiting:
-            if question.connection is None or question.connection == connection:
-                question.connection = served.connection
-                return
+    def _refuse(self, question: _Question, trouble: Trouble, detail: str, out: list[PoolCommand]) -> None:
+        self._waits.pop(question.ticket).waiting.remove(question)
+        out.append(Refuse(question.ticket, trouble, detail))
 
     # -------------------------------------------------------------------------------------------- connections
 
     def _returned(self, now: int, lease: int, clean: bool, out: list[PoolCommand]) -> None:
         shelf = self._where.get(lease)
-        if shelf is None:
-            return  # It closed while it was lent, and has been forgotten already.
+        if shelf is None or lease in shelf.idle or lease in shelf.opening:
+            return  # It closed while it was lent, and has been forgotten; or it is not lent at all.
         if clean:
             self._serve(now, shelf, lease, True, out)
         else:
             self._disconnect(shelf, lease, out)
-            self._refill(now, shelf, out)
+            self._open(now, shelf, out)
 
     def _opened(self, now: int, connection: int, out: list[PoolCommand]) -> None:
         shelf = self._where.get(connection)
-        if shelf is None:
-            return  # Given up meanwhile.
-        shelf.opening.pop(connection, None)
-        self._serve(now, shelf, connection, False, out)
+        if shelf is not None and shelf.opening.pop(connection, None) is not None:
+            self._serve(now, shelf, connection, False, out)
 
     def _failed(
         self, now: int, connection: int, trouble: Trouble, detail: str, out: list[PoolCommand]
     ) -> None:
-        shelf = self._where.pop(connection, None)
-        if shelf is None:
+        shelf = self._where.get(connection)
+        if shelf is None or shelf.opening.pop(connection, None) is None:
             return
-        shelf.opening.pop(connection, None)
+        del self._where[connection]
         shelf.count -= 1
-        for question in shelf.waiting:
-            if question.connection == connection:
-                shelf.waiting.remove(question)
-                del self._waits[question.ticket]
-                out.append(Refuse(question.ticket, trouble, detail))
-                break
-        self._refill(now, shelf, out)
+        if len(shelf.waiting) > len(shelf.opening):
+            self._refuse(shelf.waiting[0], trouble, detail, out)
+        self._open(now, shelf, out)
 
     def _closed(self, now: int, connection: int, out: list[PoolCommand]) -> None:
-        shelf = self._where.pop(connection, None)
-        if shelf is None:
+        shelf = self._where.get(connection)
+        if shelf is None or connection in shelf.opening:
             return
-        shelf.idle.pop(connection, None)
-        shelf.count -= 1
-        out.append(Disconnect(connection))
-        self._refill(now, shelf, out)
+        self._disconnect(shelf, connection, out)
+        self._open(now, shelf, out)
 
     def _disconnect(self, shelf: _Shelf, connection: int, out: list[PoolCommand]) -> None:
-        self._where.pop(connection, None)
+        del self._where[connection]
         shelf.idle.pop(connection, None)
-        shelf.opening.pop(connection, None)
         shelf.count -= 1
         out.append(Disconnect(connection))
-
-    def _refill(self, now: int, shelf: _Shelf, out: list[PoolCommand]) -> None:
-        """A place came free: open for the first question that has nothing opening for it."""
-        for question in shelf.waiting:
-            if question.connection is None:
-                self._open_for(now, shelf, question, out)
-                return
 
     # --------------------------------------------------------------------------------------------------- time
 
@@ -276,8 +261,7 @@ class Pool:
                     break
                 out.append(Disconnect(connection))
                 self._failed(now, connection, Trouble.CONNECT_TIMEOUT, "", out)
-            for question in tuple(shelf.waiting):
-                if question.connection is None and question.give_up_at <= now:
-                    shelf.waiting.remove(question)
-                    del self._waits[question.ticket]
-                    out.append(Refuse(question.ticket, Trouble.POOL_TIMEOUT))
+            for question in tuple(shelf.waiting)[len(shelf.opening) :]:
+                if question.give_up_at > now:
+                    break
+                self._refuse(question, Trouble.POOL_TIMEOUT, "", out)
