@@ -1,0 +1,204 @@
+"""What a plugin may do in each phase: the whole table, cell by cell, and what is said where it may not."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from stargate_core.aws.endpoints import Endpoint
+from stargate_core.config.schema import Consumer
+from stargate_core.dialects.face import Ask, ModelCard, Part, PartKind, Reply, Request, Target
+from stargate_core.dialects.registry import OPENAI_CHAT
+from stargate_core.faults import Cause, Fault, Refused
+from stargate_core.messages import Emit, Note
+from stargate_core.phases import (
+    CAPABILITIES,
+    Access,
+    BodyFilter,
+    Context,
+    Direction,
+    HeaderFilter,
+    Log,
+    Phase,
+    PhaseMisuse,
+    Rewrite,
+    plugin_failed,
+)
+from stargate_core.record import LogRecord, Outcome
+from stargate_core.script import ScriptMisuse, Sleep
+
+REQUEST: Final = Request(b"POST", b"/v1/chat?a=b", b"/v1/chat", b"a=b", [], b"{}", "0" * 32, 0)
+ASK: Final = Ask("claude", False)
+DIRECTION: Final = Direction(Endpoint("https", "h", 443, "bedrock", "r"), Target("m"), "r")
+RECORD: Final = LogRecord("now", "0" * 32, 1, Outcome.COMPLETE, 200)
+PART: Final = Part(PartKind.ANSWER, "", {})
+
+
+def context(phase: int) -> Context:
+    """A context in which everything is known."""
+    ctx = Context(REQUEST, 5, 1000, [])
+    ctx.know_dialect(OPENAI_CHAT)
+    ctx._ask = ASK  # pyright: ignore[reportPrivateUsage]
+    ctx.know_answer(200, [(b"a", b"b")])
+    ctx.know_part(PART)
+    ctx.know_record(RECORD)
+    ctx.phase = phase
+    ctx.plugin = "probe"
+    return ctx
+
+
+R, A, H, B, L = Phase.REWRITE, Phase.ACCESS, Phase.HEADER_FILTER, Phase.BODY_FILTER, Phase.LOG
+
+MEMBERS: Final[dict[str, tuple[Callable[[Context], Any], frozenset[Phase]]]] = {
+    # What a hook may use, how, and in which phases.
+    "request": (lambda ctx: ctx.request, frozenset({R, A, H, B, L})),
+    "change_request": (lambda ctx: ctx.change_request(target=b"/x"), frozenset({R})),
+    "ask": (lambda ctx: ctx.ask, frozenset({A, H, B, L})),
+    "reject": (lambda ctx: ctx.reject(Fault(Cause.KEY_MISSING)), frozenset({R, A})),
+    "reply": (lambda ctx: ctx.reply(Reply(200, [], b"")), frozenset({R, A})),
+    "sleep": (lambda ctx: ctx.sleep(1), frozenset({R, A})),
+    "identify": (lambda ctx: ctx.identify(Consumer(username="a"), "k"), frozenset({A})),
+    "direct": (lambda ctx: ctx.direct(DIRECTION), frozenset({A})),
+    "offer_models": (lambda ctx: ctx.offer_models([ModelCard("a", "b")]), frozenset({A})),
+    "status": (lambda ctx: ctx.status, frozenset({H, B, L})),
+    "headers": (lambda ctx: ctx.headers, frozenset({H})),
+    "part": (lambda ctx: ctx.part, frozenset({B})),
+    "record": (lambda ctx: ctx.record, frozenset({L})),
+    "emit": (lambda ctx: ctx.emit("sink", b"line"), frozenset({L})),
+}
+ALWAYS: Final = ("now", "wall_ns", "note", "consumer")
+PHASES: Final = (0, *Phase)
+
+
+class TestTable:
+    def test_every_member_is_in_it(self) -> None:
+        assert MEMBERS.keys() == CAPABILITIES.keys()
+
+    @pytest.mark.parametrize("phase", PHASES)
+    @pytest.mark.parametrize("member", MEMBERS)
+    def test_a_member_may_be_used_there_and_nowhere_else(self, member: str, phase: int) -> None:
+        use, phases = MEMBERS[member]
+        ctx = context(phase)
+        if phase in phases:
+            if member == "reject":
+                with pytest.raises(Refused):
+                    use(ctx)
+            else:
+                use(ctx)
+            return
+        with pytest.raises(PhaseMisuse) as misuse:
+            use(ctx)
+        text = str(misuse.value)
+        assert text.startswith(f"{member} may be used in ")
+        assert all(each.name.lower() in text for each in phases)
+        assert text.endswith(f"not in {Phase(phase).name.lower() if phase else 'no phase'}")
+        assert ctx.out == []
+
+    @pytest.mark.parametrize("phase", PHASES)
+    def test_some_are_there_always(self, phase: int) -> None:
+        ctx = context(phase)
+        assert (ctx.now, ctx.wall_ns, ctx.consumer) == (5, 1005, None)
+        ctx.note("info", "text")
+        assert ctx.out == [Note("info", "probe: text")]
+
+    @pytest.mark.parametrize(
+        ("view", "phase"), [(Rewrite, R), (Access, A), (HeaderFilter, H), (BodyFilter, B), (Log, L)]
+    )
+    def test_the_views_promise_exactly_what_the_table_allows(self, view: type, phase: Phase) -> None:
+        """An author types a hook with a view; both checkers then say what this table says."""
+        members = {
+            name
+            for each in view.__mro__
+            for name in vars(each)
+            if not name.startswith("_") and each.__module__ == view.__module__
+        }
+        allowed = {name for name, (_, phases) in MEMBERS.items() if phase in phases}
+        assert members - set(ALWAYS) == allowed
+        assert members >= set(ALWAYS)
+
+
+class TestMembers:
+    def test_a_changed_target_changes_path_and_query(self) -> None:
+        ctx = context(R)
+        ctx.change_request(target=b"/new/path?c=d?e")
+        assert (ctx.request.target, ctx.request.path, ctx.request.query) == (
+            b"/new/path?c=d?e",
+            b"/new/path",
+            b"c=d?e",
+        )
+        ctx.change_request(headers=[(b"x", b"y")])
+        assert ctx.request.header(b"x") == b"y"
+        assert ctx.request.path == b"/new/path"
+        assert ctx.request.body == b"{}"
+        assert REQUEST.path == b"/v1/chat"
+
+    def test_the_first_ask_in_access_reads_the_request(self) -> None:
+        body = b'{"model": "claude", "messages": [{"role": "user", "content": "hi"}]}'
+        ctx = Context(msgspec.structs.replace(REQUEST, body=body), 0, 0, [])
+        ctx.know_dialect(OPENAI_CHAT)
+        ctx.phase = A
+        assert ctx.known_ask is None
+        assert ctx.ask.model == "claude"
+        assert ctx.ask is ctx.known_ask
+
+    def test_one_that_cannot_be_read_is_refused(self) -> None:
+        ctx = Context(REQUEST, 0, 0, [])
+        ctx.know_dialect(OPENAI_CHAT)
+        ctx.phase = A
+        with pytest.raises(Refused):
+            _ = ctx.ask
+
+    @pytest.mark.parametrize("phase", [H, B, L])
+    def test_later_there_may_be_none(self, phase: Phase) -> None:
+        """A header filter also sees the answer to a request that was refused before it was read."""
+        ctx = Context(REQUEST, 0, 0, [])
+        ctx.phase = phase
+        with pytest.raises(PhaseMisuse, match="refused before it was read"):
+            _ = ctx.ask
+
+    def test_headers_and_part_are_changed_in_place(self) -> None:
+        headers = [(b"a", b"b")]
+        ctx = context(H)
+        ctx.know_answer(404, headers)
+        ctx.headers.append((b"c", b"d"))
+        assert headers == [(b"a", b"b"), (b"c", b"d")]
+        assert ctx.status == 404
+        assert context(B).part is PART
+
+    def test_what_is_told_of_a_call_is_kept(self) -> None:
+        ctx = context(A)
+        consumer = Consumer(username="a")
+        ctx.identify(consumer, "k")
+        ctx.direct(DIRECTION)
+        ctx.offer_models([ModelCard("a", "b")])
+        reply = Reply(200, [], b"")
+        ctx.reply(reply)
+        assert (ctx.consumer, ctx.key_id, ctx.direction) == (consumer, "k", DIRECTION)
+        assert (list(ctx.models), ctx.ready_reply) == ([ModelCard("a", "b")], reply)
+
+    def test_a_sleep_is_entered_in_the_ledger(self) -> None:
+        ctx = context(A)
+        one, two = ctx.sleep(3), ctx.sleep(4)
+        assert isinstance(one, Sleep)
+        assert ctx.ledger is not None
+        assert ctx.ledger.made == [one, two]
+
+    def test_a_line_is_emitted(self) -> None:
+        ctx = context(L)
+        ctx.emit("/dev/stdout", b"{}\n")
+        assert ctx.out == [Emit("/dev/stdout", b"{}\n")]
+
+
+class TestFailures:
+    def test_an_exception_is_named_by_its_type_alone(self) -> None:
+        fault = plugin_failed("probe", Phase.ACCESS, ValueError("sk-secret"))
+        assert fault.cause is Cause.PLUGIN_FAILED
+        assert fault.detail == "probe raised ValueError in access"
+        assert "sk-secret" not in repr(fault)
+        assert fault.text == "A plugin of the gateway failed"
+
+    @pytest.mark.parametrize("error", [PhaseMisuse("emit may be used in log"), ScriptMisuse("yielded int")])
+    def test_what_the_core_itself_objected_to_is_told(self, error: Exception) -> None:
+        detail = plugin_failed("probe", Phase.LOG, error).detail
+        assert detail == f"probe raised {type(error).__name__} in log: {error}"
