@@ -39,8 +39,14 @@ async def connect(endpoint: Endpoint, reactor: Reactor, tls: Callable[[Endpoint]
     return channel
 
 
+def detail_of(error: BaseException) -> str:
+    """Why a connection did not open, for the log: what the causes behind it say, each once."""
+    causes = [cause for cause in _causes(error) if not _parts(cause)]
+    return "; ".join(dict.fromkeys(f"{type(cause).__name__}: {cause}" for cause in causes))
+
+
 def trouble_of(error: BaseException) -> Trouble:
-    """Why a connection did not open."""
+    """The same in the core's words."""
     causes = list(_causes(error))
     if any(isinstance(cause, ssl.SSLError) for cause in causes):
         return Trouble.TLS
@@ -54,11 +60,14 @@ def trouble_of(error: BaseException) -> Trouble:
 def _causes(error: BaseException) -> Iterator[BaseException]:
     """The error, and all it was made from: several addresses may have been tried."""
     yield error
+    for part in _parts(error):
+        yield from _causes(part)
+
+
+def _parts(error: BaseException) -> tuple[BaseException, ...]:
+    cause = () if error.__cause__ is None else (error.__cause__,)
     match error:
         case BaseExceptionGroup(exceptions=tuple(parts)):
-            for part in cast("tuple[BaseException, ...]", parts):
-                yield from _causes(part)
+            return (*cast("tuple[BaseException, ...]", parts), *cause)
         case _:
-            pass
-    if error.__cause__ is not None:
-        yield from _causes(error.__cause__)
+            return cause

@@ -21,10 +21,10 @@ from typing import Final, assert_never
 import trio
 
 from stargate.trio_shell.channel import Channel
-from stargate.trio_shell.connector import connect, trouble_of
+from stargate.trio_shell.connector import connect, detail_of, trouble_of
 from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.sinks import Sinks
-from stargate.trio_shell.ticker import Ticker, Timed, now_ns
+from stargate.trio_shell.ticker import Look, Ticker, Timed, now_ns
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.gateway.plan import Plan
@@ -82,7 +82,7 @@ class Client:
         self.gateway = gateway
         self.channel = channel
         self.session = session
-        self.armed: int | None = None
+        self.armed: Look | None = None
         self.broken = False
         """The session has failed by a bug of ours: it is not to be asked anything any more."""
         self.link: Link | None = None
@@ -92,8 +92,8 @@ class Client:
 
     @property
     def deadline(self) -> int | None:
-        """The session's."""
-        return self.session.deadline
+        """The session's; a broken one has none."""
+        return None if self.broken else self.session.deadline
 
     def tick(self) -> None:
         """Tell the session its time has come."""
@@ -178,7 +178,7 @@ class Gateway:
         self.clients: set[Client] = set()
         self.connections = trio.CapacityLimiter(plan.config.gateway.max_connections)
         """The limit on client connections; a listener takes one of its tokens for each."""
-        self.armed: int | None = None
+        self.armed: Look | None = None
         self._nursery = nursery
         self._sinks = sinks
         self._tls = tls
@@ -220,6 +220,7 @@ class Gateway:
                 self.tell(client, CredentialsChanged(account, credentials))
             if self._draining is not None:
                 self.tell(client, self._draining)
+            self._ticker.arm(client)  # Who connects and says nothing has not for ever.
             if not channel.closed:
                 channel.start(client)
             await channel.wait_over(self.plan.limits.client_stall_ns / 1e9, LINGER_SECONDS)
@@ -228,6 +229,7 @@ class Gateway:
                 self.tell(client, ClientLost())
             channel.dispose()
             self.clients.discard(client)
+            self._ticker.forget(client)
             if self._draining is not None and not self.clients:
                 self._deserted.set()
 
@@ -238,8 +240,7 @@ class Gateway:
                 channel = await connect(endpoint, self._reactor, self._tls)
             except (OSError, ssl.SSLError) as error:
                 self._links.pop(link.connection, None)
-                detail = f"{type(error).__name__}: {error}"
-                self.tell_pool(ConnectionFailed(link.connection, trouble_of(error), detail))
+                self.tell_pool(ConnectionFailed(link.connection, trouble_of(error), detail_of(error)))
                 return
             link.channel = channel
             try:

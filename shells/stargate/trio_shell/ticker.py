@@ -18,7 +18,7 @@ _LOOK_NS: Final = 1_000_000_000
 class Timed(Protocol):
     """Something with a deadline."""
 
-    armed: int | None
+    armed: "Look | None"
     """When the ticker will look at it; None: it won't. Kept by the ticker."""
 
     @property
@@ -36,11 +36,25 @@ def now_ns() -> int:
     return int(trio.current_time() * 1e9)
 
 
+class Look:
+    """The ticker's note to look at something; struck out, it is only waited for and thrown away.
+
+    A note may lie in the heap for as long as the longest time limit. What it was about must not: a closed
+    connection's session and buffers would lie there too.
+    """
+
+    __slots__ = ("timed", "when")
+
+    def __init__(self, when: int, timed: Timed) -> None:
+        self.when = when
+        self.timed: Timed | None = timed
+
+
 class Ticker:
     """Ticks what is armed."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Timed]] = []
+        self._heap: list[tuple[int, int, Look]] = []
         self._numbers = itertools.count()
         self._next_look: int | None = None
         self._wake = trio.Event()
@@ -48,20 +62,32 @@ class Ticker:
     def arm(self, timed: Timed) -> None:
         """Take note of a deadline that may have moved."""
         deadline = timed.deadline
-        if deadline is None or (timed.armed is not None and timed.armed <= deadline):
+        armed = timed.armed
+        if deadline is None or (armed is not None and armed.when <= deadline):
             return
-        timed.armed = deadline
-        heapq.heappush(self._heap, (deadline, next(self._numbers), timed))
+        if armed is not None:
+            armed.timed = None
+        timed.armed = look = Look(deadline, timed)
+        heapq.heappush(self._heap, (deadline, next(self._numbers), look))
         if self._next_look is None or deadline < self._next_look:
             self._wake.set()
+
+    def forget(self, timed: Timed) -> None:
+        """Look at it no more."""
+        if timed.armed is not None:
+            timed.armed.timed = None
+            timed.armed = None
 
     async def run(self) -> None:
         """Tick for ever."""
         while True:
             now = now_ns()
+            due: list[Look] = []
             while self._heap and self._heap[0][0] <= now:
-                when, _, timed = heapq.heappop(self._heap)
-                if timed.armed == when:
+                due.append(heapq.heappop(self._heap)[2])
+            for look in due:
+                timed = look.timed
+                if timed is not None:
                     timed.armed = None
                     deadline = timed.deadline
                     if deadline is not None and deadline <= now:
