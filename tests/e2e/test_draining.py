@@ -1,4 +1,4 @@
-"""SIGTERM: what runs finishes within the grace time or ends in a typed error; nothing new begins; status 0."""
+"""SIGTERM: what runs finishes in the grace time or ends in a typed error; nothing new begins; status 0."""
 
 import json
 import signal

@@ -216,4 +216,4 @@ def running_gateway(upstream: str, **changes: Any) -> Generator[RunningGateway]:
             finally:
                 process.kill()
         unexpected = [line for line in running.told if not (_HEALTHY.match(line) or tells.search(line))]
-        assert (status, unexpected) == (0, [])
+        assert (status, unexpected) == (0, []), f"status {status}; told: {unexpected}"
