@@ -1,0 +1,349 @@
+"""The fault table: complete, as promised to callers, faithful to Bedrock's model, and silent about AWS."""
+
+import re
+from typing import Any, Final
+
+import botocore.loaders
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargate_core.faults import (
+    AWS_CAUSES,
+    RETRY_AFTER_SECONDS_MAX,
+    TABLE,
+    Blame,
+    Cause,
+    Fault,
+    Refused,
+    fault_of_aws,
+    refuse,
+)
+
+MODEL: Final[dict[str, Any]] = botocore.loaders.Loader().load_service_model("bedrock-runtime", "service-2")
+MODELLED: Final[dict[str, int]] = {
+    name: shape["error"]["httpStatusCode"]
+    for name, shape in MODEL["shapes"].items()
+    if shape.get("exception") and "httpStatusCode" in shape.get("error", {})
+}
+
+PROMISED: Final[dict[str, tuple[int, str]]] = {
+    # What callers and their dashboards rely on: a change here is a breaking change.
+    "KEY_MISSING": (401, "UNAUTHORIZED"),
+    "KEYS_DISAGREE": (401, "UNAUTHORIZED"),
+    "KEY_INVALID": (403, "FORBIDDEN"),
+    "SIGNATURE_INVALID": (403, "FORBIDDEN"),
+    "MODEL_FORBIDDEN": (403, "FORBIDDEN"),
+    "HTTP_MALFORMED": (400, "BAD_REQUEST"),
+    "HTTP_UNSUPPORTED": (501, "NOT_IMPLEMENTED"),
+    "HTTP_VERSION": (505, "HTTP_VERSION_NOT_SUPPORTED"),
+    "HEAD_TOO_LARGE": (431, "HEADERS_TOO_LARGE"),
+    "TARGET_TOO_LONG": (414, "URI_TOO_LONG"),
+    "BODY_TOO_LARGE": (413, "PAYLOAD_TOO_LARGE"),
+    "BODY_MALFORMED": (400, "BAD_REQUEST"),
+    "BODY_INVALID": (400, "INVALID_REQUEST"),
+    "CLIENT_TOO_SLOW": (408, "REQUEST_TIMEOUT"),
+    "ROUTE_UNKNOWN": (404, "NOT_FOUND"),
+    "METHOD_NOT_ALLOWED": (405, "METHOD_NOT_ALLOWED"),
+    "MODEL_UNKNOWN": (404, "MODEL_NOT_FOUND"),
+    "CONTEXT_OVERFLOW": (400, "INVALID_REQUEST"),
+    "RATE_LIMITED": (429, "RATE_LIMITED"),
+    "INTERNAL": (500, "INTERNAL_ERROR"),
+    "PLUGIN_FAILED": (500, "INTERNAL_ERROR"),
+    "CREDENTIALS_MISSING": (503, "SERVICE_UNAVAILABLE"),
+    "DRAINING": (503, "SERVICE_UNAVAILABLE"),
+    "POOL_TIMEOUT": (504, "POOL_TIMEOUT"),
+    "CONNECT_FAILED": (502, "UPSTREAM_ERROR"),
+    "TLS_FAILED": (502, "UPSTREAM_ERROR"),
+    "CONNECT_TIMEOUT": (504, "CONNECT_TIMEOUT"),
+    "FIRST_TOKEN_TIMEOUT": (504, "FIRST_TOKEN_TIMEOUT"),
+    "IDLE_TIMEOUT": (504, "IDLE_TIMEOUT"),
+    "TOTAL_TIMEOUT": (504, "TOTAL_TIMEOUT"),
+    "UPSTREAM_GARBLED": (502, "UPSTREAM_ERROR"),
+    "UPSTREAM_LOST": (502, "UPSTREAM_ERROR"),
+    "STREAM_CUT": (502, "UPSTREAM_STREAM_BROKEN"),
+    "STREAM_CORRUPT": (502, "UPSTREAM_STREAM_BROKEN"),
+    "MODEL_OUTPUT_MALFORMED": (502, "MODEL_ERROR"),
+    "UPSTREAM_VALIDATION": (400, "INVALID_REQUEST"),
+    "UPSTREAM_ACCESS_DENIED": (503, "SERVICE_UNAVAILABLE"),
+    "UPSTREAM_CREDENTIALS": (502, "UPSTREAM_ERROR"),
+    "UPSTREAM_NOT_FOUND": (404, "MODEL_NOT_FOUND"),
+    "UPSTREAM_CONFLICT": (409, "CONFLICT"),
+    "UPSTREAM_THROTTLED": (429, "RATE_LIMITED"),
+    "UPSTREAM_QUOTA": (503, "QUOTA_EXCEEDED"),
+    "UPSTREAM_NOT_READY": (503, "MODEL_UNAVAILABLE"),
+    "UPSTREAM_MODEL_TIMEOUT": (504, "MODEL_TIMEOUT"),
+    "UPSTREAM_MODEL_ERROR": (502, "MODEL_ERROR"),
+    "UPSTREAM_INTERNAL": (500, "UPSTREAM_ERROR"),
+    "UPSTREAM_UNAVAILABLE": (503, "SERVICE_UNAVAILABLE"),
+    "UPSTREAM_UNKNOWN": (502, "UPSTREAM_ERROR"),
+}
+
+AWS_PROMISED: Final[dict[str, tuple[int, str, bool]]] = {
+    # What becomes of an exception of Bedrock's: status, code, and whether an SDK should try again.
+    "ValidationException": (400, "INVALID_REQUEST", False),
+    "AccessDeniedException": (503, "SERVICE_UNAVAILABLE", False),
+    "ResourceNotFoundException": (404, "MODEL_NOT_FOUND", False),
+    "ConflictException": (409, "CONFLICT", False),
+    "ThrottlingException": (429, "RATE_LIMITED", True),
+    "ServiceQuotaExceededException": (503, "QUOTA_EXCEEDED", False),
+    "ModelNotReadyException": (503, "MODEL_UNAVAILABLE", True),
+    "ModelTimeoutException": (504, "MODEL_TIMEOUT", True),
+    "ModelErrorException": (502, "MODEL_ERROR", True),
+    "ModelStreamErrorException": (502, "MODEL_ERROR", True),
+    "InternalServerException": (500, "UPSTREAM_ERROR", True),
+    "ServiceUnavailableException": (503, "SERVICE_UNAVAILABLE", True),
+    "ExpiredTokenException": (502, "UPSTREAM_ERROR", False),
+    "UnrecognizedClientException": (502, "UPSTREAM_ERROR", False),
+    "InvalidSignatureException": (502, "UPSTREAM_ERROR", False),
+    "SomethingNewException": (502, "UPSTREAM_ERROR", True),
+}
+
+ANTHROPIC_STATUSES: Final[dict[str, set[int]]] = {
+    # Anthropic's published error types. Where a type is published with one status, the answers that bear it
+    # are of its class, so that an SDK that goes by the status comes to the same.
+    "invalid_request_error": {400, 405, 409, 501, 505},
+    "authentication_error": {401},
+    "permission_error": {403},
+    "not_found_error": {404},
+    "request_too_large": {413, 414, 431},
+    "rate_limit_error": {429, 503},
+    "api_error": {500, 502, 503},
+    "timeout_error": {408, 504},
+    "overloaded_error": {529},
+}
+
+OPENAI_TYPES: Final = {
+    "invalid_request_error",
+    "permission_error",
+    "rate_limit_error",
+    "insufficient_quota",
+    "server_error",
+}
+
+ARN: Final = (
+    "User: arn:aws:sts::123456789012:assumed-role/gateway-prod/i-0abc is not authorized to perform: "
+    "bedrock:InvokeModel on resource: arn:aws:bedrock:us-east-1::foundation-model/x"
+)
+OVERFLOWS: Final = (
+    "Input is too long for requested model.",
+    "The model returned the following errors: prompt is too long: 210000 tokens > 200000 maximum",
+    "This model's maximum context length is 131072 tokens. Please reduce the length of the prompt",
+    "Too many input tokens. Max input tokens: 8192, request input token count: 9000",
+)
+THROTTLES: Final = (
+    "Too many tokens, please wait before trying again.",
+    "Too many requests, please wait before trying again.",
+    "Too many connections, please wait before trying again.",
+)
+
+
+class TestTable:
+    def test_has_a_row_for_every_cause(self) -> None:
+        assert set(TABLE) == set(Cause)
+
+    def test_keeps_the_promised_statuses_and_codes(self) -> None:
+        assert {cause.name: (row.status, row.code) for cause, row in TABLE.items()} == PROMISED
+
+    def test_words_that_clients_match(self) -> None:
+        assert Fault(Cause.KEY_MISSING).text == "Missing or invalid API key"
+
+    @pytest.mark.parametrize("cause", list(Cause), ids=lambda cause: cause.name)
+    class TestRow:
+        def test_codes_are_screaming_snake(self, cause: Cause) -> None:
+            assert re.fullmatch(r"[A-Z]+(_[A-Z]+)*", TABLE[cause].code)
+
+        def test_speaks_openais_and_anthropics_words(self, cause: Cause) -> None:
+            row = TABLE[cause]
+            assert row.openai_type in OPENAI_TYPES
+            assert (row.anthropic_status or row.status) in ANTHROPIC_STATUSES[row.anthropic_type]
+
+        def test_an_exception_of_the_model_has_the_models_status(self, cause: Cause) -> None:
+            # Native SDKs map by name, but log and count by status: a pair AWS never sends would mislead.
+            row = TABLE[cause]
+            if cause.name.startswith("UPSTREAM_") and row.aws_status is not None:
+                assert row.aws_status == MODELLED[row.aws_name]
+
+        def test_who_is_to_blame_agrees_with_the_status(self, cause: Cause) -> None:
+            row = TABLE[cause]
+            if row.blame is Blame.CLIENT:
+                assert row.status < 500 or row.status in {501, 505}
+            elif row.status != 429:
+                assert row.status >= 500
+
+        def test_the_gateway_retries_only_what_the_caller_may_retry(self, cause: Cause) -> None:
+            row = TABLE[cause]
+            assert row.should_retry or not row.retry_here
+            assert row.blame is Blame.UPSTREAM or not row.retry_here
+
+        def test_the_message_is_for_people_and_names_no_part_of_the_inside(self, cause: Cause) -> None:
+            message = TABLE[cause].message
+            assert message[0].isupper()
+            assert not message.endswith(".")
+            assert not re.search(r"Exception|arn:|https?:|plugin ['\"]|traceback", message, re.IGNORECASE)
+
+        def test_retry_after_is_a_whole_second_to_a_minute_wherever_it_must_be(self, cause: Cause) -> None:
+            seconds = Fault(cause).retry_after
+            if TABLE[cause].status in {429, 503}:
+                assert seconds is not None
+            assert seconds is None or 1 <= seconds <= 60
+
+    def test_nothing_the_caller_must_change_first_is_retried(self) -> None:
+        # The SDKs would retry 408, 409 and 429 on their own: 408 and 429 are worth it, a conflict is not.
+        retried = {
+            row.status: row.should_retry
+            for row in TABLE.values()
+            if row.blame is Blame.CLIENT and row.status in {408, 409, 429}
+        }
+        assert retried == {408: True, 409: False, 429: True}
+
+
+class TestRetryAfter:
+    @given(st.sampled_from(list(Cause)), st.integers(-(10**12), 10**12))
+    def test_is_bounded_whatever_upstream_says(self, cause: Cause, seconds: int) -> None:
+        told = Fault(cause, retry_after_seconds=seconds).retry_after
+        assert told is not None
+        assert 1 <= told <= RETRY_AFTER_SECONDS_MAX == 60
+        if 1 <= seconds <= 60:
+            assert told == seconds
+
+    def test_none_is_made_up_where_none_is_due(self) -> None:
+        assert Fault(Cause.BODY_INVALID).retry_after is None
+        assert Fault(Cause.UPSTREAM_INTERNAL).retry_after is None
+
+    def test_upstreams_own_wins_over_the_rows(self) -> None:
+        assert Fault(Cause.CREDENTIALS_MISSING).retry_after == 60
+        fault = fault_of_aws("ThrottlingException", 429, "slow down", retry_after_seconds=17)
+        assert fault.retry_after == 17
+
+
+class TestOfAws:
+    def test_every_modelled_exception_has_a_cause(self) -> None:
+        assert len(MODELLED) >= 12
+        assert sorted(name for name in MODELLED if name not in AWS_CAUSES) == []
+
+    def test_every_exception_we_name_natively_is_known_when_it_comes_back(self) -> None:
+        # A gateway in front of a gateway must not turn its own 429 into "unknown".
+        named = {row.aws_name for row in TABLE.values() if row.aws_name in MODELLED}
+        assert named <= set(AWS_CAUSES)
+
+    @pytest.mark.parametrize("name", AWS_PROMISED)
+    def test_what_becomes_of_it(self, name: str) -> None:
+        row = fault_of_aws(name, MODELLED.get(name, 400), "m").row
+        assert (row.status, row.code, row.should_retry) == AWS_PROMISED[name]
+
+    @pytest.mark.parametrize("name", sorted(AWS_CAUSES))
+    def test_the_name_counts_and_not_the_status(self, name: str) -> None:
+        # In a stream there is none (0); botocore makes all of them 400; proxies change them.
+        causes = {fault_of_aws(name, status, "m").cause for status in (0, 200, 400, 403, 429, 500, 503, 529)}
+        assert len(causes) == 1
+
+    @pytest.mark.parametrize(
+        ("status", "cause"),
+        [
+            (400, Cause.UPSTREAM_VALIDATION),
+            (403, Cause.UPSTREAM_ACCESS_DENIED),
+            (404, Cause.UPSTREAM_NOT_FOUND),
+            (408, Cause.UPSTREAM_MODEL_TIMEOUT),
+            (422, Cause.UPSTREAM_VALIDATION),
+            (429, Cause.UPSTREAM_THROTTLED),
+            (500, Cause.UPSTREAM_INTERNAL),
+            (503, Cause.UPSTREAM_UNAVAILABLE),
+            (504, Cause.UPSTREAM_MODEL_TIMEOUT),
+            (529, Cause.UPSTREAM_UNAVAILABLE),
+            (0, Cause.UPSTREAM_UNKNOWN),
+            (302, Cause.UPSTREAM_UNKNOWN),
+            (418, Cause.UPSTREAM_UNKNOWN),
+            (502, Cause.UPSTREAM_UNKNOWN),
+        ],
+    )
+    def test_an_answer_that_names_nothing_goes_by_its_status(self, status: int, cause: Cause) -> None:
+        fault = fault_of_aws("", status, "<html>")
+        assert fault.cause is cause
+        assert fault.aws_name is None
+
+    def test_a_model_error_tells_the_models_own_status(self) -> None:
+        for original, cause in [
+            (400, Cause.UPSTREAM_VALIDATION),
+            (429, Cause.UPSTREAM_THROTTLED),
+            (500, Cause.UPSTREAM_MODEL_ERROR),
+            (None, Cause.UPSTREAM_MODEL_ERROR),
+        ]:
+            fault = fault_of_aws("ModelStreamErrorException", 0, "m", original_status=original)
+            assert fault.cause is cause
+
+    def test_native_callers_keep_the_name_and_status_that_bedrock_gave(self) -> None:
+        fault = fault_of_aws("ModelErrorException", 424, "m")
+        assert (fault.aws_name, fault.aws_status) == ("ModelErrorException", 424)
+        assert fault_of_aws("ThrottlingException", 0, "m").aws_status is None
+
+    @given(st.text(max_size=40), st.integers(-1, 1000), st.text(max_size=60), st.none() | st.integers(0, 999))
+    def test_never_fails_whatever_aws_says(
+        self, name: str, status: int, message: str, original: int | None
+    ) -> None:
+        fault = fault_of_aws(name, status, message, original_status=original)
+        assert fault.row is TABLE[fault.cause]
+        assert fault.text
+
+
+class TestPrivacy:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            name
+            for name, (_, code, _) in AWS_PROMISED.items()
+            if name.startswith("AccessDenied") or "auth" in code
+        ]
+        + [name for name, cause in AWS_CAUSES.items() if cause is Cause.UPSTREAM_CREDENTIALS],
+    )
+    @pytest.mark.parametrize("status", [0, 400, 403])
+    def test_what_names_our_own_role_is_for_the_log_only(self, name: str, status: int) -> None:
+        fault = fault_of_aws(name, status, ARN)
+        assert "arn:" not in fault.text
+        assert "123456789012" not in fault.text
+        assert fault.detail == ARN
+
+    def test_nor_does_a_nameless_403_tell_it(self) -> None:
+        assert "arn:" not in fault_of_aws("", 403, ARN).text
+
+    def test_nor_a_model_error_that_hides_a_403(self) -> None:
+        assert "arn:" not in fault_of_aws("ModelErrorException", 424, ARN, original_status=403).text
+
+    def test_what_the_caller_can_act_on_is_passed_on_in_aws_own_words(self) -> None:
+        words = "The text field in the ContentBlock object at messages.0.content.0 is blank."
+        assert fault_of_aws("ValidationException", 400, words).text == words
+
+    def test_details_are_never_the_text(self) -> None:
+        for cause in Cause:
+            assert "for the log" not in Fault(cause, detail="for the log").text
+
+
+class TestOverflow:
+    @pytest.mark.parametrize("message", OVERFLOWS)
+    def test_is_told_as_the_code_that_clients_recover_from(self, message: str) -> None:
+        fault = fault_of_aws("ValidationException", 400, message)
+        assert fault.row.openai_code == "context_length_exceeded"
+        assert fault.row.status == 400
+        assert fault.text == message  # Claude Code and others match the wording.
+
+    @pytest.mark.parametrize("message", [*THROTTLES, *OVERFLOWS])
+    @pytest.mark.parametrize("name", ["ThrottlingException", "TooManyRequestsException", ""])
+    def test_a_throttle_is_never_taken_for_it(self, name: str, message: str) -> None:
+        # A client that takes a throttle for an overflow throws its conversation away.
+        fault = fault_of_aws(name, 429, message)
+        assert fault.row.openai_code == "rate_limit_exceeded"
+
+    @pytest.mark.parametrize("message", THROTTLES)
+    def test_nor_by_its_words_under_another_name(self, message: str) -> None:
+        for name in MODELLED:
+            assert fault_of_aws(name, 400, message).row.openai_code != "context_length_exceeded"
+
+
+class TestRefused:
+    def test_carries_its_fault(self) -> None:
+        refused = refuse(Cause.BODY_INVALID, "`n` must be 1", param="n", detail="was 2")
+        assert isinstance(refused, Refused)
+        assert refused.fault == Fault(Cause.BODY_INVALID, "`n` must be 1", "was 2", "n")
+
+    def test_shows_its_cause_and_none_of_its_words(self) -> None:
+        assert str(refuse(Cause.KEY_INVALID, "sk-abc is bad", detail="sk-abc")) == "KEY_INVALID"
