@@ -1,0 +1,43 @@
+"""The record's schema is closed: what it may hold is written here once more, so that it can't grow unseen."""
+
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from stargate_core.record import LogRecord, Outcome
+
+FIELDS = {
+    "attempts", "cache_read_tokens", "cache_write_tokens", "cause", "client", "code", "consumer", "detail",
+    "dialect", "first_byte_ms", "generation", "input_tokens", "key_id", "lease_ms", "method", "model",
+    "operation", "outcome", "output_tokens", "region", "request_bytes", "request_id", "response_bytes",
+    "route", "status", "stop_reason", "stream", "target", "time", "total_ms", "upstream_exception",
+    "upstream_request_id", "upstream_status",
+}  # fmt: skip
+
+
+def a_record(**members: Any) -> LogRecord:
+    """A record of nothing in particular."""
+    return LogRecord("2027-01-15T08:00:00.000Z", "0" * 32, 1, Outcome.COMPLETE, 200, **members)
+
+
+class TestSchema:
+    def test_it_has_these_fields_and_no_others(self) -> None:
+        assert set(LogRecord.__struct_fields__) == FIELDS
+
+    def test_none_of_them_can_hold_a_structure(self) -> None:
+        """A prompt, a body or a header map would need one."""
+        assert set(get_type_hints(LogRecord).values()) == {str, int, float, bool, Outcome}
+
+    def test_no_plugin_can_add_one(self) -> None:
+        with pytest.raises(AttributeError):
+            a_record().prompt = "hello"  # type: ignore[attr-defined]
+        with pytest.raises(TypeError):
+            a_record(prompt="hello")
+
+    def test_what_is_not_known_is_left_out(self) -> None:
+        members = msgspec.json.decode(msgspec.json.encode(a_record()))
+        assert sorted(members) == ["generation", "outcome", "request_id", "status", "time"]
+
+    def test_outcomes_are_words(self) -> None:
+        assert [outcome.value for outcome in Outcome] == ["complete", "failed", "client_left"]
