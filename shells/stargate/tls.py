@@ -20,12 +20,11 @@ from stargate_core.secret import Secret
 
 def listener_context(tls: Tls, plan: Plan) -> ssl.SSLContext:
     """A server's context. Raises OSError or ssl.SSLError when its files are not usable."""
-    context = _server_context(tls.cert, tls.key)
-    if tls.client_ca is not None:
-        context.verify_mode = ssl.CERT_REQUIRED
-        _trust(context, tls.client_ca)
+    context = _server_context(tls.cert, tls.key, tls.client_ca)
+    # A connection that changes its context judges the client by the new one's CA.
     by_index = [
-        _server_context(certificate.cert, certificate.key) for certificate in plan.config.certificates
+        _server_context(certificate.cert, certificate.key, tls.client_ca)
+        for certificate in plan.config.certificates
     ]
 
     def choose(connection: ssl.SSLObject, server_name: str | None, _initial: ssl.SSLContext) -> None:
@@ -39,9 +38,8 @@ def listener_context(tls: Tls, plan: Plan) -> ssl.SSLContext:
 
 def upstream_contexts(settings: UpstreamTls) -> Callable[[Endpoint], ssl.SSLContext]:
     """The context for each endpoint: one for all, made at once so that a bad CA file is told at start-up."""
-    context = ssl.create_default_context()
-    if settings.ca is not None:
-        _trust(context, settings.ca)
+    # `create_default_context` trusts the system's CAs unless it is given others.
+    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, **_trusted(settings.ca))
     if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -49,19 +47,21 @@ def upstream_contexts(settings: UpstreamTls) -> Callable[[Endpoint], ssl.SSLCont
     return lambda _endpoint: context
 
 
-def _server_context(cert: str, key: Secret) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+def _server_context(cert: str, key: Secret, client_ca: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, **_trusted(client_ca))
+    if client_ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["http/1.1"])
     with _as_file(cert) as cert_path, _as_file(key.reveal()) as key_path:
         context.load_cert_chain(cert_path, key_path)
     return context
 
 
-def _trust(context: ssl.SSLContext, ca: str) -> None:
-    if _is_pem(ca):
-        context.load_verify_locations(cadata=ca)
-    else:
-        context.load_verify_locations(cafile=ca)
+def _trusted(ca: str | None) -> dict[str, str]:
+    """A CA as `create_default_context` takes it."""
+    if ca is None:
+        return {}
+    return {"cadata": ca} if _is_pem(ca) else {"cafile": ca}
 
 
 def _is_pem(text: str) -> bool:
