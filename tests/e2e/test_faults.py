@@ -370,9 +370,10 @@ def found(doors: Doors, pool: concurrent.futures.Executor, model: str) -> dict[s
     said = {door: future.result() for door, future in running.items()}
     eventually(lambda: len(doors.gateway.records(model=model)) >= len(said))
     logged: dict[str, str] = {}
-    for record in doors.gateway.records(model=model):
+    records = doors.gateway.records(model=model)
+    for record in records:
         door = DOORS[record["dialect"], record["operation"]]
-        assert door not in logged, "two records of one request"
+        assert door not in logged, f"two records of one request: {records}"
         logged[door] = record.get("code", "")
         assert record["outcome"] == ("failed" if logged[door] else "complete")
     return {door: (said[door], logged[door]) for door in said}
