@@ -1,0 +1,248 @@
+"""The pages that are printed from the program: states, faults, parameters.
+
+    python docs/generate.py
+
+writes them beside this file; tests/test_docs.py fails when one of them is not what the program says now. What
+stands in them is changed where it is decided: in the transition tables, the fault table, the docstrings.
+"""
+
+import inspect
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+
+from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
+from stargate_core.faults import AWS_CAUSES, RETRY_AFTER_SECONDS_MAX, TABLE, Blame, Cause, Row
+from stargate_core.gateway import exchange, session
+from stargate_core.transitions import Rule, Table
+
+FOLDER: Final = Path(__file__).parent
+SOURCES: Final = "../core/stargate_core"
+PRINTED: Final = "Printed by `python docs/generate.py` from [{name}]({source}); change it there."
+
+
+def pages() -> dict[str, str]:
+    """Each page's text, by its file's name."""
+    return {"states.md": states(), "faults.md": faults(), "parameters.md": parameters()}
+
+
+# ----------------------------------------------------------------------------------------------------- states
+
+
+_STATES: Final = f"""\
+# States
+
+Every state of a connection and of a request, and what happens in it. States are types, rules stand in a table
+of state and event; a pair without a rule must name the reason why it is ignored, or the program does not
+start. [messages.py]({SOURCES}/messages.py) describes the events, and words like *lease* and *ticket*.
+"""
+
+
+def states() -> str:
+    """The transition tables."""
+    lines = [_STATES, *_machine(session, session.TABLE), "", *_machine(exchange, exchange.TABLE), ""]
+    return "\n".join(lines)
+
+
+def _machine(module: ModuleType, table: Table[Any]) -> Iterator[str]:
+    """One machine: its essay, then each state with its events."""
+    name = module.__name__.rpartition(".")[2]
+    yield f"## {table.name}"
+    yield ""
+    yield PRINTED.format(name=f"gateway/{name}.py", source=f"{SOURCES}/gateway/{name}.py")
+    yield ""
+    yield inspect.getdoc(module) or ""
+    for state in table.states:
+        yield ""
+        yield f"### {table.name}: {state.__name__}"
+        yield ""
+        yield inspect.getdoc(state) or ""
+        yield ""
+        yield from _table(["Event", "What happens"], _cells(table, state))
+
+
+def _cells(table: Table[Any], state: type) -> Iterator[list[str]]:
+    """What a state does with each event; events that are answered alike share a row."""
+    alike: dict[str, list[str]] = {}
+    for event in table.events:
+        reason = table.reasons.get((state, event))
+        said = f"ignored: {reason}" if reason is not None else _said(table.rules[state, event])
+        alike.setdefault(said, []).append(event.__name__)
+    for said, events in alike.items():
+        yield [", ".join(events), said]
+
+
+def _said(rule: Rule) -> str:
+    """A rule in its own words, where it has any, and where to find it."""
+    where = f"`{rule.__module__.rpartition('.')[2]}.{rule.__name__}`"
+    words = inspect.getdoc(rule)
+    return f"{_first_line(words)} ({where})" if words else where
+
+
+def _first_line(words: str) -> str:
+    return " ".join(words.partition("\n\n")[0].split())
+
+
+# ----------------------------------------------------------------------------------------------------- faults
+
+_FAULTS: Final = f"""\
+# Faults
+
+{PRINTED.format(name="faults.py", source=f"{SOURCES}/faults.py")}
+
+Every way a request can fail, and what a caller is told in each API. The cause stands in the log record
+(`cause`); the code too (`code`), and in OpenAI's envelope wherever OpenAI has no code of its own.
+Which fields of an OpenAI request are refused, and why, is in [parameters.md](parameters.md).
+
+- *Retry here*: another attempt by the gateway itself could help, as long as nothing has reached the caller.
+- *Retry*: the `x-should-retry` header, which every error bears.
+- *After*: `Retry-After` in seconds, at most {RETRY_AFTER_SECONDS_MAX}. Every 429 and 503 has one. Bedrock's
+  own goes before the one in this table.
+- A status beside an Anthropic type or an AWS name is what callers of that API see instead of the first.
+"""
+
+_EXCEPTIONS: Final = f"""
+## Exceptions of AWS
+
+Bedrock's errors are known by their names, in HTTP answers and inside streams alike; the status decides only
+where no name was given. A name that is not in this list is `{Cause.UPSTREAM_UNKNOWN.name}`. A
+`ValidationException` that says that the input is too long is `{Cause.CONTEXT_OVERFLOW.name}`; a model's error
+that carries a 4xx of the model's own is what that status means. Where AWS's text names the gateway's own
+roles or signatures it goes to the log only.
+"""
+
+_BLAMED: Final = {
+    Blame.CLIENT: "What the caller has to change",
+    Blame.GATEWAY: "What the gateway's operator has to change",
+    Blame.UPSTREAM: "What Bedrock, or the way to it, has failed at",
+}
+
+
+def faults() -> str:
+    """The fault table."""
+    blamed = "\n\n".join("\n".join(_blamed(blame, title)) for blame, title in _BLAMED.items())
+    aws = _table(["AWS", "Cause", "Status", "Code"], (_of_aws(name) for name in AWS_CAUSES))
+    return "\n".join([_FAULTS, blamed, _EXCEPTIONS, *aws, ""])
+
+
+def _blamed(blame: Blame, title: str) -> Iterator[str]:
+    yield f"## {title}"
+    yield ""
+    columns = [
+        "Cause",
+        "Status",
+        "Code",
+        "OpenAI type / code",
+        "Anthropic",
+        "AWS",
+        "Retry here",
+        "Retry",
+        "After",
+    ]
+    rows = ((cause, row) for cause, row in TABLE.items() if row.blame is blame)
+    yield from _table([*columns, "Message"], (_fault(cause, row) for cause, row in rows))
+
+
+def _fault(cause: Cause, row: Row) -> list[str]:
+    return [
+        f"`{cause.name}`",
+        str(row.status),
+        row.code,
+        f"{row.openai_type} / {row.openai_code or row.code}",
+        _with_status(row.anthropic_type, row.anthropic_status),
+        _with_status(row.aws_name, row.aws_status),
+        _yes(row.retry_here),
+        _yes(row.should_retry),
+        "" if row.retry_after_seconds is None else str(row.retry_after_seconds),
+        row.message,
+    ]
+
+
+def _with_status(name: str, status: int | None) -> str:
+    return name if status is None else f"{name} {status}"
+
+
+def _of_aws(name: str) -> list[str]:
+    cause = AWS_CAUSES[name]
+    return [f"`{name}`", f"`{cause.name}`", str(TABLE[cause].status), TABLE[cause].code]
+
+
+def _yes(truth: bool) -> str:
+    return "yes" if truth else "no"
+
+
+# ------------------------------------------------------------------------------------------------- parameters
+
+_FATES: Final = {
+    Fate.MAPPED: ("Mapped", "Where it goes"),
+    Fate.IGNORED: ("Ignored", "Why the answer is as good without it"),
+    Fate.REFUSED: ("Refused", "What the caller is told"),
+}
+
+
+_PARAMETERS: Final = f"""\
+# Parameters of OpenAI's chat completions
+
+{
+    PRINTED.format(
+        name="dialects/openai_chat_parameters.py", source=f"{SOURCES}/dialects/openai_chat_parameters.py"
+    )
+}
+
+What becomes of each field of a request to `/v1/chat/completions` on its way to Bedrock's Converse. Nothing
+that changes what the caller gets is dropped in silence: such a field is refused, with status 400 and its name
+in `param`. Fields that OpenAI does not define go to the model as they are, in `additionalModelRequestFields`:
+that is how to reach `top_k` or `thinking`.
+"""
+
+
+def parameters() -> str:
+    """OpenAI's chat parameters."""
+    fates = "\n\n".join("\n".join(_fated(fate)) for fate in Fate)
+    return f"{_PARAMETERS}\n{fates}\n"
+
+
+def _fated(fate: Fate) -> Iterator[str]:
+    title, meaning = _FATES[fate]
+    refused = fate is Fate.REFUSED
+    yield f"## {title}"
+    yield ""
+    yield from _table(
+        ["Parameter", meaning, *(["Taken all the same"] if refused else [])],
+        (
+            [f"`{name}`", row.reason, *([_values(("null", *map(_json, row.harmless)))] if refused else [])]
+            for name, row in PARAMETERS.items()
+            if row.fate is fate
+        ),
+    )
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _values(values: Iterable[str]) -> str:
+    return ", ".join(f"`{value}`" for value in values)
+
+
+# ----------------------------------------------------------------------------------------------------- tables
+
+
+def _table(columns: list[str], rows: Iterable[list[str]]) -> Iterator[str]:
+    """A table of Markdown."""
+    yield _row(columns)
+    yield _row(["---"] * len(columns))
+    for row in rows:
+        yield _row([cell.replace("|", "\\|") for cell in row])
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    for file, text in pages().items():
+        (FOLDER / file).write_text(text, encoding="utf-8")
