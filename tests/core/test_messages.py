@@ -1,5 +1,6 @@
 """What crosses between core and shell: closed unions of plain, frozen, tagged values."""
 
+from enum import Enum
 from typing import Any, Final, get_args
 
 import msgspec
@@ -8,9 +9,11 @@ import pytest
 from stargate_core import messages
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
+from stargate_core.gateway import exchange, session
 from stargate_core.messages import (
     Connect,
     CredentialsChanged,
+    Draining,
     Emit,
     Lend,
     OpenUpstream,
@@ -18,6 +21,7 @@ from stargate_core.messages import (
     PoolEvent,
     SessionCommand,
     SessionEvent,
+    Ticked,
     UpstreamSent,
     WriteClient,
 )
@@ -40,6 +44,27 @@ class TestUnions:
             and value.__module__ == messages.__name__
         }
         assert set(MESSAGES) == defined
+
+    @pytest.mark.parametrize("message", MESSAGES)
+    def test_a_message_has_one_speaker_and_one_listener(self, message: type[msgspec.Struct]) -> None:
+        """But for the two facts that every machine is told."""
+        homes = [union for union in UNIONS if message in get_args(union)]
+        assert homes == ([SessionEvent, PoolEvent] if message in (Draining, Ticked) else homes[:1])
+
+    @pytest.mark.parametrize("message", MESSAGES)
+    def test_what_a_message_holds_cannot_change_either(self, message: type[msgspec.Struct]) -> None:
+        for field in msgspec.structs.fields(message):
+            for kind in get_args(field.type) or (field.type,):
+                plain = kind in (int, str, bytes, bool, type(None)) or issubclass(kind, Enum)
+                assert plain or kind.__struct_config__.frozen, f"{message.__name__}.{field.name}"
+
+    def test_the_tables_take_all_of_a_machines_events_and_no_others(self) -> None:
+        assert set(session.TABLE.events) == set(get_args(SessionEvent))
+        assert set(exchange.TABLE.events) == set(get_args(exchange.ExchangeEvent)) < set(session.TABLE.events)
+
+    def test_the_tables_know_every_state(self) -> None:
+        assert set(session.TABLE.states) == set(get_args(session.State))
+        assert set(exchange.TABLE.states) == set(get_args(exchange.State))
 
     @pytest.mark.parametrize("message", MESSAGES)
     def test_a_message_is_frozen_and_knows_its_name(self, message: type[msgspec.Struct]) -> None:

@@ -39,5 +39,16 @@ class TestSchema:
         members = msgspec.json.decode(msgspec.json.encode(a_record()))
         assert sorted(members) == ["generation", "outcome", "request_id", "status", "time"]
 
+    @pytest.mark.parametrize("outcome", list(Outcome))
+    def test_outcome_and_status_are_told_even_when_there_was_none(self, outcome: Outcome) -> None:
+        record = msgspec.structs.replace(a_record(), outcome=outcome, status=0, generation=0)
+        members = msgspec.json.decode(msgspec.json.encode(record))
+        assert (members["outcome"], members["status"], members["generation"]) == (outcome.value, 0, 0)
+
+    def test_a_record_is_one_line_whatever_stands_in_it(self) -> None:
+        line = msgspec.json.encode(a_record(model="a\nb\r\n\u2028\x00", detail='"quoted"\n'))
+        assert line.splitlines() == [line]
+        assert msgspec.json.decode(line)["model"] == "a\nb\r\n\u2028\x00"
+
     def test_outcomes_are_words(self) -> None:
         assert [outcome.value for outcome in Outcome] == ["complete", "failed", "client_left"]

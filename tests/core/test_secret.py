@@ -5,6 +5,7 @@ import json
 import pickle
 import pprint
 import string
+import traceback
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -78,6 +79,21 @@ class TestSecret:
 
     def test_nor_does_a_width(self) -> None:
         assert TEXT not in f"{Secret(TEXT):>40}"
+
+    def test_nor_does_a_traceback_with_its_locals(self) -> None:
+        def fail(key: Secret) -> None:
+            raise LookupError(key)
+
+        with pytest.raises(LookupError) as caught:
+            fail(Secret(TEXT))
+        told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+        lines = "".join(told.format())
+        assert "key = " in lines
+        assert TEXT not in lines
+
+    def test_nothing_can_be_hung_on_it(self) -> None:
+        with pytest.raises(AttributeError):
+            Secret(TEXT).note = "x"  # type: ignore[attr-defined]
 
     def test_it_has_one_way_out(self) -> None:
         assert Secret(TEXT).reveal() == TEXT
