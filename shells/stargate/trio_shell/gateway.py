@@ -1,12 +1,11 @@
 """The trio shell's heart: sessions and the pool, fed from sockets, and their commands carried out.
 
-There is no task, queue or lock per request. Each client connection has one task that reads it, each upstream
-connection has one task that reads that; whoever reads something tells the machine at once and carries out
-what it orders, synchronously (`Channel.write` never waits). Facts that arise on the way (a lease was lent, a
-write failed) queue behind the commands at hand, so that each machine's commands keep their order.
+There is no task, queue or lock per request. Each connection has a task that owns its life, and the reactor
+brings what comes on it: the machine is told at once, and what it orders is carried out synchronously
+(`Channel.write` never waits). Facts that arise on the way (a lease was lent, a write failed) queue behind the
+commands at hand, so that each machine's commands keep their order.
 
-Back-pressure: while a client's bytes have not left, the task that reads its upstream waits, and TCP slows
-Bedrock.
+Back-pressure: while a client's bytes have not left, neither it nor its upstream is read, and TCP slows both.
 """
 
 import os
@@ -111,13 +110,19 @@ class Client:
         self.gateway.tell(self, ClientLost())
 
     def stalled(self) -> None:
-        """The client takes nothing: its upstream is not read meanwhile."""
+        """The client takes nothing: neither it nor its upstream is read meanwhile.
+
+        It could send requests ahead, and never take their answers. That it breaks off shows when it is
+        written to.
+        """
+        self.channel.pause()
         if self.link is not None and self.link.channel is not None:
             self.link.channel.pause()
         self.gateway.tell(self, ClientStalled())
 
     def drained(self) -> None:
         """The client has taken everything."""
+        self.channel.resume()
         if self.link is not None and self.link.channel is not None:
             self.link.channel.resume()
         self.gateway.tell(self, ClientDrained())
