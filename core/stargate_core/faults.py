@@ -327,6 +327,9 @@ TABLE: Final[dict[Cause, Row]] = {
 AWS_CAUSES: Final[dict[str, Cause]] = {
     "ValidationException": Cause.UPSTREAM_VALIDATION,
     "AccessDeniedException": Cause.UPSTREAM_ACCESS_DENIED,
+    "AccessDenied": Cause.UPSTREAM_ACCESS_DENIED,
+    "NotAuthorized": Cause.UPSTREAM_ACCESS_DENIED,
+    "OptInRequired": Cause.UPSTREAM_ACCESS_DENIED,
     "ResourceNotFoundException": Cause.UPSTREAM_NOT_FOUND,
     "ConflictException": Cause.UPSTREAM_CONFLICT,
     "ThrottlingException": Cause.UPSTREAM_THROTTLED,
@@ -348,6 +351,8 @@ AWS_CAUSES: Final[dict[str, Cause]] = {
     "RequestExpired": Cause.UPSTREAM_CREDENTIALS,
     "UnrecognizedClientException": Cause.UPSTREAM_CREDENTIALS,
     "InvalidClientTokenId": Cause.UPSTREAM_CREDENTIALS,
+    "AuthFailure": Cause.UPSTREAM_CREDENTIALS,
+    "SignatureDoesNotMatch": Cause.UPSTREAM_CREDENTIALS,
     "InvalidSignatureException": Cause.UPSTREAM_CREDENTIALS,
     "IncompleteSignatureException": Cause.UPSTREAM_CREDENTIALS,
     "MissingAuthenticationTokenException": Cause.UPSTREAM_CREDENTIALS,
@@ -356,6 +361,9 @@ AWS_CAUSES: Final[dict[str, Cause]] = {
 
 _PRIVATE: Final = frozenset({Cause.UPSTREAM_ACCESS_DENIED, Cause.UPSTREAM_CREDENTIALS})
 """Causes whose AWS text names the gateway's own roles, accounts or signatures: never shown to a caller."""
+
+_OF_AUTHORITY: Final = (401, 403)
+"""Statuses that judge the gateway's own credentials: whatever the exception's name, their text stays here."""
 
 _OVERFLOW_WORDS: Final = (
     "input is too long",
@@ -440,7 +448,7 @@ def fault_of_aws(
         cause = Cause.CONTEXT_OVERFLOW
     elif cause is Cause.UPSTREAM_MODEL_ERROR and original_status is not None and 400 <= original_status < 500:
         cause = _cause_of_status(original_status)
-    private = cause in _PRIVATE
+    private = cause in _PRIVATE or status in _OF_AUTHORITY
     return Fault(
         cause,
         message="" if private else message,
@@ -456,6 +464,8 @@ def _cause_of_status(status: int) -> Cause:
     match status:
         case 400 | 422:
             return Cause.UPSTREAM_VALIDATION
+        case 401:
+            return Cause.UPSTREAM_CREDENTIALS
         case 403:
             return Cause.UPSTREAM_ACCESS_DENIED
         case 404:

@@ -26,7 +26,8 @@ class Secret:
 
     def matches(self, other: str) -> bool:
         """Whether `other` is this secret, in time that does not depend on where they differ."""
-        return hmac.compare_digest(self._text.encode(), other.encode())
+        # A peer's text may hold what no UTF-8 has: it is merely another text.
+        return hmac.compare_digest(*(text.encode("utf-8", "surrogatepass") for text in (self._text, other)))
 
     def __repr__(self) -> str:
         return _SHOWN

@@ -302,6 +302,15 @@ class TestPrivacy:
         assert "123456789012" not in fault.text
         assert fault.detail == ARN
 
+    @pytest.mark.parametrize("status", [401, 403])
+    @pytest.mark.parametrize(
+        "name", ["", "AccessDenied", "SignatureDoesNotMatch", "NobodyKnowsThisException"]
+    )
+    def test_no_judgement_of_the_gateways_credentials_is_told(self, name: str, status: int) -> None:
+        fault = fault_of_aws(name, status, ARN)
+        assert "arn:" not in fault.text
+        assert fault.detail == ARN
+
     def test_nor_does_a_nameless_403_tell_it(self) -> None:
         assert "arn:" not in fault_of_aws("", 403, ARN).text
 
