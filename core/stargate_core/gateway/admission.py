@@ -201,6 +201,7 @@ def open_upstream(exchange: Exchange, now: int, out: list[SessionCommand], *, fr
 
 @TABLE.on(Admitting, Ticked)
 def _wake(exchange: Exchange, state: Admitting, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
+    """Go on with the hook that slept; or the total limit has come."""
     if exchange.timers.due(Timer.TOTAL, now):
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
     if not exchange.timers.due(Timer.STEP, now):
@@ -213,6 +214,7 @@ def _wake(exchange: Exchange, state: Admitting, now: int, _event: Ticked, out: l
 def _opened(
     exchange: Exchange, state: Opening, now: int, event: UpstreamOpened, out: list[SessionCommand]
 ) -> State:
+    """Sign the call with the time of this moment, and write it."""
     if event.ticket != state.ticket:
         return _unwanted(exchange, state, now, event, out)
     direction, call = exchange.ctx.direction, exchange.call
@@ -244,6 +246,7 @@ def _opened(
 def _refused(
     exchange: Exchange, state: Opening, now: int, event: UpstreamFailed, out: list[SessionCommand]
 ) -> State:
+    """No connection: an honest error."""
     if event.ticket != state.ticket:
         return state
     fault = Fault(_TROUBLES[event.trouble], detail=event.detail)
@@ -254,6 +257,7 @@ def _refused(
 def _opening_ticked(
     exchange: Exchange, state: Opening, now: int, _event: Ticked, out: list[SessionCommand]
 ) -> State:
+    """The total limit has come."""
     if exchange.timers.due(Timer.TOTAL, now):
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
     return state
@@ -271,6 +275,7 @@ def _unwanted(
 
 @TABLE.on((Admitting, Opening), ClientEnded, ClientLost)
 def _left(exchange: Exchange, _state: State, now: int, _event: object, out: list[SessionCommand]) -> State:
+    """Nobody waits for the answer: withdraw what was asked for."""
     return exchange.client_left(now, out)
 
 

@@ -61,6 +61,7 @@ T = TypeVar("T")
 def _sent(
     exchange: Exchange, state: Awaiting, now: int, event: UpstreamSent, out: list[SessionCommand]
 ) -> State:
+    """More of the answer."""
     call = state.call
     if event.lease != call.lease:
         return state
@@ -71,6 +72,7 @@ def _sent(
 def _ended(
     exchange: Exchange, state: Awaiting, now: int, event: UpstreamEnded, out: list[SessionCommand]
 ) -> State:
+    """The end of the answer, or a cut."""
     call = state.call
     if event.lease != call.lease:
         return state
@@ -85,6 +87,7 @@ def _ended(
 def _lost(
     exchange: Exchange, state: Awaiting, now: int, event: UpstreamLost, out: list[SessionCommand]
 ) -> State:
+    """A cut; before the first byte of a kept connection, one more try on a fresh one."""
     call = state.call
     if event.lease != call.lease:
         return state
@@ -335,6 +338,7 @@ def _tail_ended(
 
 @TABLE.on(_UNDER_WAY, ClientEnded, ClientLost)
 def _left(exchange: Exchange, _state: State, now: int, _event: object, out: list[SessionCommand]) -> State:
+    """Nobody waits for the answer: cancel the call."""
     return exchange.client_left(now, out)
 
 
@@ -361,6 +365,7 @@ def _stalled(
 def _drained(
     exchange: Exchange, state: Awaiting, now: int, _event: object, _out: list[SessionCommand]
 ) -> State:
+    """Watch upstream again."""
     limits = exchange.host.plan.limits
     if isinstance(state, Collecting | Streaming):
         exchange.arm_step(now, limits.idle_ns)
@@ -377,6 +382,7 @@ def _drained(
 def _ticked(
     exchange: Exchange, state: Awaiting, now: int, _event: Ticked, out: list[SessionCommand]
 ) -> State:
+    """The total limit, the first token, idleness, or time for a keep-alive."""
     timers, translator = exchange.timers, exchange.translator
     assert translator is not None
     if timers.due(Timer.TOTAL, now):
@@ -402,6 +408,7 @@ def _ticked(
 def _tail_ticked(
     exchange: Exchange, state: Tailing, now: int, _event: Ticked, out: list[SessionCommand]
 ) -> State:
+    """The tail took too long: give the connection up."""
     over = exchange.timers.due(Timer.STEP, now) or exchange.timers.due(Timer.TOTAL, now)
     return exchange.end_tail(state, now, out) if over else state
 

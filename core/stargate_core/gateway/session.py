@@ -366,6 +366,7 @@ def _fault_of_framing(error: ProtocolError) -> Fault:
 
 @TABLE.on((Waiting, Receiving), ClientSent)
 def _sent(session: Session, _state: State, now: int, event: ClientSent, out: list[SessionCommand]) -> State:
+    """Read on: begin an exchange when the request is whole."""
     session.codec.receive_data(event.data)
     return session.receive(now, out)
 
@@ -383,6 +384,7 @@ def _sent_ahead(
 def _left_idle(
     session: Session, _state: State, _now: int, _event: object, out: list[SessionCommand]
 ) -> State:
+    """Nobody waits for an answer: close."""
     return session.close(out)
 
 
@@ -390,6 +392,7 @@ def _left_idle(
 def _left(
     session: Session, state: Exchanging, now: int, event: ClientEnded | ClientLost, out: list[SessionCommand]
 ) -> State:
+    """Cancel what runs, and close."""
     state.exchange.handle(now, event, out)
     return session.close(out)
 
@@ -398,6 +401,7 @@ def _left(
 def _stalled(
     session: Session, state: State, now: int, event: ClientStalled, out: list[SessionCommand]
 ) -> State:
+    """Start the limit on taking nothing, and tell the exchange."""
     session.stalled = True
     session.timers.arm(Timer.STALL, now + session.plan.limits.client_stall_ns)
     if isinstance(state, Exchanging):
@@ -409,6 +413,7 @@ def _stalled(
 def _drained(
     session: Session, state: State, now: int, event: ClientDrained, out: list[SessionCommand]
 ) -> State:
+    """The client takes again: stop that limit, and tell the exchange."""
     session.stalled = False
     session.timers.disarm(Timer.STALL)
     if isinstance(state, Exchanging):
@@ -427,6 +432,7 @@ def _upstream(
     event: UpstreamOpened | UpstreamFailed | UpstreamSent | UpstreamEnded | UpstreamLost,
     out: list[SessionCommand],
 ) -> State:
+    """Hand it to the exchange; go on with the next request when that is settled."""
     state.exchange.handle(now, event, out)
     return session.after(now, state, out)
 
@@ -435,6 +441,7 @@ def _upstream(
 def _unwanted(
     _session: Session, state: State, _now: int, event: UpstreamOpened, out: list[SessionCommand]
 ) -> State:
+    """A lease nobody waits for goes back clean."""
     out.append(ReleaseUpstream(event.lease))
     return state
 
@@ -446,6 +453,7 @@ def _unwanted(
 def _credentials(
     session: Session, state: State, _now: int, event: CredentialsChanged, _out: list[SessionCommand]
 ) -> State:
+    """Sign with these from now on."""
     session.credentials[event.account] = event.credentials
     session.forget_signers(event.account)
     return state
@@ -453,6 +461,7 @@ def _credentials(
 
 @TABLE.on((Waiting, Receiving, Exchanging), Draining)
 def _draining(session: Session, state: State, now: int, event: Draining, out: list[SessionCommand]) -> State:
+    """Close if idle, else let what runs finish within the grace time."""
     session.draining = True
     if isinstance(state, Waiting):
         return session.close(out)
@@ -462,6 +471,7 @@ def _draining(session: Session, state: State, now: int, event: Draining, out: li
 
 @TABLE.on((Waiting, Receiving), Ticked)
 def _too_slow(session: Session, state: State, now: int, _event: Ticked, out: list[SessionCommand]) -> State:
+    """Close an idle connection, answer 408 to a slow request, give up a client that takes nothing."""
     timers = session.timers
     if timers.due(Timer.GRACE, now) or (isinstance(state, Waiting) and timers.due(Timer.CLIENT, now)):
         return session.close(out)
@@ -476,6 +486,7 @@ def _too_slow(session: Session, state: State, now: int, _event: Ticked, out: lis
 
 @TABLE.on(Exchanging, Ticked)
 def _ticked(session: Session, state: Exchanging, now: int, event: Ticked, out: list[SessionCommand]) -> State:
+    """A stall, the end of the grace time, or a time limit of the exchange."""
     exchange, timers = state.exchange, session.timers
     if timers.due(Timer.STALL, now):
         exchange.handle(now, ClientLost(), out)
