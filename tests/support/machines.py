@@ -213,10 +213,17 @@ class UpstreamSide:
 class Bench:
     """One session and its surroundings."""
 
-    def __init__(self, plan: Plan | None = None, *, seed: int = 1, credentials: bool = True) -> None:
+    def __init__(
+        self,
+        plan: Plan | None = None,
+        *,
+        seed: int = 1,
+        credentials: bool = True,
+        wall_epoch_ns: int = WALL_EPOCH_NS,
+    ) -> None:
         self.now = 0
         self.plan = plan or a_plan()
-        self.session = Session(self.plan, wall_epoch_ns=WALL_EPOCH_NS, seed=seed, now=0, client="192.0.2.7")
+        self.session = Session(self.plan, wall_epoch_ns=wall_epoch_ns, seed=seed, now=0, client="192.0.2.7")
         self.client = ClientSide()
         self.asked: dict[int, OpenUpstream] = {}
         """Tickets that wait."""

@@ -4,13 +4,16 @@ A caller shows a gateway key, in `Authorization: Bearer`, `x-api-key` or `api-ke
 Azure's habits), or signs its request as AWS SDKs do, with a key pair of the gateway's own. The rules, and
 why:
 
-- No key: 401. A key nobody has, or a disabled or expired one: 403; which of these it was is for the log
-  alone.
-- Two headers with one key are fine (Claude Code sends both). Two different keys prove nothing: 401.
+- No key: 401, with the challenge that HTTP wants there. A key nobody has, or a disabled or expired one: 403;
+  which of these it was is for the log alone.
+- Two headers with one key are fine (Claude Code sends both). Two different keys prove nothing: 401. So do a
+  key and a signature that are not one consumer's.
 - Keys are kept and compared as SHA-256. The digest finds the entry, so no comparison's time depends on a
   secret's bytes, and a constant-time comparison confirms it.
 - A signature is verified whole: canonical request, body hash, date within five minutes, constant time. The
-  region and service it was made for are the SDK's business, not ours.
+  region and service it was made for are the SDK's business, not ours. It comes in `Authorization` whatever
+  headers the configuration lets keys come in.
+- Who shows nothing at all may be taken for the anonymous consumer; who shows something wrong may not.
 - Credentials end here. The call to Bedrock is built from an allow list of headers, so none of them can travel
   on.
 """
@@ -63,6 +66,7 @@ class ApiKeyAuthPlugin:
         self._keys: dict[bytes, _Key] = {}
         self._pairs: dict[str, _Pair] = {}
         self._anonymous: Consumer | None = None
+        self._challenge = ((b"www-authenticate", f'Bearer realm="{config.realm}"'.encode()),)
 
     def init_worker(self, ctx: InitWorker) -> None:
         """Learn everybody's keys."""
@@ -84,44 +88,54 @@ class ApiKeyAuthPlugin:
 
     def access(self, ctx: Access) -> None:
         """Identify the caller."""
-        shown = self._shown(ctx)
-        if shown is None:
-            return
+        shown, signs = self._shown(ctx)
+        key = None if shown is None else self._key(shown, ctx)
+        if signs:
+            pair, key_id = self._signer(ctx)
+            if key is not None and key.consumer is not pair.consumer:
+                ctx.reject(self._fault(Cause.KEYS_DISAGREE))
+            ctx.identify(pair.consumer, key_id)
+        elif key is not None:
+            ctx.identify(key.consumer, key.key_id)
+        elif self._anonymous is not None:
+            ctx.identify(self._anonymous, "anonymous")
+        else:
+            ctx.reject(self._fault(Cause.KEY_MISSING))
+
+    def _shown(self, ctx: Access) -> tuple[bytes | None, bool]:
+        """The key the caller shows, and whether it signs. Rejects two keys that differ."""
+        shown: bytes | None = None
+        signs = False
+        for name, value in ctx.request.headers:
+            if name == b"authorization":
+                scheme, _, value = value.partition(b" ")
+                if scheme.upper().startswith(b"AWS4-"):
+                    signs = True
+                    continue
+                if scheme.lower() != b"bearer":
+                    continue
+            if name not in self._names:
+                continue
+            value = value.strip()
+            if not value:
+                continue
+            if shown is not None and not hmac.compare_digest(shown, value):
+                ctx.reject(self._fault(Cause.KEYS_DISAGREE))
+            shown = value
+        return shown, signs
+
+    def _key(self, shown: bytes, ctx: Access) -> _Key:
+        """What is known of the key. Rejects one that opens nothing."""
         digest = hashlib.sha256(shown).digest()
         key = self._keys.get(digest)
         if key is None or not hmac.compare_digest(key.digest, digest):
             ctx.reject(Fault(Cause.KEY_INVALID, detail="unknown key"))
         if key.disabled or (key.expires_at_ns is not None and key.expires_at_ns <= ctx.wall_ns):
             ctx.reject(Fault(Cause.KEY_INVALID, detail=f"key {key.key_id} is disabled or expired"))
-        ctx.identify(key.consumer, key.key_id)
+        return key
 
-    def _shown(self, ctx: Access) -> bytes | None:
-        """The key the caller shows; None: the caller is settled without one. Rejects what proves nothing."""
-        shown: bytes | None = None
-        for name, value in ctx.request.headers:
-            if name not in self._names:
-                continue
-            if name == b"authorization":
-                scheme, _, value = value.partition(b" ")
-                if scheme.upper().startswith(b"AWS4-"):
-                    self._verify(ctx)
-                    return None
-                if scheme.lower() != b"bearer":
-                    continue
-            value = value.strip()
-            if not value:
-                continue
-            if shown is not None and not hmac.compare_digest(shown, value):
-                ctx.reject(Fault(Cause.KEYS_DISAGREE))
-            shown = value
-        if shown is None:
-            if self._anonymous is None:
-                ctx.reject(Fault(Cause.KEY_MISSING))
-            ctx.identify(self._anonymous, "anonymous")
-        return shown
-
-    def _verify(self, ctx: Access) -> None:
-        """Identify a caller that signs, as AWS SDKs do."""
+    def _signer(self, ctx: Access) -> tuple[_Pair, str]:
+        """Whose key pair signed the request, and its id. Rejects what no pair has signed."""
         request = ctx.request
         try:
             presented = parse_authorization(request.headers)
@@ -141,4 +155,8 @@ class ApiKeyAuthPlugin:
         )
         if result is not VerifyResult.OK:
             ctx.reject(Fault(Cause.SIGNATURE_INVALID, detail=f"signature: {result.name}"))
-        ctx.identify(pair.consumer, presented.access_key_id)
+        return pair, presented.access_key_id
+
+    def _fault(self, cause: Cause) -> Fault:
+        """A 401, which must say how to do better (RFC 9110, 15.5.2)."""
+        return Fault(cause, headers=self._challenge)

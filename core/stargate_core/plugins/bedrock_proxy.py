@@ -69,7 +69,7 @@ class BedrockProxyPlugin:
             )
         direction = self._directions.get(name)
         if direction is None:
-            if model is None and not self._config.allow_unlisted:
+            if model is None and not (self._config.allow_unlisted or name == self._config.model):
                 ctx.reject(Fault(Cause.MODEL_UNKNOWN, f"There is no model {name!r}", param="model"))
             direction = self._direction(model or ModelTarget(name))
             if len(self._directions) < _DIRECTIONS_MAX:

@@ -6,8 +6,9 @@ JSON fields are named by a path of keys joined with dots; a number names a place
 rules are applied to each event on its own, so they cost the same for the first token and the last, and never
 hold one back.
 
-Headers that frame the message, and the request id, are not for changing: a transformation of `content-length`
-or `transfer-encoding` is ignored, because the answer would no longer be an HTTP message.
+Headers that frame the message, and the request id, are not for changing: what would remove, rename, replace
+or add one of them, or rename another to it, is ignored. Without the first the answer would be no HTTP message
+any more, and without the second nobody could find it in a log.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,18 @@ from stargate_core.config.schema import Scope
 from stargate_core.dialects.face import Headers
 from stargate_core.phases import BodyFilter, HeaderFilter
 
-_FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"connection", b"trailer", b"upgrade"})
+_PROTECTED: Final = frozenset(
+    {
+        b"content-length",
+        b"transfer-encoding",
+        b"connection",
+        b"trailer",
+        b"upgrade",
+        b"x-request-id",
+        b"request-id",
+        b"x-amzn-requestid",
+    }
+)
 _ABSENT: Final = object()
 _INDEX_DIGITS_MAX: Final = 10
 
@@ -34,11 +46,12 @@ class ResponseTransformPlugin:
     SCOPES: ClassVar[frozenset[Scope]] = BUILT_IN["response-transform"].scopes
 
     def __init__(self, config: ResponseTransform) -> None:
-        self._remove_headers = frozenset(name.lower().encode() for name in config.remove.headers) - _FRAMING
-        self._rename_headers = dict(_header(pair) for pair in config.rename.headers)
-        self._replace_headers = dict(_header(pair) for pair in config.replace.headers)
-        self._add_headers = [_header(pair) for pair in config.add.headers]
-        self._append_headers = [_header(pair) for pair in config.append.headers]
+        self._remove_headers = frozenset(name.lower().encode() for name in config.remove.headers)
+        renames = [(old, new.lower()) for old, new in _headers(config.rename.headers)]
+        self._rename_headers = {old: new for old, new in renames if new not in _PROTECTED}
+        self._replace_headers = dict(_headers(config.replace.headers))
+        self._add_headers = _headers(config.add.headers)
+        self._append_headers = _headers(config.append.headers)
         self._remove = [path.split(".") for path in config.remove.json]
         self._rename = [_rename(pair) for pair in config.rename.json]
         self._replace = _values(config.replace)
@@ -53,17 +66,15 @@ class ResponseTransformPlugin:
         headers = ctx.headers
         changed: Headers = []
         for name, value in headers:
-            if name in self._remove_headers:
-                continue
-            if name not in _FRAMING:
-                renamed = self._rename_headers.get(name)
-                if renamed is not None:
-                    name = renamed.lower()
+            if name not in _PROTECTED:
+                if name in self._remove_headers:
+                    continue
+                name = self._rename_headers.get(name, name)
                 value = self._replace_headers.get(name, value)
             changed.append((name, value))
-        there = {name for name, _ in changed} | _FRAMING
+        there = {name for name, _ in changed}
         changed += [(name, value) for name, value in self._add_headers if name not in there]
-        changed += [(name, value) for name, value in self._append_headers if name not in _FRAMING]
+        changed += self._append_headers
         headers[:] = changed
 
     def _change_part(self, ctx: BodyFilter) -> None:
@@ -91,9 +102,11 @@ class ResponseTransformPlugin:
                 _put(payload, path, [there, value])
 
 
-def _header(pair: str) -> tuple[bytes, bytes]:
-    name, _, value = pair.partition(":")
-    return name.strip().lower().encode(), value.strip().encode("latin-1")
+def _headers(pairs: list[str]) -> Headers:
+    """Names and values of "name:value"; those that are not for changing are left out."""
+    split = [pair.partition(":") for pair in pairs]
+    headers = [(name.strip().lower().encode(), value.strip().encode("latin-1")) for name, _, value in split]
+    return [(name, value) for name, value in headers if name not in _PROTECTED]
 
 
 def _rename(pair: str) -> tuple[list[str], str]:
