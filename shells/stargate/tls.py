@@ -13,19 +13,27 @@ from collections.abc import Callable, Generator
 
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.config.gateway_block import UpstreamTls
-from stargate_core.config.schema import Tls
+from stargate_core.config.schema import Listener
 from stargate_core.gateway.plan import Plan
 from stargate_core.secret import Secret
 
 
-def listener_context(tls: Tls, plan: Plan) -> ssl.SSLContext:
-    """A server's context. Raises OSError or ssl.SSLError when its files are not usable."""
-    context = _server_context(tls.cert, tls.key, tls.client_ca)
-    # A connection that changes its context judges the client by the new one's CA.
-    by_index = [
-        _server_context(certificate.cert, certificate.key, tls.client_ca)
-        for certificate in plan.config.certificates
-    ]
+class BadTls(Exception):
+    """A certificate, key or CA that can't be used; the text says whose, and why."""
+
+
+def listener_context(listener: Listener, plan: Plan) -> ssl.SSLContext | None:
+    """A listener's context; None when it is plain. Raises BadTls."""
+    tls = listener.tls
+    if tls is None:
+        return None
+    with _blaming(f"TLS of the listener {listener.address}"):
+        context = _server_context(tls.cert, tls.key, tls.client_ca)
+    by_index: list[ssl.SSLContext] = []
+    for index, certificate in enumerate(plan.config.certificates):
+        with _blaming(f"certificates[{index}]"):
+            # A connection that changes its context judges the client by the new one's CA.
+            by_index.append(_server_context(certificate.cert, certificate.key, tls.client_ca))
 
     def choose(connection: ssl.SSLObject, server_name: str | None, _initial: ssl.SSLContext) -> None:
         index = plan.certificate(server_name or "")
@@ -37,9 +45,13 @@ def listener_context(tls: Tls, plan: Plan) -> ssl.SSLContext:
 
 
 def upstream_contexts(settings: UpstreamTls) -> Callable[[Endpoint], ssl.SSLContext]:
-    """The context for each endpoint: one for all, made at once so that a bad CA file is told at start-up."""
-    # `create_default_context` trusts the system's CAs unless it is given others.
-    context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, **_trusted(settings.ca))
+    """The context for each endpoint: one for all, made at once so that a bad CA is told at start-up.
+
+    Raises BadTls.
+    """
+    with _blaming("gateway.upstream_tls.ca"):
+        # `create_default_context` trusts the system's CAs unless it is given others.
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, **_trusted(settings.ca))
     if not settings.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -61,7 +73,25 @@ def _trusted(ca: str | None) -> dict[str, str]:
     """A CA as `create_default_context` takes it."""
     if ca is None:
         return {}
-    return {"cadata": ca} if _is_pem(ca) else {"cafile": ca}
+    if _is_pem(ca):
+        return {"cadata": ca}
+    _look_at(ca)
+    return {"cafile": ca}
+
+
+def _look_at(path: str) -> None:
+    """`ssl` does not say which file it could not read. Raises OSError, which does."""
+    os.close(os.open(path, os.O_RDONLY))
+
+
+@contextlib.contextmanager
+def _blaming(whose: str) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:  # ssl.SSLError is one
+        reason = getattr(error, "reason", None) or error.strerror or error
+        where = f"{error.filename}: " if error.filename else ""
+        raise BadTls(f"{whose}: {where}{reason}") from error
 
 
 def _is_pem(text: str) -> bool:
@@ -72,6 +102,7 @@ def _is_pem(text: str) -> bool:
 def _as_file(text: str) -> Generator[str]:
     """The path of a file that holds `text`, or the path that `text` is."""
     if not _is_pem(text):
+        _look_at(text)
         yield text
         return
     descriptor, path = tempfile.mkstemp()

@@ -1,16 +1,20 @@
 """`stargate serve`: run the gateway."""
 
-import ssl
 import sys
+from collections.abc import Iterator
+from typing import cast
 
 import click
 import msgspec
 import trio
 
 from stargate.cli.configuration import read_configuration
-from stargate.plugins import installed
+from stargate.plugins import BadPlugin, installed
+from stargate.tls import BadTls
+from stargate.trio_shell.listener import CannotListen
 from stargate.trio_shell.serve import Started
 from stargate.trio_shell.serve import serve as serve_on_trio
+from stargate_core.config.problems import Misfit
 from stargate_core.config.schema import Config, Listener
 from stargate_core.gateway.plan import Plan
 
@@ -41,20 +45,36 @@ from stargate_core.gateway.plan import Plan
 )
 def serve(path: str | None, listen: tuple[str, ...], shell: str, log_level: str) -> None:
     """Serve OpenAI's and Bedrock's own API in front of AWS Bedrock."""
-    plugins = installed()
+    try:
+        plugins = installed()
+    except BadPlugin as error:
+        raise click.ClickException(str(error)) from None
     config = read_configuration(path, plugins)
     if listen:
-        listeners = [Listener(address) for address in listen]
+        try:
+            listeners = [Listener(address) for address in listen]
+        except Misfit as misfit:
+            raise click.BadParameter(str(misfit), param_hint="--listen") from None
         config = msgspec.structs.replace(
             config, gateway=msgspec.structs.replace(config.gateway, listen=listeners)
         )
     plan = Plan(config, plugins)
     try:
         trio.run(lambda: serve_on_trio(plan, started=lambda what: _tell(plan, config, what), level=log_level))
-    except* (OSError, ssl.SSLError) as group:
-        for error in group.exceptions:
-            click.echo(f"stargate: {error}", err=True)
+    except* (CannotListen, BadTls) as group:
+        for reason in _leaves(group):
+            click.echo(f"error: {reason}", err=True)
         sys.exit(1)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """What a group is made of, in the end."""
+    match error:
+        case BaseExceptionGroup(exceptions=tuple(parts)):
+            for part in cast("tuple[BaseException, ...]", parts):
+                yield from _leaves(part)
+        case _:
+            yield error
 
 
 def _tell(plan: Plan, config: Config, started: Started) -> None:
@@ -70,10 +90,6 @@ def _tell(plan: Plan, config: Config, started: Started) -> None:
             )
         else:
             click.echo(f"stargate: {name} from {found.method}", err=True)
-    if not plan.has("api-key-auth"):
-        click.echo(
-            "stargate: the gateway is open: without the plugin api-key-auth anybody may call", err=True
-        )
     if not plan.has("bedrock-proxy"):
         click.echo("stargate: no plugin bedrock-proxy: calls have nowhere to go", err=True)
     consumers = len(config.consumers)

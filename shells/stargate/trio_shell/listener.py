@@ -18,12 +18,22 @@ _OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUF
 _RECOVERY_SECONDS: Final = 0.1
 
 
+class CannotListen(Exception):
+    """An address can't be had; the text says which, and why."""
+
+
 async def open_listener(listener: Listener) -> list[trio.SocketListener]:
-    """Sockets that listen at an address. Raises OSError when it can't be had."""
+    """Sockets that listen at an address. Raises CannotListen."""
     address = listener.endpoint
-    if isinstance(address, UnixAddress):
-        return [await _open_unix(address.path)]
-    return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+    try:
+        if isinstance(address, UnixAddress):
+            return [await _open_unix(address.path)]
+        return await trio.open_tcp_listeners(address.port, host=address.host, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise CannotListen(f"cannot listen on {listener.address}: {error.strerror}") from error
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListen(f"cannot listen on {listener.address}: {why}") from error
 
 
 def _clear_unix(path: str) -> None:

@@ -36,14 +36,16 @@ class Started:
 
 
 async def serve(plan: Plan, *, started: Callable[[Started], None], level: str = "info") -> None:
-    """Serve until SIGTERM or SIGINT. Raises OSError when an address can't be had, ssl.SSLError for unusable
-    certificates.
-    """
+    """Serve until SIGTERM or SIGINT. Raises CannotListen and BadTls, in exception groups."""
     async with trio.open_nursery() as sink_nursery:
         sinks = Sinks(sink_nursery, level=level)
-        async with trio.open_nursery() as nursery:
-            await _serve(plan, nursery, sinks, started)
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                await _serve(plan, nursery, sinks, started)
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await sinks.close()
         sink_nursery.cancel_scope.cancel()
 
 
@@ -51,7 +53,7 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
     gateway = Gateway(plan, nursery, sinks=sinks, tls=upstream_contexts(plan.config.gateway.upstream_tls))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         listeners = [(one, await open_listener(one)) for one in plan.config.gateway.listen]
-        contexts = [listener_context(one.tls, plan) if one.tls is not None else None for one, _ in listeners]
+        contexts = [listener_context(one, plan) for one, _ in listeners]
         found = await _first_credentials(plan, gateway)
         async with trio.open_nursery() as accepting:
             for (_, sockets), context in zip(listeners, contexts, strict=True):

@@ -2,13 +2,13 @@
 
 A line is put into a bounded buffer and the request is done with it. A task writes what has gathered, a few
 times a second at the most, from a worker thread: a full pipe or a slow disk holds up that thread alone. When
-the buffer is full the line is dropped and counted, and the count is told as soon as something can be written
-again.
+the buffer is full, or the sink cannot be written, lines are dropped and counted. The count is told in the
+sink itself as soon as something can be written again; that it cannot, and that it can again, is a note.
 """
 
-import contextlib
 import os
 import time
+from collections.abc import Callable
 from typing import Final
 
 import trio
@@ -22,16 +22,21 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Sink:
-    """One file or standard stream."""
+    """One file or standard stream. note: whom to tell that it cannot be written, or can again."""
 
-    __slots__ = ("_dropped", "_lines", "_path", "_size", "_wake")
+    __slots__ = ("_closing", "_dropped", "_lines", "_note", "_path", "_size", "_trouble", "_wake", "closed")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, note: Callable[[str, str], None]) -> None:
         self._path = path
+        self._note = note
         self._lines: list[bytes] = []
         self._size = 0
         self._dropped = 0
+        self._trouble = ""
+        self._closing = False
         self._wake = trio.Event()
+        self.closed = trio.Event()
+        """Set when it has written its last line."""
 
     def put(self, line: bytes) -> None:
         """Take a line, if there is room."""
@@ -43,46 +48,67 @@ class Sink:
         if len(self._lines) == 1:
             self._wake.set()
 
+    def close(self) -> None:
+        """Write what there is, and end."""
+        self._closing = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Write for ever, and once more when cancelled."""
-        try:
-            while True:
-                await self._wake.wait()
+        """Write until closed."""
+        while self._lines or not self._closing:
+            await self._wake.wait()
+            if not self._closing:
                 await trio.sleep(_GATHER_SECONDS)
-                await self._write()
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _LAST_WORDS_SECONDS):
-                await self._write()
+            await self._write()
+        self.closed.set()
 
     async def _write(self) -> None:
         lines, self._lines = self._lines, []
-        if self._dropped:
-            lines.append(b'{"dropped_lines":%d}\n' % self._dropped)
-            self._dropped = 0
-        self._wake = trio.Event()
-        if lines:
-            # Not the whole size is given back before it is written: a sink that stands still must stay
-            # bounded.
-            await trio.to_thread.run_sync(self._write_sync, b"".join(lines), abandon_on_cancel=True)
-            self._size = sum(map(len, self._lines))
+        if not self._closing:
+            self._wake = trio.Event()
+        if not lines:
+            return
+        count, dropped = len(lines), self._dropped
+        if dropped:
+            lines.append(b'{"dropped_lines":%d}\n' % dropped)
+        trouble = await trio.to_thread.run_sync(self._write_sync, b"".join(lines), abandon_on_cancel=True)
+        # Not the whole size is given back before it is written: a sink that stands still must stay bounded.
+        self._size = sum(map(len, self._lines))
+        if trouble:
+            self._dropped += count
+            if not self._trouble:
+                self._note("error", f"cannot write to {self._path}: {trouble}; what should go there is lost")
+        else:
+            if self._trouble:
+                self._note("info", f"writing to {self._path} again; {dropped} lines were lost")
+            self._dropped -= dropped
+        self._trouble = trouble
 
-    def _write_sync(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):
+    def _write_sync(self, data: bytes) -> str:
+        """Write, blocking; what went wrong, or nothing."""
+        try:
             descriptor = _STANDARD.get(self._path)
             if descriptor is not None:
                 _write_all(descriptor, data)
-                return
+                return ""
             opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
             try:
                 _write_all(opened, data)
             finally:
                 os.close(opened)
+        except OSError as error:
+            return error.strerror or str(error)
+        return ""
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def _tell_nobody(level: str, text: str) -> None:
+    pass
 
 
 class Sinks:
@@ -97,7 +123,8 @@ class Sinks:
         """Write a line to a sink, in its own time."""
         sink = self._sinks.get(path)
         if sink is None:
-            sink = self._sinks[path] = Sink(path)
+            # Of trouble with the notes themselves nobody can be told.
+            sink = self._sinks[path] = Sink(path, self.note if path != NOTES else _tell_nobody)
             self._nursery.start_soon(sink.run)
         sink.put(line)
 
@@ -106,3 +133,11 @@ class Sinks:
         if _LEVELS.get(level, 40) >= self._level:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             self.emit(NOTES, f"{stamp} {level}: {text}\n".encode())
+
+    async def close(self) -> None:
+        """Write what has gathered, within a bound."""
+        with trio.move_on_after(_LAST_WORDS_SECONDS):
+            # The notes come last: the others may have something to tell.
+            for sink in sorted(self._sinks.values(), key=lambda sink: sink is self._sinks.get(NOTES)):
+                sink.close()
+                await sink.closed.wait()
