@@ -3,6 +3,7 @@
 Everything runs as it does for a person, as `python -m bench…` from the repository's root.
 """
 
+import contextlib
 import json
 import socket
 import subprocess
@@ -89,13 +90,20 @@ class Thief:
                 client.close()
 
     def _relay(self, client: socket.socket) -> None:
-        with socket.create_connection(("127.0.0.1", self._upstream)) as upstream:
+        # Either side may be gone at any moment, when the run has seen enough.
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self._upstream)) as upstream,
+        ):
             stolen = False
             while request := client.recv(65_536):
                 upstream.sendall(request)
                 answer = b""
                 while not answer.endswith(b"\r\n0\r\n\r\n"):
-                    answer += upstream.recv(65_536)
+                    more = upstream.recv(65_536)
+                    if not more:
+                        return
+                    answer += more
                 head, _, body = answer.partition(b"\r\n\r\n")
                 size = int(body.partition(b"\r\n")[0], 16) + len(body.partition(b"\r\n")[0]) + 4
                 client.sendall(head + b"\r\n\r\n" + (body[size:] if stolen else body))
