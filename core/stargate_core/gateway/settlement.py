@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from stargate_core.gateway.exchange import Exchange
 
 _REQUEST_ID: Final = b"x-request-id"
+_MODEL_CHARS_MAX: Final = 256
+"""Of the name that the caller used, in the record: the caller may write anything there, and any amount."""
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -81,7 +83,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         dialect=exchange.dialect.NAME,
         consumer="" if consumer is None else consumer.username,
         key_id=ctx.key_id,
-        model="" if ask is None else ask.model or "",
+        model="" if ask is None else (ask.model or "")[:_MODEL_CHARS_MAX],
         target="" if direction is None else direction.target.model,
         region="" if direction is None else direction.region,
         operation="" if call is None else call.operation.value,

@@ -24,6 +24,8 @@ from stargate_core.dialects.face import ModelCard, Surface, Target
 from stargate_core.faults import Cause, Fault
 from stargate_core.phases import Access, Direction
 
+NAME_CHARS_MAX: Final = 2048
+"""The longest name of a model; in Bedrock's service model the longest modelId. Names are kept and logged."""
 _DIRECTIONS_MAX: Final = 4096
 """Directions kept. Callers may name any id, so this is bounded; beyond it they are made anew each time."""
 
@@ -61,6 +63,8 @@ class BedrockProxyPlugin:
             ctx.direct(self._direction(ModelTarget("")))
             return
         name = ask.model or self._config.model
+        if len(name) > NAME_CHARS_MAX:
+            ctx.reject(Fault(Cause.MODEL_UNKNOWN, "The model's name is too long", param="model"))
         model = self._config.models.get(name)
         target = model.target if model is not None else name
         if not may_use(consumer, name, target):
@@ -114,8 +118,16 @@ def may_use(consumer: Consumer | None, *names: str) -> bool:
 @functools.lru_cache(maxsize=1024)
 def _pattern(globs: Sequence[str]) -> re.Pattern[str]:
     """One pattern for a list of globs, in which * is any text and ? any character."""
-    if not globs:
-        return re.compile(r"(?!)")
-    return re.compile(
-        "|".join(re.escape(glob).replace(r"\*", ".*").replace(r"\?", ".") for glob in globs), re.DOTALL
-    )
+    return re.compile("|".join(map(_regex, globs)) or "(?!)", re.DOTALL)
+
+
+def _regex(glob: str) -> str:
+    """A glob as a regular expression that never goes back behind a star once the text after it was found.
+
+    Callers choose the names: with plain `.*` a few stars would take a name of some thousand characters hours.
+    """
+    first, *rest = [re.escape(part).replace(r"\?", ".") for part in glob.split("*")]
+    if not rest:
+        return first
+    *middle, last = rest
+    return "".join((first, *(f"(?>.*?{part})" for part in middle), ".*", last))

@@ -1,9 +1,12 @@
 """Where calls go: names and what they stand for, who may use which, regions, endpoints and authority."""
 
+import fnmatch
 from typing import Any, Final
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
@@ -107,6 +110,15 @@ class TestNames:
             machine = asked(bench(allow_unlisted=False, model=HAIKU, models={}), model)
             assert len(machine.calls) == 1
 
+    @pytest.mark.parametrize("length", [2049, 100_000])
+    def test_a_name_that_is_longer_than_any_is_unknown(self, length: int) -> None:
+        """It is kept nowhere, sent nowhere, and logged only at its beginning."""
+        machine = asked(bench(), "m" * length)
+        assert (machine.only.status, machine.only.json["error"]["code"]) == (404, "model_not_found")
+        assert machine.opened == []
+        assert machine.record["model"] == "m" * 256
+        assert len(machine.only.body) < 500
+
 
 class TestWhoMay:
     @pytest.mark.parametrize(
@@ -140,6 +152,17 @@ class TestWhoMay:
         assert (machine.only.status, machine.only.json["error"]["code"]) == (403, "FORBIDDEN")
         assert machine.record["cause"] == "MODEL_FORBIDDEN"
         assert machine.opened == []
+
+    @given(st.lists(st.text("ab?*.[", max_size=8), max_size=3), st.text("ab.[", max_size=12).filter(bool))
+    def test_globs_are_what_pythons_are(self, globs: list[str], name: str) -> None:
+        """Python's fnmatch is the judge; brackets, which are classes there, mean themselves here."""
+        quoted = [glob.replace("[", "[[]") for glob in globs]
+        wanted = any(fnmatch.fnmatchcase(name, glob) for glob in quoted)
+        assert may_use(Consumer(username="a", models=globs), name) == wanted
+
+    def test_many_stars_do_not_make_a_long_name_expensive(self) -> None:
+        """With a plain `.*` for each star this would take longer than anybody waits."""
+        assert not may_use(Consumer(username="a", models=["*a" * 12 + "b"]), "a" * 2048)
 
     def test_the_default_must_be_allowed_too(self) -> None:
         assert asked(bench(["us.*"], model="claude"), None).only.status == 403
