@@ -20,6 +20,7 @@ from typing import Final, assert_never
 import trio
 
 from stargate.trio_shell.channel import Channel
+from stargate.trio_shell.connections import Client, Link
 from stargate.trio_shell.connector import connect, detail_of, trouble_of
 from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.sinks import Sinks
@@ -32,14 +33,9 @@ from stargate_core.gateway.session import Session
 from stargate_core.messages import (
     AbortClient,
     AskWithdrawn,
-    ClientDrained,
-    ClientEnded,
     ClientLost,
-    ClientSent,
-    ClientStalled,
     CloseClient,
     Connect,
-    ConnectionClosed,
     ConnectionFailed,
     ConnectionOpened,
     CredentialsChanged,
@@ -58,11 +54,9 @@ from stargate_core.messages import (
     SessionCommand,
     SessionEvent,
     Ticked,
-    UpstreamEnded,
     UpstreamFailed,
     UpstreamLost,
     UpstreamOpened,
-    UpstreamSent,
     WithdrawUpstream,
     WriteClient,
     WriteUpstream,
@@ -70,101 +64,6 @@ from stargate_core.messages import (
 
 LINGER_SECONDS: Final = 2.0
 _TICKED: Final = Ticked()
-
-
-class Client:
-    """A client connection: its channel and its session."""
-
-    __slots__ = ("armed", "broken", "channel", "gateway", "link", "session", "tickets")
-
-    def __init__(self, gateway: "Gateway", channel: Channel, session: Session) -> None:
-        self.gateway = gateway
-        self.channel = channel
-        self.session = session
-        self.armed: Look | None = None
-        self.broken = False
-        """The session has failed by a bug of ours: it is not to be asked anything any more."""
-        self.link: Link | None = None
-        """The upstream connection it has leased."""
-        self.tickets: dict[int, int] = {}
-        """The session's tickets to the pool's."""
-
-    @property
-    def deadline(self) -> int | None:
-        """The session's; a broken one has none."""
-        return None if self.broken else self.session.deadline
-
-    def tick(self) -> None:
-        """Tell the session its time has come."""
-        self.gateway.tell(self, _TICKED)
-
-    def heard(self, data: bytes) -> None:
-        """The client sent, or ended."""
-        if not self.session.closed:
-            self.gateway.tell(self, ClientSent(data) if data else ClientEnded())
-        if not data and self.session.closed and not self.channel.pending:
-            self.channel.dispose()
-
-    def lost(self) -> None:
-        """The client's connection broke."""
-        self.gateway.tell(self, ClientLost())
-
-    def stalled(self) -> None:
-        """The client takes nothing: neither it nor its upstream is read meanwhile.
-
-        It could send requests ahead, and never take their answers. That it breaks off shows when it is
-        written to.
-        """
-        self.channel.pause()
-        if self.link is not None and self.link.channel is not None:
-            self.link.channel.pause()
-        self.gateway.tell(self, ClientStalled())
-
-    def drained(self) -> None:
-        """The client has taken everything."""
-        self.channel.resume()
-        if self.link is not None and self.link.channel is not None:
-            self.link.channel.resume()
-        self.gateway.tell(self, ClientDrained())
-
-
-class Link:
-    """An upstream connection: its channel, once it stands, and who has leased it."""
-
-    __slots__ = ("channel", "client", "connection", "ended", "gateway", "scope")
-
-    def __init__(self, gateway: "Gateway", connection: int) -> None:
-        self.gateway = gateway
-        self.connection = connection
-        self.scope = trio.CancelScope()
-        self.channel: Channel | None = None
-        self.client: Client | None = None
-        self.ended = False
-        """Upstream has closed it: nobody may lease it again."""
-
-    def heard(self, data: bytes) -> None:
-        """Upstream sent, or ended; to nobody, if nobody has leased it."""
-        client = self.client
-        if client is not None and data:
-            self.gateway.tell(client, UpstreamSent(self.connection, data))
-            return
-        self.ended = True
-        if client is not None:
-            self.gateway.tell(client, UpstreamEnded(self.connection))
-        self.gateway.tell_pool(ConnectionClosed(self.connection))
-
-    def lost(self) -> None:
-        """The upstream connection broke."""
-        self.ended = True
-        if self.client is not None:
-            self.gateway.tell(self.client, UpstreamLost(self.connection))
-        self.gateway.tell_pool(ConnectionClosed(self.connection))
-
-    def stalled(self) -> None:
-        """Nothing needs to be stopped: a call is written in one piece, and its size is bounded."""
-
-    def drained(self) -> None:
-        """Likewise."""
 
 
 class Gateway:
