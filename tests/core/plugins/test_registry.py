@@ -1,0 +1,17 @@
+"""The plugins that come with Stargate, and their schemas for the loader: one list, told twice."""
+
+from stargate_core.config import plugin_configs
+from stargate_core.gateway.plan import schema_of
+from stargate_core.plugins.registry import BUILT_IN
+
+
+class TestRegistry:
+    def test_each_goes_by_its_name(self) -> None:
+        assert all(name == plugin.NAME for name, plugin in BUILT_IN.items())
+
+    def test_the_loader_knows_the_same_ones_and_the_same_of_each(self) -> None:
+        assert {name: schema_of(plugin) for name, plugin in BUILT_IN.items()} == dict(plugin_configs.BUILT_IN)
+
+    def test_each_can_be_made_with_its_defaults(self) -> None:
+        for plugin in BUILT_IN.values():
+            assert plugin(plugin.CONFIG()).NAME == plugin.NAME
