@@ -195,13 +195,13 @@ def configuration(
 def running_gateway(upstream: str, **changes: Any) -> Generator[RunningGateway]:
     """`stargate serve` in front of `upstream`, with `configuration`'s changes; ended by SIGTERM.
 
-    `tells`: a pattern for lines on standard error that are expected beside a healthy gateway's.
-    `environment`: variables it has beside ours.
+    `log`: where its request log goes, if not to a file of its own. `tells`: a pattern for lines on standard
+    error that are expected beside a healthy gateway's. `environment`: variables it has beside ours.
     """
     tells = re.compile(changes.pop("tells", r"(?!)"))
     environment = {**os.environ, **changes.pop("environment", {})}
     with tempfile.TemporaryDirectory(prefix="stargate-test-") as folder:
-        log, file = Path(folder, "requests.jsonl"), Path(folder, "stargate.yaml")
+        log, file = Path(changes.pop("log", f"{folder}/requests.jsonl")), Path(folder, "stargate.yaml")
         # JSON is YAML.
         file.write_text(json.dumps(configuration(upstream, log, **changes), indent=1))
         command = [sys.executable, "-m", "stargate", "serve", "-c", str(file)]
