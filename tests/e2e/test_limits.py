@@ -135,7 +135,7 @@ def quick(simulator: RunningSimulator) -> Generator[RunningGateway]:
 
 class TestTheTotal:
     def test_it_ends_a_stream_that_still_flows(self, quick: RunningGateway) -> None:
-        model = "simulator.slow:ms.50:words.401"
+        model = "simulator.slow:ms.50:words.403"
         with quick.openai() as client, pytest.raises(openai.APIError) as caught:
             for _ in client.chat.completions.create(
                 model=model, messages=[{"role": "user", "content": "Hello"}], stream=True
