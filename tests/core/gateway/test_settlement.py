@@ -1,0 +1,137 @@
+"""What every answer bears, and the one record that every exchange leaves."""
+
+import datetime
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stargate_core.dialects.face import Reply, Request
+from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT
+from stargate_core.faults import Cause, Fault
+from stargate_core.gateway.settlement import answer_headers, fault_headers, rfc3339
+from stargate_core.messages import UpstreamSent, WriteClient
+from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head
+from support.hooks import entry, plugin_of
+from support.machines import Bench, a_config, a_plan, chat, converse, request
+
+ID: Final = "0123456789abcdef0123456789abcdef"
+REQUEST: Final = Request(b"GET", b"/", b"/", b"", [], b"", ID, 0)
+
+
+class TestAnswerHeaders:
+    def test_an_openai_answer_bears_its_id(self) -> None:
+        headers = answer_headers(OPENAI_CHAT, REQUEST, [(b"a", b"b")])
+        assert headers == [(b"a", b"b"), (b"x-request-id", ID.encode())]
+
+    def test_an_aws_answer_bears_it_under_awss_name_too(self) -> None:
+        headers = answer_headers(BEDROCK_NATIVE, REQUEST, [])
+        assert headers == [(b"x-request-id", ID.encode()), (b"x-amzn-requestid", ID.encode())]
+
+    def test_bedrocks_own_id_is_kept(self) -> None:
+        """What AWS's support asks for is AWS's id; ours stands beside it."""
+        headers = answer_headers(BEDROCK_NATIVE, REQUEST, [(b"x-amzn-requestid", b"aws")])
+        assert headers == [(b"x-amzn-requestid", b"aws"), (b"x-request-id", ID.encode())]
+
+    def test_the_headers_given_are_left_as_they_are(self) -> None:
+        given_headers = [(b"a", b"b")]
+        answer_headers(BEDROCK_NATIVE, REQUEST, given_headers)
+        assert given_headers == [(b"a", b"b")]
+
+    @pytest.mark.parametrize(
+        ("sent", "name"),
+        [
+            (chat(), "x-request-id"),
+            (converse(), "x-request-id"),
+            (request("/nothing", b""), "x-request-id"),
+            (request("/healthz", method="GET"), "x-request-id"),
+            (request("/v1/models", method="GET"), "x-request-id"),
+            (b"garbage\r\n\r\n", "x-request-id"),
+        ],
+    )
+    def test_every_answer_bears_one(self, sent: bytes, name: str) -> None:
+        bench = Bench()
+        bench.send(sent)
+        if bench.asked:
+            bench.open()
+            bench.answer(converse_answer())
+        assert len(bench.only.header(name) or "") == 32
+
+
+class TestFaultHeaders:
+    def test_whether_to_try_again_is_always_said(self) -> None:
+        assert fault_headers(Fault(Cause.KEY_MISSING)) == [(b"x-should-retry", b"false")]
+        assert fault_headers(Fault(Cause.TOTAL_TIMEOUT)) == [(b"x-should-retry", b"true")]
+
+    def test_and_when_where_there_is_a_time(self) -> None:
+        assert fault_headers(Fault(Cause.RATE_LIMITED, retry_after_seconds=7)) == [
+            (b"x-should-retry", b"true"),
+            (b"retry-after", b"7"),
+            (b"retry-after-ms", b"7000"),
+        ]
+
+    def test_and_what_the_fault_itself_brings(self) -> None:
+        fault = Fault(Cause.METHOD_NOT_ALLOWED, headers=((b"allow", b"POST"),))
+        assert (b"allow", b"POST") in fault_headers(fault)
+
+
+class TestRecord:
+    def test_its_time_is_utc_to_the_millisecond(self) -> None:
+        assert rfc3339(1_800_000_000_123_999_999) == "2027-01-15T08:00:00.123Z"
+        assert rfc3339(0) == "1970-01-01T00:00:00.000Z"
+
+    @given(st.integers(0, 4_000_000_000_000_000_000))
+    def test_it_is_the_time_that_python_reads(self, wall_ns: int) -> None:
+        read = datetime.datetime.fromisoformat(rfc3339(wall_ns))
+        assert read.tzinfo == datetime.UTC
+        assert int(read.timestamp() * 1000 + 0.5) == wall_ns // 1_000_000
+
+    def test_the_log_phase_sees_status_and_record(self) -> None:
+        seen: list[Any] = []
+
+        def log(ctx: Any) -> None:
+            seen.append((ctx.status, ctx.record.outcome.value, ctx.record.request_id, ctx.request.request_id))
+
+        bench = Bench(a_plan(a_config(entry()), plugin_of({"log": log})))
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        ((status, outcome, record_id, request_id),) = seen
+        assert (status, outcome, record_id) == (200, "complete", request_id)
+
+    def test_a_hook_that_fails_does_not_keep_the_others_from_running(self) -> None:
+        def fails(ctx: Any) -> None:
+            raise ValueError
+
+        plugin = plugin_of({"log": fails}, priority=5000)
+        bench = Bench(a_plan(a_config(entry()), plugin))
+        bench.ask(request("/nothing", b""))
+        assert len(bench.records) == 1
+        assert [note.text for note in bench.notes] == ["probe raised ValueError in log"]
+
+    def test_a_client_that_left_before_the_status_line_has_none(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.leave()
+        assert (bench.record["status"], bench.record["outcome"]) == (0, "client_left")
+        assert "code" not in bench.record
+
+    def test_a_reply_of_a_plugins_is_recorded_as_any(self) -> None:
+        plugin = plugin_of({"access": lambda ctx: ctx.reply(Reply(418, [], b"tea"))})
+        bench = Bench(a_plan(a_config(entry()), plugin))
+        bench.ask(chat())
+        assert (bench.record["status"], bench.record["outcome"]) == (418, "complete")
+        assert "attempts" not in bench.record
+
+    def test_bytes_are_those_that_went_each_way(self) -> None:
+        bench = Bench()
+        sent: list[bytes] = []
+        bench.ask(chat(stream=True))
+        bench.open()
+        story = converse_story()
+        for piece in (stream_head() + chunk(story.beginning + story.middle), chunk(story.end) + LAST_CHUNK):
+            commands = bench.tell(UpstreamSent(1, piece))
+            sent += [command.data for command in commands if isinstance(command, WriteClient)]
+        assert bench.record["response_bytes"] == len(b"".join(sent))
+        assert bench.record["request_bytes"] == len(chat(stream=True).partition(b"\r\n\r\n")[2])
