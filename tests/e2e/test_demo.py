@@ -46,11 +46,7 @@ class Demo:
 def demo() -> Generator[Demo]:
     """`stargate demo` on a free port, as the leader of a group, as a shell would run it."""
     command = [sys.executable, "-m", "stargate", "demo", "--listen", "127.0.0.1:0", "--pace", "200"]
-    # Python buffers what goes into a pipe; a person at a terminal sees it at once.
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        command, text=True, stdout=subprocess.PIPE, process_group=0, env=environment
-    ) as process:
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, process_group=0) as process:
         assert process.stdout is not None
         told = ""
         for line in process.stdout:

@@ -94,25 +94,27 @@ _STOP_SECONDS: Final = 10
 )
 def demo(listen: str, pace: float) -> None:
     """Run the gateway with a simulated Bedrock; no AWS account needed."""
+    # Wherever an interrupt strikes, it is the way to end this.
+    with contextlib.suppress(KeyboardInterrupt), _ended_by_sigterm():
+        _run(listen, pace)
+
+
+def _run(listen: str, pace: float) -> None:
     key = f"sk-demo-{secrets.token_hex(8)}"
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stargate-demo-")))
         log, configuration = folder / "requests.jsonl", folder / "stargate.yaml"
-        with _ended_by_sigterm():
-            simulator = stack.enter_context(_simulator(pace))
-            configuration.write_text(
-                _CONFIGURATION.format(listen=listen, key=key, simulator=simulator, log=log)
+        simulator = stack.enter_context(_simulator(pace))
+        configuration.write_text(_CONFIGURATION.format(listen=listen, key=key, simulator=simulator, log=log))
+        gateway = stack.enter_context(_gateway(configuration))
+        click.echo(
+            _WELCOME.format(
+                gateway=gateway.url, key=key, simulator=simulator, configuration=configuration, log=log
             )
-            gateway = stack.enter_context(_gateway(configuration))
-            click.echo(
-                _WELCOME.format(
-                    gateway=gateway.url, key=key, simulator=simulator, configuration=configuration, log=log
-                )
-            )
-            with contextlib.suppress(KeyboardInterrupt):
-                gateway.process.wait()
-                click.echo(f"The gateway ended by itself with status {gateway.process.returncode}.", err=True)
-                sys.exit(1)
+        )
+        gateway.process.wait()
+        click.echo(f"The gateway ended by itself with status {gateway.process.returncode}.", err=True)
+        sys.exit(1)
 
 
 class _Running:
@@ -182,7 +184,7 @@ def _stop(process: "subprocess.Popen[str]") -> None:
     process.terminate()
     try:
         process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.kill()
         process.wait()
 
