@@ -7,8 +7,7 @@ the client is sent with h11, and asserts after each step what must hold in every
 - nothing is written behind the end of the connection;
 - every byte sent to the client is HTTP, one final response to a request at most;
 - every byte sent upstream is HTTP, on a lease that is held;
-- a ticket is asked once, and answered or withdrawn once; a lease is given back once;
-- the table has told where the session went.
+- a ticket is asked once, and answered or withdrawn once; a lease is given back once.
 
 `settle` asserts what must hold at the end: nothing is held, and every exchange left exactly one record.
 """

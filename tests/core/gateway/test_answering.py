@@ -466,6 +466,47 @@ class TestPlainAnswers:
         assert bench.dropped
 
 
+class TestDishonestAnswers:
+    """Well-formed, and nothing that could honestly be passed on."""
+
+    @pytest.mark.parametrize("stop", ["malformed_model_output", "malformed_tool_use"])
+    def test_a_model_that_garbled_its_output_has_failed(self, stop: str) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer(stop=stop))
+        assert (bench.only.status, bench.only.json["error"]["code"]) == (502, "model_error")
+        assert bench.record["stop_reason"] == stop
+        check_failed(bench, 502)
+
+    @pytest.mark.parametrize("stop", ["malformed_model_output", "malformed_tool_use"])
+    @pytest.mark.parametrize("words", [(), ("Hello.",)])
+    def test_in_a_stream_too(self, stop: str, words: tuple[str, ...]) -> None:
+        bench = Bench()
+        bench.ask(chat(stream=True))
+        bench.open()
+        bench.answer(stream_head() + chunk(converse_story(words, stop).whole) + LAST_CHUNK)
+        if words:
+            assert OPENAI.error_in_band(bench.only)[0] == "model_error"
+        else:
+            assert (bench.only.status, bench.only.json["error"]["code"]) == (502, "model_error")
+        check_failed(bench, bench.only.status)
+
+    @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"output":5}', b"<html>"])
+    def test_an_answer_that_is_none_is_a_502(self, body: bytes) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        bench.answer(http(body))
+        check_failed(bench, 502)
+
+    def test_an_event_that_is_none_ends_the_stream(self) -> None:
+        bench = begun(OPENAI, OPENAI.story.beginning + OPENAI.story.middle)
+        bench.answer(chunk(event("contentBlockDelta", {"delta": 5})))
+        OPENAI.error_in_band(bench.only)
+        check_failed(bench, 200)
+
+
 ERRORS: Final = (
     # AWS's error, what an OpenAI caller is told, what an AWS caller is told.
     (aws_error("ValidationException", 400), 400, "INVALID_REQUEST", 400, "ValidationException"),

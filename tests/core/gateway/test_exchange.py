@@ -1,5 +1,6 @@
 """One request and its response in time: limits, silence, slow callers, connections that had died."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -21,7 +22,21 @@ from stargate_core.gateway.exchange import (
     Tailing,
 )
 from stargate_core.gateway.session import Exchanging
-from stargate_core.messages import ClientDrained, ClientStalled, OpenUpstream, Trouble
+from stargate_core.messages import (
+    ClientDrained,
+    ClientStalled,
+    Draining,
+    OpenUpstream,
+    ReleaseUpstream,
+    SessionEvent,
+    Ticked,
+    Trouble,
+    UpstreamEnded,
+    UpstreamFailed,
+    UpstreamLost,
+    UpstreamOpened,
+    UpstreamSent,
+)
 from stargate_core.wire.eventstream import EventStreamDecoder
 from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_answer, converse_story, event, stream_head
 from support.hooks import entry, plugin_of
@@ -84,6 +99,144 @@ class TestStates:
         assert TABLE.states == states
         assert {(s, e) for s in states for e in TABLE.events} == set(TABLE.rules)
         assert all(reason.strip() for reason in TABLE.reasons.values())
+
+
+def admitting(bench: Bench) -> None:
+    """A hook waits."""
+    bench.ask(chat(headers={"x-wait": "1"}))
+
+
+def opening(bench: Bench) -> None:
+    """A lease is awaited."""
+    bench.ask(chat(stream=True))
+
+
+def awaiting(bench: Bench) -> None:
+    """An answer is awaited."""
+    opening(bench)
+    bench.open()
+
+
+def collecting(bench: Bench) -> None:
+    """A plain answer arrives."""
+    bench.ask(chat())
+    bench.open()
+    bench.answer(converse_answer()[:-1])
+
+
+def peeking(bench: Bench) -> None:
+    """A stream arrives that has said nothing."""
+    awaiting(bench)
+    bench.answer(stream_head() + chunk(STORY.beginning))
+
+
+def flowing(bench: Bench) -> None:
+    """A stream flows."""
+    peeking(bench)
+    bench.answer(chunk(STORY.middle))
+
+
+def tailing(bench: Bench) -> None:
+    """Only the transport's end is missing."""
+    flowing(bench)
+    bench.answer(chunk(STORY.end))
+
+
+def passing(bench: Bench) -> None:
+    """The same, of a native stream."""
+    streaming(bench, STORY.whole, request=converse("converse-stream"))
+
+
+WAYS: Final[dict[Callable[[Bench], None], type]] = {
+    admitting: Admitting,
+    opening: Opening,
+    awaiting: Awaiting,
+    collecting: Collecting,
+    peeking: Peeking,
+    flowing: Streaming,
+    tailing: Tailing,
+    passing: Tailing,
+}
+
+
+def waits(ctx: Any) -> Any:
+    """A hook that takes its time, when asked to."""
+    if ctx.request.header(b"x-wait") is not None:
+        yield from ctx.sleep(10 * SECOND)
+
+
+def brought(way: Callable[[Bench], None]) -> Bench:
+    """A bench whose exchange stands in a certain state."""
+    bench = Bench(a_plan(a_config(entry()), plugin_of({"access": waits})))
+    way(bench)
+    assert state(bench) is WAYS[way]
+    return bench
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+class TestLateFacts:
+    """Whatever is told of another ticket or lease, in whatever state: nothing comes of it."""
+
+    @pytest.mark.parametrize(
+        "fact",
+        [
+            UpstreamSent(4711, converse_answer()),
+            UpstreamEnded(4711),
+            UpstreamLost(4711),
+            UpstreamFailed(4711, Trouble.REFUSED),
+            Ticked(),
+        ],
+        ids=lambda fact: type(fact).__name__,
+    )
+    def test_nothing_comes_of_it(self, way: Callable[[Bench], None], fact: SessionEvent) -> None:
+        bench = brought(way)
+        before = bench.session.deadline
+        assert bench.tell(fact) == []
+        assert state(bench) is WAYS[way]
+        assert bench.session.deadline == before
+
+    def test_a_strange_lease_goes_back(self, way: Callable[[Bench], None]) -> None:
+        bench = brought(way)
+        out = bench.session.handle(bench.now, UpstreamOpened(4711, 4712, reused=False))
+        assert out == [ReleaseUpstream(4712)]
+        assert state(bench) is WAYS[way]
+
+    def test_the_client_may_send_ahead(self, way: Callable[[Bench], None]) -> None:
+        bench = brought(way)
+        assert bench.send(chat()) == []
+        assert state(bench) is WAYS[way]
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_and_leave(self, way: Callable[[Bench], None], lost: bool) -> None:
+        bench = brought(way)
+        bench.leave(lost=lost)
+        assert bench.record["outcome"] == ("complete" if WAYS[way] is Tailing else "client_left")
+        bench.settle()
+
+    def test_and_stall_and_drain(self, way: Callable[[Bench], None]) -> None:
+        bench = brought(way)
+        for fact in (ClientStalled(), ClientStalled(), ClientDrained(), ClientDrained()):
+            assert bench.tell(fact) == []
+        assert state(bench) is WAYS[way]
+
+    def test_time_ends_them_all(self, way: Callable[[Bench], None]) -> None:
+        bench = brought(way)
+        for _ in range(1000):
+            bench.advance(SECOND)
+            if not isinstance(bench.session.state, Exchanging):
+                break
+            while bench.asked:
+                bench.open()
+        assert len(bench.records) == 1
+        bench.settle()
+
+    def test_and_so_does_the_end_of_the_grace(self, way: Callable[[Bench], None]) -> None:
+        bench = brought(way)
+        bench.tell(Draining(0))
+        bench.advance(0)
+        assert bench.closed is not None
+        assert bench.record["outcome"] == ("complete" if WAYS[way] is Tailing else "failed")
+        bench.settle()
 
 
 class TestLeases:
@@ -447,6 +600,19 @@ class TestKeepAlive:
         bench.open()
         bench.advance(50 * SECOND)
         assert bench.client.answers == []
+
+    def test_a_filter_that_fails_then_makes_it_an_http_error(self) -> None:
+        def fails(ctx: Any) -> None:
+            raise ValueError
+
+        gateway = Gateway(keepalive_seconds=3)
+        bench = Bench(a_plan(a_config(entry(), gateway=gateway), plugin_of({"header_filter": fails})))
+        bench.ask(chat(stream=True))
+        bench.open()
+        bench.advance(3 * SECOND)
+        assert (bench.only.status, code(bench.only)) == (500, "INTERNAL_ERROR")
+        assert bench.dropped
+        bench.settle()
 
     def test_it_ends_with_the_stream(self) -> None:
         bench = streaming(limited(keepalive=0.2, idle=60), STORY.whole)
