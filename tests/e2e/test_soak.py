@@ -41,7 +41,7 @@ def questions() -> list[Question]:
     found: list[Question] = []
     for number in range(QUESTIONS):
         # Every third stream takes its time, so that there is a middle to leave in.
-        pace = " pace=1500" if number % 3 == 0 else ""
+        pace = " pace=300" if number % 3 == 0 else ""
         prompt = f"Question {number} [[simulator: words={10 + 5 * number}{pace}]]"
         native = "/model/anthropic.claude-3-haiku-20240307-v1%3A0/converse"
         found += [
