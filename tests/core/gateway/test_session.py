@@ -59,6 +59,7 @@ from support.machines import (
 MINUTE: Final = 60 * SECOND
 HEALTH: Final = request("/healthz", method="GET")
 STORY: Final = converse_story()
+INVOKED: Final = invoke_story()
 
 
 def limited(codec: str = "fast", keepalive: float = 15.0, **limits: float) -> Bench:
@@ -733,8 +734,8 @@ ANSWERS: Final = (
     chunk(STORY.beginning),
     chunk(STORY.middle),
     chunk(STORY.end),
-    chunk(invoke_story().middle),
-    chunk(invoke_story().end),
+    chunk(INVOKED.middle),
+    chunk(INVOKED.end),
     stream_head() + chunk(STORY.whole) + LAST_CHUNK,
     chunk(exception("throttlingException")),
     chunk(ERROR_FRAME),
@@ -744,6 +745,21 @@ ANSWERS: Final = (
     LAST_CHUNK,
     b"garbage",
 )
+
+
+GOOD: Final = {
+    "converse": (converse_answer()[:60], converse_answer()[60:]),
+    "converse-stream": (
+        stream_head(),
+        *(chunk(part) for part in (STORY.beginning, STORY.middle, STORY.middle, STORY.end)),
+        LAST_CHUNK,
+    ),
+    "invoke-with-response-stream": (
+        stream_head(),
+        *(chunk(part) for part in (INVOKED.beginning, INVOKED.middle, INVOKED.end)),
+        LAST_CHUNK,
+    ),
+}
 
 
 def slow(ctx: Any) -> Any:
@@ -774,6 +790,7 @@ class AnythingAtAll(RuleBasedStateMachine):
         super().__init__()
         self.stranger = 10_000
         self.kind = "plain"
+        self.told = 0
 
     @initialize(kind=st.sampled_from(sorted(PLANS)))
     def begin(self, kind: str) -> None:
@@ -793,10 +810,32 @@ class AnythingAtAll(RuleBasedStateMachine):
     def client_sends(self, data: bytes) -> None:
         self.tell(ClientSent(data))
 
+    @precondition(lambda self: isinstance(self.bench.session.state, Waiting))
+    @rule(data=st.sampled_from(SAYINGS[:6]))
+    def client_asks(self, data: bytes) -> None:
+        """So that most of what is told is told of a request under way."""
+        self.tell(ClientSent(data))
+
     @precondition(lambda self: self.bench.asked)
     @rule(reused=st.booleans())
     def lease_opens(self, reused: bool) -> None:
         self.bench.open(reused=reused)
+        self.told = 0
+
+    @precondition(lambda self: self.bench.held)
+    @rule(pieces=st.integers(1, 3))
+    def upstream_goes_on(self, pieces: int) -> None:
+        """With what was asked for."""
+        operation = self.bench.call.target.rpartition("/")[2]
+        for piece in GOOD[operation][self.told : self.told + pieces]:
+            if self.bench.held:
+                self.bench.answer(piece)
+        self.told += pieces
+
+    @precondition(lambda self: self.bench.held)
+    @rule()
+    def upstream_goes_on_again(self) -> None:
+        self.upstream_goes_on(1)
 
     @precondition(lambda self: self.bench.asked)
     @rule(trouble=st.sampled_from(Trouble))
