@@ -36,6 +36,10 @@ class Authority:
             path.write_text(text)
         return paths
 
+    def configure(self, context: ssl.SSLContext, *names: str) -> None:
+        """Give a server's context a certificate for these names."""
+        self._ca.issue_cert(*names).configure_cert(context)
+
     def client_context(self) -> ssl.SSLContext:
         """What a client of its servers uses."""
         context = ssl.create_default_context(cadata=self.text)

@@ -1,0 +1,97 @@
+"""Channels for tests: two ends of a TCP connection, a reactor that runs, and owners that note what they are
+told.
+"""
+
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Callable
+
+import trio
+
+from stargate.trio_shell.channel import Channel
+from stargate.trio_shell.reactor import Reactor
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a TCP connection: unlike those of a socketpair, they know resets."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        one = socket.create_connection(server.getsockname())
+        other, _ = server.accept()
+    return one, other
+
+
+@contextlib.asynccontextmanager
+async def running_reactor() -> AsyncGenerator[Reactor]:
+    """A reactor whose channels have no bugs."""
+    failures: list[Exception] = []
+    reactor = Reactor(failures.append)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(reactor.run)
+        yield reactor
+        nursery.cancel_scope.cancel()
+    assert failures == []
+
+
+class Owner:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.data = bytearray()
+        self._news = trio.Event()
+        self.on_heard: Callable[[bytes], None] | None = None
+        self.leaves: Channel | None = None
+        """The channel to dispose of when its peer has ended, as a session that is over does."""
+
+    def heard(self, data: bytes) -> None:
+        self.data += data
+        self._note("heard" if data else "ended")
+        if self.on_heard is not None:
+            self.on_heard(data)
+        if not data and self.leaves is not None:
+            self.leaves.dispose()
+
+    def lost(self) -> None:
+        self._note("lost")
+
+    def stalled(self) -> None:
+        self._note("stalled")
+
+    def drained(self) -> None:
+        self._note("drained")
+
+    def _note(self, what: str) -> None:
+        if what != "heard" or self.told[-1:] != ["heard"]:
+            self.told.append(what)
+        self._news.set()
+        self._news = trio.Event()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something it was told makes this true."""
+        with trio.fail_after(10):
+            while not condition():
+                await self._news.wait()
+
+    async def until_told(self, what: str) -> None:
+        """Wait until it has been told this."""
+        await self.until(lambda: what in self.told)
+
+
+async def read_all(sock: socket.socket) -> bytes:
+    """What a plain socket reads until its peer ends, in a thread."""
+
+    def read() -> bytes:
+        pieces: list[bytes] = []
+        while piece := sock.recv(65_536):
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    sock.settimeout(10)
+    return await trio.to_thread.run_sync(read)
+
+
+def channel_of(sock: socket.socket, reactor: Reactor) -> tuple[Channel, Owner]:
+    """A channel that has begun, and its owner."""
+    channel, owner = Channel(sock, reactor), Owner()
+    channel.start(owner)
+    return channel, owner
