@@ -23,7 +23,6 @@ fault.
 
 import operator
 from collections.abc import Generator
-from types import GeneratorType
 from typing import Any, Final, Generic, TypeAlias, TypeGuard, TypeVar
 
 T = TypeVar("T")
@@ -145,4 +144,4 @@ def _is_pending(value: object) -> TypeGuard[Pending[Any]]:
 
 
 def _is_script(value: object) -> TypeGuard[Script[Any]]:
-    return isinstance(value, GeneratorType)
+    return isinstance(value, Generator)

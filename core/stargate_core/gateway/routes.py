@@ -111,7 +111,7 @@ class _Way:
         )
 
     def remainder(self, request: Request, host: str) -> bytes | None:
-        """The path behind this route's own part; None when the request is not for it."""
+        """The path as the dialect sees it; None when the request is not for this route."""
         if self.methods and request.method not in self.methods:
             return None
         if self.hosts and not any(_host_matches(pattern, host) for pattern in self.hosts):
@@ -119,7 +119,10 @@ class _Way:
         for name, values in self.headers.items():
             if not any(key == name and value.lower() in values for key, value in request.headers):
                 return None
-        path = request.path
+        return self.rest(request.path)
+
+    def rest(self, path: bytes) -> bytes | None:
+        """What is left of a path behind this route's own part; None when the route is for other paths."""
         if self.pattern is not None:
             found = self.pattern.match(path)
             if found is None:
@@ -179,7 +182,11 @@ class Routes:
         return OPENAI_CHAT
 
     def guess(self, path: bytes) -> Dialect:
-        """The dialect to word an error in, when a request has found none."""
+        """The dialect to word an error in, when a request has found none: by its path alone."""
+        for way in self._ways:
+            rest = way.rest(path)
+            if rest is not None:
+                return way.dialect or guess(rest)
         return guess(path)
 
 

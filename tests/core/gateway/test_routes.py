@@ -298,6 +298,23 @@ class TestAnything:
         assert match.request.path.startswith(b"/")
         assert match.request.target == asked.encode()
 
+    @pytest.mark.parametrize(
+        ("path", "dialect"),
+        [
+            (b"/team-a/model/m/converse", BEDROCK_NATIVE),
+            (b"/team-a/v1/models/x", OPENAI_MODELS),
+            (b"/team-a/v1/chat", OPENAI_CHAT),
+            (b"/aws/anything", BEDROCK_NATIVE),
+            (b"/model/m/converse", BEDROCK_NATIVE),
+            (b"", OPENAI_CHAT),
+        ],
+    )
+    def test_an_error_is_worded_for_what_a_route_leaves_of_the_path(self, path: bytes, dialect: Any) -> None:
+        table = routes(
+            Route(name="a", paths=["~/team-[ab]"]), Route(name="b", paths=["/aws"], dialect="bedrock_native")
+        )
+        assert table.guess(path) is dialect
+
     @given(path=st.binary(max_size=40))
     def test_some_dialect_words_every_error(self, path: bytes) -> None:
         assert routes().guess(path) in {OPENAI_CHAT, OPENAI_MODELS, BEDROCK_NATIVE}
