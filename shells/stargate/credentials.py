@@ -14,7 +14,6 @@ from typing import Final
 
 import anyio
 import anyio.to_thread
-import botocore.exceptions
 import botocore.session
 import msgspec
 
@@ -57,7 +56,9 @@ def find(account: str) -> Found:
             ),
             resolved.method or "unknown",
         )
-    except botocore.exceptions.BotoCoreError as error:
+    except Exception as error:  # noqa: BLE001
+        # Each of the places has failures of its own: a role that may not be assumed, a cache that is no JSON,
+        # a process that is not there. None of them is a reason to end.
         return Found(None, "nowhere", f"{type(error).__name__}: {error}")
 
 
@@ -120,4 +121,6 @@ def _wait_seconds(found: Found, wall_ns: int) -> float:
     expires = found.credentials.expires_at_ns
     if expires is None:
         return _LONG_LIVED_CHECK_SECONDS
-    return max(_SOON_SECONDS, (expires - wall_ns) / 1e9 - REFRESH_AHEAD_SECONDS)
+    left = (expires - wall_ns) / 1e9
+    # Those that live no longer than that are asked for at half their time, not again and again.
+    return max(_SOON_SECONDS, left - REFRESH_AHEAD_SECONDS, left / 2)
