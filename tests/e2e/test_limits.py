@@ -5,6 +5,7 @@ backlog is full, one that accepts and is silent. (first_token and idle stand in 
 """
 
 import contextlib
+import resource
 import socket
 import time
 from collections.abc import Generator
@@ -259,3 +260,27 @@ class TestKeepAlives:
         """AWS's event stream has no such thing: what is silent there may still become an HTTP error."""
         answer = asked(chatty, path="/model/simulator.stall-before-first-token/converse-stream")
         assert (answer.status, answer.headers["x-amzn-errortype"]) == (504, "ModelTimeoutException")
+
+
+def test_without_descriptors_it_waits_until_there_are_some(simulator: RunningSimulator) -> None:
+    """The listener must neither die nor spin, and who is served already stays so."""
+    with running_gateway(simulator.url, tells="accept") as gateway, contextlib.ExitStack() as stack:
+        with connected(gateway.url) as old:
+            old.send(request(body=chat("Hello")))
+            assert old.answer().status == 200
+            limit = gateway.descriptors() + 10
+            resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+            for _ in range(40):
+                stack.enter_context(connected(gateway.url))
+            eventually(lambda: [line for line in gateway.told if "cannot accept connections" in line])
+            old.send(request(body=chat("Still there?")))
+            assert old.answer().status == 200
+            stack.close()
+            with connected(gateway.url) as raw:
+                raw.send(request("GET", "/healthz"))
+                assert raw.answer().status == 200
+        eventually(lambda: gateway.told[-1].endswith("accepting connections again"))
+        told = [line.partition(": ")[2] for line in gateway.told if "accept" in line]
+        # It may lack some again while the crowd goes, but it is told once each time.
+        both = ["cannot accept connections: Too many open files", "accepting connections again"]
+        assert told == both * (len(told) // 2)

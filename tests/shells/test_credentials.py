@@ -154,8 +154,7 @@ class TestFinding:
         [
             (
                 403,
-                b"<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error>"
-                b"</ErrorResponse>",
+                b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>",
                 "AccessDenied",
             ),
             (200, b"not XML at all", ""),

@@ -76,6 +76,7 @@ async def accept(
 ) -> None:
     """Accept for ever. At the limit of connections new ones wait in the backlog."""
     limiter = gateway.connections
+    failing = False
     async with listener:
         while True:
             await limiter.acquire_on_behalf_of(token := object())
@@ -85,12 +86,17 @@ async def accept(
                 limiter.release_on_behalf_of(token)
                 if error.errno not in _OUT_OF_DESCRIPTORS:
                     raise
-                gateway.note("error", f"cannot accept connections: {os.strerror(error.errno)}")
+                if not failing:
+                    gateway.note("error", f"cannot accept connections: {os.strerror(error.errno)}")
+                failing = True
                 await trio.sleep(_RECOVERY_SECONDS)
                 continue
             except BaseException:
                 limiter.release_on_behalf_of(token)
                 raise
+            if failing:
+                failing = False
+                gateway.note("info", "accepting connections again")
             nursery.start_soon(_serve, stream, gateway, tls, token)
 
 
