@@ -357,6 +357,7 @@ class Bench:
             assert isinstance(command, ReleaseUpstream | DropUpstream | Emit | Note), f"{command} at the end"
         match command:
             case WriteClient(data):
+                assert not self.left, "nobody is there to read it"
                 self.client.receive(data)
             case CloseClient():
                 self.closed = command

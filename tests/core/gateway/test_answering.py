@@ -301,6 +301,13 @@ class TestEnds:
         assert bench.record["outcome"] == "complete"
         bench.settle()
 
+    def test_the_log_tells_a_cut_from_damage(self, caller: Caller, mishap: Mishap) -> None:
+        bench = begun(caller, caller.story.beginning + caller.story.middle)
+        mishap.befall(bench)
+        if mishap.code == "upstream_stream_broken":
+            cut = mishap.then is not Then.STAYS or mishap.data.endswith(LAST_CHUNK)
+            assert bench.record["cause"] == ("STREAM_CUT" if cut else "STREAM_CORRUPT")
+
     def test_a_caller_of_http_10_is_told_in_its_stream(self, caller: Caller, mishap: Mishap) -> None:
         """It is sent no chunks, so the end of the connection alone would say that all is well."""
         bench = asked(caller, version=b"1.0")
@@ -445,7 +452,7 @@ class TestPlainAnswers:
         if then is Then.BREAKS:
             bench.upstream_breaks()
         assert bench.only.status in {500, 502}
-        assert bench.record["cause"] in {"UPSTREAM_LOST", "UPSTREAM_GARBLED"}
+        assert bench.record["cause"] == ("UPSTREAM_GARBLED" if then is Then.STAYS else "UPSTREAM_LOST")
         assert bench.dropped
         check_failed(bench, bench.only.status)
 

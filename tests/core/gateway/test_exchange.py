@@ -351,6 +351,17 @@ class TestKeptConnections:
         assert bench.record.get("lease_ms", 0.0) == 0.0
         bench.settle()
 
+    def test_no_clock_of_the_first_try_runs_on(self) -> None:
+        bench = limited(total=600, first_token=5, keepalive=3)
+        bench.ask(chat(stream=True))
+        bench.open(reused=True)
+        bench.upstream_ends()
+        bench.advance(60 * SECOND)
+        assert bench.client.answers == []
+        bench.open()
+        bench.answer(stream_head() + chunk(STORY.whole) + LAST_CHUNK)
+        assert bench.record["outcome"] == "complete"
+
     def test_the_second_try_has_the_time_that_is_left(self) -> None:
         bench = limited(total=10, first_token=60)
         bench.ask(chat(stream=True))
@@ -546,9 +557,11 @@ class TestKeepAlive:
         rest = (b"" if said else stream_head()) + (
             b"" if said.endswith(chunk(STORY.beginning)) else chunk(STORY.beginning)
         )
-        bench.answer(rest + chunk(STORY.middle + STORY.end) + LAST_CHUNK)
+        bench.answer(rest + chunk(STORY.middle))
+        bench.answer(chunk(STORY.end) + LAST_CHUNK)
         *events, done = sse(bench.only.body)
         assert done == "[DONE]"
+        assert events[0]["choices"][0]["delta"]["role"] == "assistant"
         assert [e["choices"][0]["delta"].get("role") for e in events].count("assistant") == 1
         assert bench.record["outcome"] == "complete"
         bench.settle()

@@ -6,6 +6,7 @@ and at the end a machine that tells a session anything at all, in any order.
 
 from typing import Any, Final, get_args
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
-from stargate_core.config.schema import Gateway, TimeLimits
+from stargate_core.config.plugin_configs import AwsCredentials
+from stargate_core.config.schema import Gateway, PluginEntry, Route, TimeLimits
 from stargate_core.gateway.session import TABLE, Closed, Exchanging, Receiving, Waiting
 from stargate_core.messages import (
     AbortClient,
@@ -121,6 +123,19 @@ class TestOrder:
         bench.ask(HEALTH)
         assert [answer.status for answer in bench.client.answers] == [404, 200]
         assert bench.closed is None
+
+    def test_a_request_in_pieces_that_is_answered_at_once_leaves_nothing_behind(self) -> None:
+        """The connection is idle again, and not in the midst of a body."""
+        bench = limited(client_idle=75, client_body=10)
+        sent = request("/v1/nothing", b"{}")
+        bench.send(sent[:-1])
+        bench.send(sent[-1:])
+        assert isinstance(bench.session.state, Waiting)
+        bench.advance(74 * SECOND)
+        assert bench.closed is None
+        bench.advance(SECOND)
+        assert isinstance(bench.closed, CloseClient)
+        assert [answer.status for answer in bench.client.answers] == [404]
 
     def test_http_10_is_answered_and_closed(self) -> None:
         bench = Bench()
@@ -306,6 +321,11 @@ class TestBadRequests:
         bench.ask(request(target, method="GET"))
         assert bench.only.status == 200
 
+    def test_a_path_that_looks_like_an_absolute_target_is_a_path(self) -> None:
+        bench = Bench()
+        bench.ask(request("/x://stargate/healthz", method="GET"))
+        assert bench.only.status == 404
+
     @pytest.mark.parametrize("target", ["http://stargate", "http://stargate?x=1", "http://stargate/"])
     def test_an_absolute_target_without_a_path_means_the_root(self, target: str) -> None:
         bench = Bench()
@@ -421,6 +441,9 @@ class TestClientTime:
             bench.advance(50 * SECOND)
             bench.tell(ClientDrained())
         assert bench.closed is None
+        for _ in range(5):
+            bench.advance(50 * SECOND)
+            bench.answer(chunk(STORY.middle))
         bench.answer(chunk(STORY.end) + LAST_CHUNK)
         assert bench.record["outcome"] == "complete"
 
@@ -620,6 +643,11 @@ class TestDraining:
         bench.settle()
 
 
+def proxy_at(route: str, **config: Any) -> PluginEntry:
+    """An entry of bedrock-proxy for one route."""
+    return msgspec.structs.replace(proxy(**config), route=route)
+
+
 class TestCredentials:
     KEYS: Final = Credentials("AKIDNEW", Secret("new"))
 
@@ -653,6 +681,27 @@ class TestCredentials:
         assert not bench.dropped
         assert bench.record["cause"] == "CREDENTIALS_MISSING"
         bench.settle()
+
+    def test_each_direction_is_signed_with_its_own(self) -> None:
+        """Also on one connection, in one region: fixed ones, an account's, and the usual ones."""
+        fixed = AwsCredentials(access_key_id="AKIDFIXED", secret_access_key=Secret("s"))
+        bench = Bench(
+            a_plan(
+                a_config(
+                    routes=[Route(name=name, paths=[f"/{name}"]) for name in ("usual", "fixed", "team")],
+                    plugins=[proxy(), proxy_at("fixed", credentials=fixed), proxy_at("team", profile="team")],
+                )
+            )
+        )
+        bench.tell(CredentialsChanged("team", Credentials("AKIDTEAM", Secret("s"))))
+        signed: list[str] = []
+        for name in ("usual", "fixed", "team", "fixed", "usual", "team"):
+            bench.ask(chat().replace(b"POST /v1", f"POST /{name}/v1".encode()))
+            bench.open()
+            bench.answer(converse_answer())
+            signed.append(bench.call.headers["authorization"].partition("Credential=")[2].partition("/")[0])
+        usual = "AKIDSTARGATE"
+        assert signed == [usual, "AKIDFIXED", "AKIDTEAM", "AKIDFIXED", usual, "AKIDTEAM"]
 
     def test_another_accounts_change_nothing(self) -> None:
         bench = Bench()
