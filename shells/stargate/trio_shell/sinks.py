@@ -1,9 +1,9 @@
 """Sinks: where log records and notes go, without ever making a request wait.
 
 A line is put into a bounded buffer and the request is done with it. A task writes what has gathered, a few
-times a second at the most, from a worker thread: a full pipe or a slow disk holds up that thread alone. When
-the buffer is full, or the sink cannot be written, lines are dropped and counted. The count is told in the
-sink itself as soon as something can be written again; that it cannot, and that it can again, is a note.
+times a second at the most, from a worker thread: a full pipe or a slow disk holds up that thread alone. What
+cannot be written is tried again. When the buffer is full, lines are dropped and counted, and the count is
+told in the sink itself as soon as it can be; that a sink cannot be written, and that it can again, is a note.
 """
 
 import os
@@ -15,6 +15,7 @@ import trio
 
 BUFFERED_BYTES_MAX: Final = 8 * 1024 * 1024
 _GATHER_SECONDS: Final = 0.05
+_AGAIN_SECONDS: Final = 1.0
 _LAST_WORDS_SECONDS: Final = 1.0
 _STANDARD: Final = {"/dev/stdout": 1, "/dev/stderr": 2, "-": 1}
 NOTES: Final = "/dev/stderr"
@@ -24,17 +25,21 @@ _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 class Sink:
     """One file or standard stream. note: whom to tell that it cannot be written, or can again."""
 
-    __slots__ = ("_closing", "_dropped", "_lines", "_note", "_path", "_size", "_trouble", "_wake", "closed")
+    __slots__ = (
+        "_dropped", "_ending", "_left", "_lines", "_note", "_path", "_size", "_trouble", "_wake", "closed",
+    )  # fmt: skip
 
     def __init__(self, path: str, note: Callable[[str, str], None]) -> None:
         self._path = path
         self._note = note
         self._lines: list[bytes] = []
+        self._left = b""
+        """What should have been written, and could not be."""
         self._size = 0
         self._dropped = 0
         self._trouble = ""
-        self._closing = False
         self._wake = trio.Event()
+        self._ending = trio.Event()
         self.closed = trio.Event()
         """Set when it has written its last line."""
 
@@ -50,61 +55,60 @@ class Sink:
 
     def close(self) -> None:
         """Write what there is, and end."""
-        self._closing = True
+        self._ending.set()
         self._wake.set()
 
     async def run(self) -> None:
         """Write until closed."""
-        while self._lines or not self._closing:
-            await self._wake.wait()
-            if not self._closing:
-                await trio.sleep(_GATHER_SECONDS)
+        while not self._ending.is_set():
+            if not self._left:
+                await self._wake.wait()
+            with trio.move_on_after(_AGAIN_SECONDS if self._trouble else _GATHER_SECONDS):
+                await self._ending.wait()
+            self._wake = trio.Event()
             await self._write()
+        await self._write()
         self.closed.set()
 
     async def _write(self) -> None:
-        lines, self._lines = self._lines, []
-        if not self._closing:
-            self._wake = trio.Event()
-        if not lines:
+        data = self._left + b"".join(self._lines)
+        self._lines.clear()
+        if not data:
             return
-        count, dropped = len(lines), self._dropped
-        if dropped:
-            lines.append(b'{"dropped_lines":%d}\n' % dropped)
-        trouble = await trio.to_thread.run_sync(self._write_sync, b"".join(lines), abandon_on_cancel=True)
+        dropped = self._dropped
+        told = b'{"dropped_lines":%d}\n' % dropped if dropped else b""
+        written, trouble = await trio.to_thread.run_sync(
+            self._write_sync, data + told, abandon_on_cancel=True
+        )
+        self._left = data[written:]
         # Not the whole size is given back before it is written: a sink that stands still must stay bounded.
-        self._size = sum(map(len, self._lines))
+        self._size = len(self._left) + sum(map(len, self._lines))
         if trouble:
-            self._dropped += count
             if not self._trouble:
-                self._note("error", f"cannot write to {self._path}: {trouble}; what should go there is lost")
+                self._note("error", f"cannot write to {self._path}: {trouble}; lines are kept for a while")
         else:
             if self._trouble:
                 self._note("info", f"writing to {self._path} again; {dropped} lines were lost")
             self._dropped -= dropped
         self._trouble = trouble
 
-    def _write_sync(self, data: bytes) -> str:
-        """Write, blocking; what went wrong, or nothing."""
+    def _write_sync(self, data: bytes) -> tuple[int, str]:
+        """Write, blocking; how many bytes were written, and what went wrong, or nothing."""
+        written = 0
+        opened: int | None = None
         try:
             descriptor = _STANDARD.get(self._path)
-            if descriptor is not None:
-                _write_all(descriptor, data)
-                return ""
-            opened = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-            try:
-                _write_all(opened, data)
-            finally:
-                os.close(opened)
+            if descriptor is None:
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+                descriptor = opened = os.open(self._path, flags, 0o640)
+            while written < len(data):
+                written += os.write(descriptor, memoryview(data)[written:])
         except OSError as error:
-            return error.strerror or str(error)
-        return ""
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+            return written, error.strerror or str(error)
+        finally:
+            if opened is not None:
+                os.close(opened)
+        return written, ""
 
 
 def _tell_nobody(level: str, text: str) -> None:
