@@ -54,6 +54,7 @@ from support.machines import (
     a_plan,
     chat,
     converse,
+    proxy,
     request,
     sse,
 )
