@@ -15,7 +15,7 @@ import botocore.exceptions
 import pytest
 from botocore.config import Config
 
-from support.gateway import ACCESS_KEY_ID, KEY, NARROW_KEY, RunningGateway, running_gateway
+from support.gateway import ACCESS_KEY_ID, KEY, NARROW_KEY, RunningGateway, eventually, running_gateway
 from support.simulator import REGION, RunningSimulator, texts_of, user
 from support.tls import Authority
 
@@ -217,7 +217,7 @@ class TestErrors:
             client.converse(modelId=model, messages=[user("Hello")])
         client.close()
         assert caught.value.response["ResponseMetadata"]["RetryAttempts"] == 1
-        assert len(gateway.records(model=model)) >= 1
+        eventually(lambda: len(gateway.records(model=model)) == 2)
 
     def test_a_wrong_secret(self, gateway: RunningGateway) -> None:
         client = gateway.bedrock(secret_access_key="guessed")

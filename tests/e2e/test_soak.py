@@ -8,7 +8,7 @@ import asyncio
 import json
 import random
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -220,13 +220,18 @@ def connections_at(simulator: RunningSimulator) -> int:
     return count - 1
 
 
+def attempts_of(records: list[dict[str, Any]]) -> int:
+    """How many calls to Bedrock the log tells of."""
+    return sum(record.get("attempts", 0) for record in records)
+
+
 def check_records(gateway: RunningGateway, simulator: RunningSimulator, requests: int) -> None:
     """Each admitted request has left one record; one that never came whole has left none."""
-    records = gateway.records()
     calls = sum(simulator.statistics()["operations"].values())
     assert simulator.statistics()["outcomes"]["cancelled"] > 20
     # A call that is dropped at once may never arrive whole.
-    assert calls <= sum(record.get("attempts", 0) for record in records) <= calls * 1.01
+    eventually(lambda: calls <= attempts_of(gateway.records()) <= calls * 1.01)
+    records = gateway.records()
     identifiers = {record["request_id"] for record in records}
     assert len(identifiers) == len(records)
     outcomes = [record["outcome"] for record in records]
