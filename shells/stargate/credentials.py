@@ -14,7 +14,6 @@ from typing import Final
 
 import anyio
 import anyio.to_thread
-import botocore.session
 import msgspec
 
 from stargate_core.aws.sigv4 import Credentials
@@ -38,6 +37,9 @@ class Found(msgspec.Struct, frozen=True):
 
 def find(account: str) -> Found:
     """Ask botocore's chain, blocking. account: '' for the default chain, else a profile's name."""
+    # A third of what the gateway imports, and needed only where credentials are looked for.
+    import botocore.session
+
     try:
         session = botocore.session.Session(profile=account or None)
         resolved = session.get_credentials()
