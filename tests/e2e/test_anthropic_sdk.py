@@ -10,7 +10,7 @@ from typing import Any, Final
 import anthropic
 import pytest
 
-from support.gateway import ACCESS_KEY_ID, KEY, RunningGateway
+from support.gateway import ACCESS_KEY_ID, KEY, RunningGateway, eventually
 from support.simulator import RunningSimulator
 
 CLAUDE: Final = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -46,7 +46,7 @@ def test_a_message_and_a_stream_say_the_same(
     assert "".join(pieces) == whole.content[0].text
     assert len(pieces) > 3
     assert (final.stop_reason, final.usage.output_tokens) == ("end_turn", whole.usage.output_tokens)
-    assert gateway.records(model=CLAUDE, operation="InvokeModelWithResponseStream")
+    eventually(lambda: gateway.records(model=CLAUDE, operation="InvokeModelWithResponseStream"))
     assert simulator.requests()[-1]["target"] == "/model/" + CLAUDE.replace(":", "%3A") + (
         "/invoke-with-response-stream"
     )

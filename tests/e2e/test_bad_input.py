@@ -216,7 +216,7 @@ BAD_BODIES: Final[dict[str, tuple[str, bytes, int, str, str | None]]] = {
     "bytes that are no UTF-8": (CHAT, chat("X").replace(b"X", b"\xff"), 400, "BAD_REQUEST", None),
     "half a surrogate": (CHAT, chat("X").replace(b"X", b"\\ud800"), 400, "BAD_REQUEST", None),
     "too deep": (
-        CHAT, chat("Hello", unknown=7).replace(b"7", b"[" * 9_000 + b"]" * 9_000), 400, "BAD_REQUEST", None
+        CHAT, chat("Hello", unknown=7).replace(b"7", b"[" * 25_000 + b"]" * 25_000), 400, "BAD_REQUEST", None
     ),
     "a list": (CHAT, b"[]", 400, "INVALID_REQUEST", None),
     "no messages": (CHAT, b'{"model":"claude"}', 400, "INVALID_REQUEST", "messages"),
