@@ -18,7 +18,7 @@ from support.raw import Answer, chat, connected, converse, request
 from support.simulator import RunningSimulator, running_simulator
 
 CLAUDE: Final = "anthropic.claude-3-haiku-20240307-v1:0"
-BODY_BYTES_MAX: Final = 20_000
+BODY_BYTES_MAX: Final = 64_000
 HEAD_BYTES_MAX: Final = 4_000
 
 
