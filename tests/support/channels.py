@@ -77,6 +77,13 @@ class Owner:
         await self.until(lambda: what in self.told)
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for what trio cannot look at: a thread's doing, or the state of something without events."""
+    with trio.fail_after(10):
+        while not condition():  # noqa: ASYNC110  (there is no event to wait for)
+            await trio.sleep(0.01)
+
+
 async def read_all(sock: socket.socket) -> bytes:
     """What a plain socket reads until its peer ends, in a thread."""
 

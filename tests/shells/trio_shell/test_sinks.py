@@ -2,13 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 import trio
 
 from stargate.trio_shell.sinks import BUFFERED_BYTES_MAX, Sink, Sinks
+from support.channels import until
 
 pytestmark = pytest.mark.trio
 
@@ -20,13 +21,6 @@ async def running(sink: Sink) -> AsyncGenerator[None]:
         nursery.start_soon(sink.run)
         yield
         sink.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for what happens in a thread, where trio cannot look."""
-    with trio.fail_after(10):
-        while not condition():  # noqa: ASYNC110  (there is no event to wait for)
-            await trio.sleep(0.01)
 
 
 def no_note(level: str, text: str) -> None:
