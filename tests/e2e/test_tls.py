@@ -1,14 +1,16 @@
 """TLS on both sides of the running gateway, every certificate made by a CA of the test's own."""
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
+import openai
 import pytest
 
-from support.gateway import RunningGateway, running_gateway
+from support.gateway import RunningGateway, eventually, running_gateway
 from support.raw import chat, connected, deltas, request
 from support.simulator import RunningSimulator, running_simulator
 from support.tls import Authority
@@ -92,6 +94,25 @@ class TestListening:
             assert raw.answer().status == 200
             assert raw.rest() == b""  # Python raises SSLEOFError where the goodbye is missing.
 
+    @pytest.mark.parametrize("polite", [True, False])
+    def test_a_client_that_leaves_is_noticed(
+        self, gateway: RunningGateway, simulator: RunningSimulator, authority: Authority, polite: bool
+    ) -> None:
+        model = f"simulator.slow:ms.50:words.{403 + polite}"
+        with connected(gateway.url, tls=authority.client_context(), name=OWN) as raw:
+            raw.send(request(body=chat("Hello", model=model, stream=True)))
+            raw.read_until(b"data: ")
+            if polite:
+                assert isinstance(raw.sock, ssl.SSLSocket)
+                raw.sock.settimeout(0)
+                with contextlib.suppress(ssl.SSLError):
+                    raw.sock.unwrap()  # Says goodbye; the answer to it would come after the stream.
+        assert gateway.record(model=model)["outcome"] == "client_left"
+        calls = [call for call in simulator.requests() if call["model_id"] == model]
+        eventually(
+            lambda: [c["outcome"] for c in simulator.requests() if c["id"] == calls[0]["id"]] == ["cancelled"]
+        )
+
     def test_only_http_1_1_is_offered(self, gateway: RunningGateway, authority: Authority) -> None:
         context = authority.client_context()
         context.set_alpn_protocols(["h2", "http/1.1"])
@@ -173,6 +194,13 @@ class TestCalling:
             running.url = running.url.replace("127.0.0.1", "localhost")
             yield running
 
+    @pytest.fixture(scope="class")
+    @classmethod
+    def calling(cls, simulator: RunningSimulator, authority: Authority) -> Generator[RunningGateway]:
+        """A gateway that trusts it."""
+        with running_gateway(simulator.url, gateway={"upstream_tls": {"ca": authority.text}}) as running:
+            yield running
+
     def test_a_trusted_upstream_is_called(self, simulator: RunningSimulator, authority: Authority) -> None:
         with running_gateway(simulator.url, gateway={"upstream_tls": {"ca": authority.text}}) as gateway:
             with gateway.openai() as client:
@@ -181,6 +209,37 @@ class TestCalling:
                 stream = client.chat.completions.create(model="claude", messages=question, stream=True)
                 pieces = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
         assert "".join(pieces) == whole.choices[0].message.content
+
+    @pytest.mark.parametrize(
+        ("scenario", "outcome"),
+        [
+            # Over TLS an end without a goodbye is a cut, with one it is an end.
+            ("cut-mid-frame", "upstream_stream_broken"),
+            ("cut-between-frames", "upstream_stream_broken"),
+            ("reset-mid-stream", "upstream_stream_broken"),
+            ("stream-throttlingException", "rate_limit_exceeded"),
+            ("close-after-answer", "stop"),
+            ("close-on-reuse", "stop"),
+            ("drip", "stop"),
+        ],
+    )
+    def test_faults_are_what_they_are_without_it(
+        self, calling: RunningGateway, scenario: str, outcome: str
+    ) -> None:
+        question: Any = [{"role": "user", "content": "Hello"}]
+        seen: list[str | None] = []
+        with calling.openai() as client:
+            try:
+                for chunk in client.chat.completions.create(
+                    model=f"simulator.{scenario}", messages=question, stream=True
+                ):
+                    seen += [choice.finish_reason for choice in chunk.choices]
+                seen = [reason for reason in seen if reason is not None]
+            except openai.APIError as error:
+                seen = [error.code]
+            # And the next call is served, be it on a new connection.
+            assert client.chat.completions.create(model="claude", messages=question).choices
+        assert seen == [outcome]
 
     def test_a_ca_file_will_do(
         self, simulator: RunningSimulator, authority: Authority, tmp_path: Path

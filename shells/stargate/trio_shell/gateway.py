@@ -78,7 +78,6 @@ class Gateway:
         tls: Callable[[Endpoint], ssl.SSLContext],
     ) -> None:
         self.plan = plan
-        self.wall_epoch_ns = time.time_ns() - now_ns()
         self.clients: set[Client] = set()
         self.connections = trio.CapacityLimiter(plan.config.gateway.max_connections)
         """The limit on client connections; a listener takes one of its tokens for each."""
@@ -114,9 +113,10 @@ class Gateway:
                 channel.dispose()
                 return
         seed = int.from_bytes(os.urandom(16), "big")
-        session = Session(
-            self.plan, wall_epoch_ns=self.wall_epoch_ns, seed=seed, now=now_ns(), client=address
-        )
+        now = now_ns()
+        # Told anew to each: clocks are set, and monotonic time stands still while a machine sleeps.
+        wall_epoch_ns = time.time_ns() - now
+        session = Session(self.plan, wall_epoch_ns=wall_epoch_ns, seed=seed, now=now, client=address)
         client = Client(self, channel, session)
         self.clients.add(client)
         try:
