@@ -15,6 +15,7 @@ from stargate_core.config.schema import (
     Gateway,
     KeyCredential,
     PluginEntry,
+    Route,
     Scope,
     TimeLimits,
 )
@@ -244,22 +245,23 @@ class TestWaiting:
     @pytest.mark.parametrize("how", ["raises", "yields", "uses its context"])
     def test_a_script_that_ends_badly_is_noted_and_breaks_nothing(self, how: str) -> None:
         def access(ctx: Any) -> Waits:
+            another = ctx.sleep(1)
             try:
                 yield from ctx.sleep(SECOND)
             finally:
                 if how == "raises":
                     raise ValueError("secret")
                 if how == "yields":
-                    yield from ctx.sleep(1)
+                    yield from another
                 ctx.reject(Fault(Cause.KEY_MISSING))
 
         bench = with_hooks({"access": access})
         bench.ask(chat())
         bench.leave()
         assert bench.record["outcome"] == "client_left"
-        assert len(bench.notes) == 1
-        assert "probe" in bench.notes[0].text
-        assert "secret" not in bench.notes[0].text
+        (note,) = bench.notes
+        error = {"raises": "ValueError", "yields": "RuntimeError", "uses its context": "PhaseMisuse"}[how]
+        assert note.text == f"probe raised {error} when it was abandoned"
         bench.settle()
 
 
@@ -582,6 +584,25 @@ class TestReplies:
         assert bench.opened == []
         bench.settle()
 
+    def test_a_reply_to_a_rewrite_needs_no_route_and_no_access(self) -> None:
+        seen: list[str] = []
+        hooks: dict[str, Hook] = {
+            "rewrite": lambda ctx: ctx.reply(Reply(200, [], b"hello")),
+            "access": lambda ctx: seen.append("access"),
+        }
+        bench = with_hooks(hooks)
+        bench.ask(request("/nothing/here", b"{"))
+        assert (bench.only.status, bench.only.body) == (200, b"hello")
+        assert seen == []
+
+    def test_access_sees_the_request_as_its_route_does(self) -> None:
+        seen: list[tuple[bytes, bytes]] = []
+        plugin = plugin_of({"access": lambda ctx: seen.append((ctx.request.path, ctx.request.target))})
+        bench = Bench(a_plan(a_config(entry(), routes=[Route(name="a", paths=["/team"])]), plugin))
+        bench.ask(request("/team/v1/models", method="GET"))
+        assert seen == [(b"/v1/models", b"/team/v1/models")]
+        assert bench.only.status == 200
+
     def test_a_rewrite_changes_where_a_request_leads(self) -> None:
         def rewrite(ctx: Any) -> None:
             ctx.change_request(target=b"/v1/models?limit=5", headers=[(b"host", b"x")])
@@ -682,6 +703,13 @@ class TestConsumers:
         answered(Bench(a_plan(config, Greeter, *plugins)))
         assert seen == ["first", "who", "last"]
 
+    def test_the_very_last_hook_may_identify(self) -> None:
+        plugins = [plugin_of({"access": lambda ctx: ctx.identify(BOB, "k")}, "who", 1)]
+        config = Config(consumers=[BOB], plugins=[proxy(), LOG, greeting("all"), entry("who")])
+        bench = answered(Bench(a_plan(config, Greeter, *plugins)))
+        assert bench.only.header("x-word") == "bob"
+        bench.settle()
+
     def test_a_second_identity_counts_from_there(self) -> None:
         plugins = [
             plugin_of({"access": lambda ctx: ctx.identify(ANN, "k")}, "who", 1500),
@@ -745,6 +773,25 @@ class TestDispatch:
             bench.settle()
 
     @pytest.mark.parametrize(
+        ("method", "path", "status", "name"),
+        [
+            ("GET", "/model/m/converse", 405, "UnknownOperationException"),
+            ("POST", "/model/m/nothing", 404, "UnknownOperationException"),
+            ("GET", "/async-invoke", 404, "UnknownOperationException"),
+            ("POST", "/aws/anything", 404, "UnknownOperationException"),
+            ("POST", "/aws/model/m/converse", 400, "ValidationException"),
+        ],
+    )
+    def test_an_aws_caller_hears_it_in_its_words_route_or_no_route(
+        self, method: str, path: str, status: int, name: str
+    ) -> None:
+        aws = Route(name="a", paths=["/aws"], dialect="bedrock_native")
+        bench = Bench(a_plan(a_config(routes=[aws] if path.startswith("/aws") else [])))
+        bench.ask(request(path, b"{" if method == "POST" else b"", method=method))
+        assert (bench.only.status, bench.only.header("x-amzn-errortype")) == (status, name)
+        assert set(bench.only.json) == {"message"}
+
+    @pytest.mark.parametrize(
         ("method", "path", "allow"),
         [
             ("GET", "/v1/chat/completions", "POST"),
@@ -765,6 +812,22 @@ class TestDispatch:
         assert bench.only.status == 200
         assert "operation" not in bench.record
         assert bench.opened == []
+
+
+class TestContext:
+    def test_a_note_names_its_plugin_in_every_phase(self) -> None:
+        phases = ("rewrite", "access", "header_filter", "body_filter", "log")
+        bench = answered(with_hooks({phase: lambda ctx: ctx.note("info", "here") for phase in phases}))
+        assert [note.text for note in bench.notes] == ["probe: here"] * 5
+
+    def test_the_log_phase_knows_when_it_runs(self) -> None:
+        """Also where the session itself has ended the exchange."""
+        seen: list[int] = []
+        bench = with_hooks({"log": lambda ctx: seen.append(ctx.now)})
+        bench.ask(chat())
+        bench.tell(Draining(5 * SECOND))
+        bench.advance(5 * SECOND)
+        assert seen == [5 * SECOND]
 
 
 class TestTransformedErrors:
