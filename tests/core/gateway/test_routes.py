@@ -119,6 +119,8 @@ class TestClaims:
             ("*.example:8080", "api.example:8080", True),
             ("*.example:8080", "api.example:9090", False),
             ("api.*", "api.example", True),
+            ("api.*", "api.x", True),
+            ("*.example", "a.example", True),
             ("api.*", "api.example:80", True),
             ("api.*", "api.", False),
             ("api.*", "xapi.example", False),
