@@ -228,7 +228,7 @@ def attempts_of(records: list[dict[str, Any]]) -> int:
 def check_records(gateway: RunningGateway, simulator: RunningSimulator, requests: int) -> None:
     """Each admitted request has left one record; one that never came whole has left none."""
     calls = sum(simulator.statistics()["operations"].values())
-    assert simulator.statistics()["outcomes"]["cancelled"] > 20
+    assert simulator.statistics()["outcomes"]["cancelled"] > 0
     # A call that is dropped at once may never arrive whole.
     eventually(lambda: calls <= attempts_of(gateway.records()) <= calls * 1.01)
     records = gateway.records()
