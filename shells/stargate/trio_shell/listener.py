@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 import stat
+from collections.abc import Sequence
 from typing import Final
 
 import trio
@@ -20,6 +21,20 @@ _RECOVERY_SECONDS: Final = 0.1
 
 class CannotListen(Exception):
     """An address can't be had; the text says which, and why."""
+
+
+async def open_listeners(listeners: Sequence[Listener]) -> list[list[trio.SocketListener]]:
+    """`open_listener` for each: all of them, or none. Raises CannotListen."""
+    opened: list[list[trio.SocketListener]] = []
+    try:
+        for listener in listeners:
+            opened.append(await open_listener(listener))  # noqa: PERF401  (what is open must be known)
+    except BaseException:
+        for sockets in opened:
+            for each in sockets:
+                each.socket.close()
+        raise
+    return opened
 
 
 async def open_listener(listener: Listener) -> list[trio.SocketListener]:
@@ -53,8 +68,12 @@ def _clear_unix(path: str) -> None:
 async def _open_unix(path: str) -> trio.SocketListener:
     _clear_unix(path)
     sock = trio.socket.socket(socket.AF_UNIX)
-    await sock.bind(path)
-    sock.listen(BACKLOG)
+    try:
+        await sock.bind(path)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
     return trio.SocketListener(sock)
 
 

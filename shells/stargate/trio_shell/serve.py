@@ -15,7 +15,7 @@ import trio
 from stargate.credentials import Found, find_all, keep_fresh
 from stargate.tls import listener_context, upstream_contexts
 from stargate.trio_shell.gateway import Gateway
-from stargate.trio_shell.listener import accept, names, open_listener
+from stargate.trio_shell.listener import accept, names, open_listeners
 from stargate.trio_shell.sinks import Sinks
 from stargate_core.gateway.plan import Plan
 
@@ -52,15 +52,18 @@ async def serve(plan: Plan, *, started: Callable[[Started], None], level: str = 
 async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Callable[[Started], None]) -> None:
     gateway = Gateway(plan, nursery, sinks=sinks, tls=upstream_contexts(plan.config.gateway.upstream_tls))
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        listeners = [(one, await open_listener(one)) for one in plan.config.gateway.listen]
-        contexts = [listener_context(one, plan) for one, _ in listeners]
+        listeners = plan.config.gateway.listen
+        contexts = [listener_context(listener, plan) for listener in listeners]
+        opened = await open_listeners(listeners)
         found = await _first_credentials(plan, gateway)
         async with trio.open_nursery() as accepting:
-            for (_, sockets), context in zip(listeners, contexts, strict=True):
+            urls: list[str] = []
+            for listener, context, sockets in zip(listeners, contexts, opened, strict=True):
+                urls += names(sockets, listener)
                 for sock in sockets:
                     accepting.start_soon(accept, sock, gateway, nursery, context)
             _settle_memory()
-            started(Started([url for one, sockets in listeners for url in names(sockets, one)], found))
+            started(Started(urls, found))
             nursery.start_soon(_keep_fresh, gateway, found, sinks)
             await anext(signals)
             accepting.cancel_scope.cancel()
