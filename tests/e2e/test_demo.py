@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from support.gateway import STOP_SECONDS, eventually
+from support.gateway import STOP_SECONDS, eventually, on_linux
 
 
 class Demo:
@@ -95,6 +95,7 @@ def test_its_lines_of_python_work(shared: Demo) -> None:
     assert "bedrock-proxy" in shared.path("Configuration").read_text()
 
 
+@on_linux
 @pytest.mark.parametrize(
     ("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["Ctrl-C", "kill"]
 )
@@ -111,6 +112,7 @@ def test_a_signal_ends_all_of_it(demo: Demo, number: signal.Signals, to_all: boo
     assert not demo.path("Configuration").parent.exists()
 
 
+@on_linux
 def test_it_ends_when_its_gateway_does(demo: Demo) -> None:
     """Nothing is left that looks as if it ran."""
     parts = demo.parts()

@@ -5,7 +5,6 @@ backlog is full, one that accepts and is silent. (first_token and idle stand in 
 """
 
 import contextlib
-import resource
 import socket
 import time
 from collections.abc import Generator
@@ -14,7 +13,7 @@ from typing import Any, Final
 import openai
 import pytest
 
-from support.gateway import RunningGateway, eventually, running_gateway
+from support.gateway import RunningGateway, eventually, on_linux, running_gateway
 from support.raw import Answer, chat, connected, converse, request
 from support.simulator import RunningSimulator, running_simulator
 
@@ -72,6 +71,7 @@ class TestReachingBedrock:
             # The name is the operator's business.
             assert b"invalid" not in answer.body
 
+    @on_linux
     def test_it_does_not_take_the_connection(self) -> None:
         with listening(0) as server, contextlib.ExitStack() as stack:
             # Linux takes one more than the backlog; what comes then gets no answer to its SYN.
@@ -262,8 +262,10 @@ class TestKeepAlives:
         assert (answer.status, answer.headers["x-amzn-errortype"]) == (504, "ModelTimeoutException")
 
 
+@on_linux
 def test_without_descriptors_it_waits_until_there_are_some(simulator: RunningSimulator) -> None:
     """The listener must neither die nor spin, and who is served already stays so."""
+    resource = pytest.importorskip("resource", reason="only Unix has it")
     with (
         running_gateway(simulator.url, tells="accept|cannot write|writing") as gateway,
         contextlib.ExitStack() as stack,

@@ -5,10 +5,11 @@ import socket
 from collections.abc import Iterator
 from typing import Final
 
-from support.gateway import RunningGateway, eventually, running_gateway
+from support.gateway import RunningGateway, eventually, on_linux, running_gateway
 from support.raw import READ_BYTES, Raw, chat, connected, deltas, request
 from support.upstream import converse, converse_stream, running_upstream
 
+pytestmark = on_linux
 MEGABYTE: Final = 1 << 20
 TEXT: Final = "x" * 200
 DELTAS: Final = 120_000

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from support.gateway import RunningGateway, eventually, running_gateway
+from support.gateway import RunningGateway, eventually, on_linux, running_gateway
 from support.raw import chat, connected, converse, deltas, request
 from support.simulator import RunningSimulator, running_simulator
 
@@ -191,6 +191,7 @@ def learn(gateway: RunningGateway, asked: list[Question]) -> None:
         assert all(len(question.text) > 20 for question in first)
 
 
+@on_linux
 @pytest.mark.timeout(300)
 def test_ten_thousand_requests() -> None:
     with running_simulator() as simulator, running_gateway(simulator.url) as gateway:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import openai
+import pytest
 
 from stargate.simulator.settings import ACCESS_KEY_ID as SIMULATED_ACCESS_KEY_ID
 from stargate.simulator.settings import SECRET_ACCESS_KEY as SIMULATED_SECRET_ACCESS_KEY
@@ -50,6 +51,10 @@ MODELS: Final[Mapping[str, str]] = {
     "nova": "amazon.nova-lite-v1:0",
 }
 
+on_linux: Final = pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="it is Linux that tells a process's memory and descriptors"
+)
+"""For tests that look at a process from outside, or rely on how Linux queues connections."""
 _HEALTHY: Final = re.compile(r"stargate: |\S+ info: draining: |\S+ info: a second signal")
 """What a gateway in good health tells on standard error."""
 
