@@ -12,7 +12,7 @@ from support.gateway import RunningGateway, eventually, running_gateway
 from support.raw import Raw, chat, connected, converse, request
 from support.simulator import RunningSimulator
 
-SLOW: Final = "simulator.slow:ms.40:words.20"
+SLOW: Final = "simulator.slow:ms.40:words.10"
 ENDLESS: Final = "simulator.slow:ms.40:words.2000"
 
 

@@ -20,9 +20,9 @@ from support.simulator import RunningSimulator, running_simulator
 QUICK: Final = {
     "connect": 0.3,
     "pool": 0.3,
-    "first_token": 1.0,
-    "idle": 1.0,
-    "total": 2.0,
+    "first_token": 0.8,
+    "idle": 0.8,
+    "total": 1.0,
     "client_head": 0.4,
     "client_body": 0.4,
     "client_idle": 0.6,
@@ -216,7 +216,7 @@ class TestTheClient:
 @pytest.fixture(scope="module")
 def chatty(simulator: RunningSimulator) -> Generator[RunningGateway]:
     """A gateway that breaks a silence early."""
-    settings = {"keepalive_seconds": 0.15, "time_limits": {"first_token": 1.0, "idle": 1.0}}
+    settings = {"keepalive_seconds": 0.15, "time_limits": {"first_token": 0.6, "idle": 0.6}}
     with running_gateway(simulator.url, gateway=settings) as running:
         yield running
 
@@ -244,7 +244,7 @@ class TestKeepAlives:
         with chatty.openai() as client:
             chunks = list(
                 client.chat.completions.create(
-                    model="simulator.slow:ms.300:words.3",
+                    model="simulator.slow:ms.200:words.3",
                     messages=[{"role": "user", "content": "Hello"}],
                     stream=True,
                 )
