@@ -55,8 +55,12 @@ def running_demo() -> Generator[Demo]:
             if "Ctrl-C" in line:
                 break
         assert "Ctrl-C ends it." in told
-        yield Demo(process, told)
-        process.kill()
+        try:
+            yield Demo(process, told)
+        finally:
+            # In good order, or its parts would be left behind.
+            process.terminate()
+            process.wait(STOP_SECONDS)
 
 
 @pytest.fixture
