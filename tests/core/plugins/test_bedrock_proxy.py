@@ -110,6 +110,9 @@ class TestNames:
             machine = asked(bench(allow_unlisted=False, model=HAIKU, models={}), model)
             assert len(machine.calls) == 1
 
+    def test_the_longest_name_there_may_be_is_served(self) -> None:
+        assert len(asked(bench(), "m" * 2048).calls) == 1
+
     @pytest.mark.parametrize("length", [2049, 100_000])
     def test_a_name_that_is_longer_than_any_is_unknown(self, length: int) -> None:
         """It is kept nowhere, sent nowhere, and logged only at its beginning."""

@@ -178,6 +178,13 @@ class TestPlainAnswers:
         assert choice["message"]["content"] == "Bye."
         assert "logprobs" not in choice
 
+    def test_a_place_in_an_array_is_taken_and_set_like_any_other(self) -> None:
+        assert plain(remove=Names(json=["choices.0"])).json["choices"] == []
+        assert plain(replace=Values(json=["choices.0:gone"])).json["choices"] == ["gone"]
+        # Past its end there is nothing to replace, and no place to add.
+        payload = plain(replace=Values(json=["choices.1:x"]), add=Values(json=["choices.1:x"])).json
+        assert len(payload["choices"]) == 1
+
     def test_types(self) -> None:
         payload = plain(
             add=Values(
