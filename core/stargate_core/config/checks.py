@@ -38,6 +38,7 @@ def check(walk: Walk) -> None:
     """Note every problem, then every warning, between the settings of one file."""
     _references(walk)
     _plugins(walk)
+    _own_upstreams(walk)
     _unique(walk)
     for path, gateway in _all(walk, Gateway):
         _gateway(walk, path, gateway)
@@ -121,6 +122,24 @@ def _scopes(walk: Walk, path: Path, entry: PluginEntry, scopes: list[Scope]) -> 
             where = "everywhere" if scope is Scope.GLOBAL else f"at a {scope.value}"
             allowed = ", ".join(one.value for one in Scope if one in schema.scopes)
             walk.problem(path, f"{quoted(entry.name)} may not stand {where}", f"it may stand here: {allowed}")
+
+
+def _own_upstreams(walk: Walk) -> None:
+    """A service's url says where calls go; fips and dual_stack choose between AWS's own endpoints."""
+    services = dict(_all(walk, Service))
+    for path, entry in _all(walk, PluginEntry):
+        config = entry.config
+        if not isinstance(config, BedrockProxy) or not (config.fips or config.dual_stack):
+            continue
+        own = services.get(path[:2])
+        name = own.name if own is not None else entry.service
+        for service in services.values():
+            if service.endpoint_url is not None and name in (None, service.name):
+                option = "fips" if config.fips else "dual_stack"
+                message = (
+                    f"expected false: the url of service {quoted(service.name)} says already where calls go"
+                )
+                walk.problem((*path, "config", option), message)
 
 
 # ----------------------------------------------------------------------------------------------- uniqueness

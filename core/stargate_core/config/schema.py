@@ -132,7 +132,7 @@ class KeyCredential(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: datetime.datetime | None = None
     disabled: bool = False
     id: str | None = None
-    """A name for logs; without one they show the head of the digest."""
+    """A name for logs; without one they show the digest's last four digits."""
 
     def __post_init__(self) -> None:
         refuse(self._misfits())

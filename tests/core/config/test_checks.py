@@ -148,6 +148,22 @@ WRONG = [
         "the same access_key_id stands twice",
         "",
     ),
+    # A service's own upstream.
+    (
+        ("services: [{name: s, url: 'https://h'}]\nplugins: [{name: bedrock-proxy, config: {fips: »true}}]"),
+        "plugins[0].config.fips",
+        'the url of service "s" says already where calls go',
+        "",
+    ),
+    (
+        (
+            "services: [{name: s, url: 'https://h',"
+            " plugins: [{name: bedrock-proxy, config: {dual_stack: »true}}]}]"
+        ),
+        "services[0].plugins[0].config.dual_stack",
+        "says already where calls go",
+        "",
+    ),
     # The gateway.
     ("gateway: {workers: »2}", "gateway.workers", "2 workers need a store that they share", "redis://"),
     ("gateway: {listen: ['h:1', »'h:1']}", "gateway.listen[1]", "the same as gateway.listen[0]", ""),
@@ -187,6 +203,10 @@ class TestProblems:
             "gateway: {admin_listen: '0.0.0.0:1', admin_token: t}",
             "plugins: &p [{name: request-logger}]\nconsumers: [{username: a, plugins: *p}]",
             "routes: [{name: r, hosts: [h], plugins: &p [{name: api-key-auth}]}]\nplugins: *p",
+            (
+                "services: [{name: s, url: 'https://h'},"
+                " {name: t, plugins: [{name: bedrock-proxy, config: {fips: true}}]}]"
+            ),
             "services: [{name: s}]\nroutes: [{paths: [/], service: s}, {paths: [/b]}]",
             (
                 "consumers: [{username: a}]\nservices: [{name: s}]\nplugins: [{name: request-logger},"

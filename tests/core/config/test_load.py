@@ -619,7 +619,8 @@ routes = st.builds(
 services = st.builds(
     Service,
     name=texts,
-    url=st.none() | st.sampled_from(["https://h", "http://[::1]:80/p"]),
+    # A url of its own would contradict a proxy's fips.
+    url=st.none(),
     plugins=some_entries,
 )
 configs = st.builds(
