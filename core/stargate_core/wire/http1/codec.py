@@ -172,3 +172,17 @@ class ClientCodec(ABC):
 def cut_short() -> ProtocolError:
     """The objection to a message whose connection ended before it did."""
     return ProtocolError(Reason.INCOMPLETE_MESSAGE, "the connection ended inside a message")
+
+
+def unread_and(buffer: bytes | bytearray, at: int, data: bytes) -> bytearray:
+    """What of a codec's buffer is unread from `at` on, with `data` behind it.
+
+    Linear however small the pieces are: the consumed front never grows, and a bytearray drops it in place.
+    """
+    if isinstance(buffer, bytearray):
+        del buffer[:at]
+        buffer += data
+        return buffer
+    unread = bytearray(memoryview(buffer)[at:])
+    unread += data
+    return unread

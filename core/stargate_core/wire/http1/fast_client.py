@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from stargate_core.wire.http1.chunked import ChunkedDecoder
-from stargate_core.wire.http1.codec import ClientCodec, cut_short
+from stargate_core.wire.http1.codec import ClientCodec, cut_short, unread_and
 from stargate_core.wire.http1.events import (
     CLOSED,
     END_OF_MESSAGE,
@@ -74,18 +74,8 @@ class FastClientCodec(ClientCodec):
             self._keep_alive = self._keep_alive and not data
             return
         buffer = self._buffer
-        if self._at == len(buffer):
-            self._buffer = data
-            self._at = 0
-        elif isinstance(buffer, bytearray):
-            if self._at:
-                del buffer[: self._at]
-                self._at = 0
-            buffer += data
-        else:
-            self._buffer = bytearray(memoryview(buffer)[self._at :])
-            self._buffer += data
-            self._at = 0
+        self._buffer = data if self._at == len(buffer) else unread_and(buffer, self._at, data)
+        self._at = 0
 
     def receive_eof(self) -> None:
         """See `ClientCodec.receive_eof`."""

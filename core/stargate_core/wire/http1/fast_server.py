@@ -15,7 +15,7 @@ import re
 from typing import Final
 
 from stargate_core.wire.http1.chunked import ChunkedDecoder, body_too_large
-from stargate_core.wire.http1.codec import ServerCodec, cut_short
+from stargate_core.wire.http1.codec import ServerCodec, cut_short, unread_and
 from stargate_core.wire.http1.events import (
     CLOSED,
     NEED_DATA,
@@ -82,18 +82,8 @@ class FastServerCodec(ServerCodec):
                 self._drop()
                 return
         buffer = self._buffer
-        if self._at == len(buffer):
-            self._buffer = data
-            self._at = 0
-        elif isinstance(buffer, bytearray):
-            if self._at:
-                del buffer[: self._at]
-                self._at = 0
-            buffer += data
-        else:
-            self._buffer = bytearray(memoryview(buffer)[self._at :])
-            self._buffer += data
-            self._at = 0
+        self._buffer = data if self._at == len(buffer) else unread_and(buffer, self._at, data)
+        self._at = 0
 
     def receive_eof(self) -> None:
         """See `ServerCodec.receive_eof`."""
