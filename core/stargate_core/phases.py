@@ -25,7 +25,7 @@ from stargate_core.dialects.face import Ask, Dialect, Headers, ModelCard, Part, 
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import Emit, Note
 from stargate_core.record import LogRecord
-from stargate_core.script import Ledger, Script, ScriptMisuse, Sleep
+from stargate_core.script import Ledger, ScriptMisuse, Sleep
 from stargate_core.secret import Secret
 
 
@@ -430,10 +430,6 @@ class Plugin(Protocol):
 def schema_of(plugin: type[Plugin]) -> PluginSchema:
     """What the configuration loader must know of a plugin."""
     return PluginSchema(plugin.NAME, plugin.CONFIG, plugin.SCOPES)
-
-
-Hooked = Script[None] | None
-"""What a rewrite or access hook gives back: nothing, or the script of its waiting."""
 
 
 def plugin_failed(plugin: str, phase: Phase, error: Exception) -> Fault:

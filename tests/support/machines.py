@@ -24,7 +24,7 @@ from stargate_core.clock import SECOND
 from stargate_core.config.plugin_configs import BedrockProxy, RequestLogger
 from stargate_core.config.schema import Config, Gateway, PluginEntry
 from stargate_core.gateway.exchange import SETTLED, Exchange
-from stargate_core.gateway.plan import Plan, Plugin
+from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Exchanging, Session
 from stargate_core.messages import (
     AbortClient,
@@ -51,6 +51,7 @@ from stargate_core.messages import (
     WriteClient,
     WriteUpstream,
 )
+from stargate_core.phases import Plugin
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.secret import Secret
 

@@ -34,7 +34,6 @@ from stargate_core.messages import (
     ClientLost,
     ClientStalled,
     DropUpstream,
-    ReleaseUpstream,
     SessionCommand,
     Ticked,
     UpstreamEnded,
@@ -158,7 +157,7 @@ def _answered(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sessio
         return exchange.fail(now, bad.fault, out)
     except PluginFailed as failed:
         return exchange.fail(now, failed.fault, out)
-    out.append(ReleaseUpstream(call.lease) if call.reusable else DropUpstream(call.lease))
+    exchange.let_go(out)
     try:
         return exchange.reply(now, reply, out)
     except PluginFailed as failed:

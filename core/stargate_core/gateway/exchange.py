@@ -337,9 +337,8 @@ class Exchange:
             self.dialect = self.host.plan.routes.guess(self.request.path)
         if self.head_written:
             assert self.translator is not None
-            broken = self.translator.broken(fault)
             codec = self.host.codec
-            self.write(now, (codec.chunk(broken) if broken else b"") + codec.end(), out)
+            self.write(now, codec.chunk(self.translator.broken(fault)) + codec.end(), out)
         else:
             reply = self.dialect.failure(fault, self.request.request_id)
             headers = answer_headers(self.dialect, self.request, reply.headers)

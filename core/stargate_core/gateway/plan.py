@@ -28,9 +28,7 @@ from stargate_core.config.plugin_configs import BedrockProxy
 from stargate_core.config.schema import Config, Consumer, PluginEntry, Route
 from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import Place, Routes
-from stargate_core.phases import Phase
-from stargate_core.phases import Plugin as Plugin
-from stargate_core.phases import schema_of as schema_of
+from stargate_core.phases import Phase, Plugin
 from stargate_core.wire.http1 import CodecKind
 from stargate_core.wire.http1 import Limits as Http1Limits
 

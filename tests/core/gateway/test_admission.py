@@ -21,8 +21,8 @@ from stargate_core.config.schema import (
 )
 from stargate_core.dialects.face import Reply
 from stargate_core.faults import Cause, Fault, Refused
-from stargate_core.gateway.plan import Plugin
 from stargate_core.messages import CredentialsChanged, Draining
+from stargate_core.phases import Plugin
 from stargate_core.script import WAITS_MAX, Pending
 from stargate_core.secret import Secret
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head

@@ -21,9 +21,10 @@ from stargate_core.config.schema import (
     TimeLimits,
     UpstreamPool,
 )
-from stargate_core.gateway.plan import Plan, Plugin, schema_of
+from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import NOWHERE, Place
+from stargate_core.phases import Plugin, schema_of
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.secret import Secret
 from support.hooks import Hook, entry, plugin_of
