@@ -198,16 +198,9 @@ class Gateway:
             self._ticker.arm(timed)
 
     def _break(self, client: Client, event: SessionEvent, error: Exception) -> None:
-        """End a session that failed by a bug of ours: cut its connection, take back what it held, say where
-        it was.
-        """
+        """End a session that failed by a bug of ours: cut its connection, take back what it held."""
         client.broken = True
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{place.filename}:{place.lineno}"
-        self.note(
-            "error",
-            f"bug: {type(error).__name__} at {where} on {type(event).__name__}; one session was ended",
-        )
+        self.note("error", f"{_bug(error)} on {type(event).__name__}; one session was ended")
         client.channel.abort()
         for lease, link in tuple(self._links.items()):
             if link.client is client:
@@ -338,11 +331,7 @@ class Gateway:
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours outside the core, while serving one connection."""
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        self.note(
-            "error",
-            f"bug: {type(error).__name__} at {place.filename}:{place.lineno}; one connection was ended",
-        )
+        self.note("error", f"{_bug(error)}; one connection was ended")
 
     def note(self, level: str, text: str) -> None:
         """Tell the operator something."""
@@ -351,3 +340,9 @@ class Gateway:
     def statistics(self) -> dict[str, int]:
         """How much of everything there is at this moment."""
         return {"clients": len(self.clients), "tickets": len(self._tickets), **self._pool.statistics()}
+
+
+def _bug(error: Exception) -> str:
+    """What a bug of ours was, and where: no text of the exception's own, which may hold what a peer sent."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"bug: {type(error).__name__} at {place.filename}:{place.lineno}"
