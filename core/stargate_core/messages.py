@@ -5,7 +5,8 @@ imperative: a machine tells its shell what to do. Both are closed unions; a shel
 (`assert_never`) is complete, and one that sends anything but these events does not type-check.
 
 Words: a *session* is one client connection. A *lease* is the use of one upstream connection by one session,
-for one call at a time. A *ticket* is a question that waits for its answer (here: "give me a lease").
+for one call at a time. A *ticket* is a question that waits for its answer: "give me a lease", or one of
+questions.py. An *answer* in capital letters is Bedrock's, shared by all who ordered it (`Follow`).
 
 EOF, loss and stall are different facts. `…Ended`: the peer closed its side in good order. `…Lost`: the
 connection broke. `ClientStalled`: bytes written to the client are not leaving; the shell has stopped reading
@@ -13,12 +14,17 @@ upstream until `ClientDrained`.
 """
 
 import enum
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import msgspec
 
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
+from stargate_core.dialects.face import Headers
+from stargate_core.direction import BreakerPolicy, Order
+from stargate_core.faults import Fault
+from stargate_core.questions import Answer, Question, Statement, StoreAnswer, StoreQuestion, StoreStatement
 
 
 class Trouble(enum.Enum):
@@ -100,6 +106,90 @@ class CredentialsChanged(msgspec.Struct, frozen=True, tag=True):
     credentials: Credentials | None
 
 
+class Answered(msgspec.Struct, frozen=True, tag=True):
+    """The answer to the question of `ticket`."""
+
+    ticket: int
+    answer: Answer
+
+
+class Unanswered(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """There will be no answer to the question of `ticket`; why, for the log."""
+
+    ticket: int
+    why: str
+
+
+class Health(enum.Enum):
+    """What a breaker says of its target."""
+
+    CLOSED = "closed"
+    """Healthy: call it."""
+    OPEN = "open"
+    """Leave it alone."""
+    HALF_OPEN = "half-open"
+    """On trial: ask for a turn before each call."""
+
+
+class HealthChanged(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The breaker of `target` is now this; one of which nothing was ever told is closed."""
+
+    target: str
+    health: Health
+    until_ns: int = 0
+    """OPEN: until when, at the earliest (monotonic)."""
+
+
+class KeysChanged(msgspec.Struct, frozen=True, tag=True):
+    """The keys that live in the store are now these: SHA-256 in hexadecimal digits to its JSON."""
+
+    entries: Mapping[str, bytes]
+
+
+class Source(enum.Enum):
+    """Where a shared answer came from."""
+
+    KEPT = "kept"
+    MADE = "made"
+    """The call was made for this order."""
+    JOINED = "joined"
+    """It was being made already, for somebody else's."""
+
+
+class AnswerBegan(msgspec.Struct, frozen=True, tag=True):
+    """A shared answer begins; what of it has come already follows at once. Always a success (200)."""
+
+    ticket: int
+    source: Source
+    headers: Headers
+    age_seconds: int = 0
+    target: str = ""
+    """The name of the direction that gave it."""
+    attempts: tuple[str, ...] = ()
+    """What was tried, in the words of the log; of a kept answer nothing."""
+
+
+class AnswerSent(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """More of a shared answer's body."""
+
+    ticket: int
+    data: bytes
+
+
+class AnswerEnded(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """A shared answer is whole."""
+
+    ticket: int
+
+
+class AnswerFailed(msgspec.Struct, frozen=True, tag=True):
+    """A shared answer will not come, or no further."""
+
+    ticket: int
+    fault: Fault
+    attempts: tuple[str, ...] = ()
+
+
 class Draining(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The process is to end: no new request; what runs may finish until `grace_ns` from now."""
 
@@ -122,6 +212,14 @@ SessionEvent: TypeAlias = (
     | UpstreamEnded
     | UpstreamLost
     | CredentialsChanged
+    | HealthChanged
+    | KeysChanged
+    | Answered
+    | Unanswered
+    | AnswerBegan
+    | AnswerSent
+    | AnswerEnded
+    | AnswerFailed
     | Draining
     | Ticked
 )
@@ -178,6 +276,50 @@ class DropUpstream(msgspec.Struct, frozen=True, tag=True, gc=False):
     lease: int
 
 
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Answer this question, with `Answered` or `Unanswered`."""
+
+    ticket: int
+    question: Question
+
+
+class Withdraw(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The answer to the question of `ticket` is no longer wanted."""
+
+    ticket: int
+
+
+class Tell(msgspec.Struct, frozen=True, tag=True):
+    """Pass this on; no answer is wanted."""
+
+    statement: Statement
+
+
+class Follow(msgspec.Struct, frozen=True, tag=True):
+    """Get the answer to this order: a kept one, one that is being given, or a new one."""
+
+    ticket: int
+    order: Order
+
+
+class PauseAnswer(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Send no more of the shared answer of `ticket` until `ResumeAnswer`: the client takes nothing."""
+
+    ticket: int
+
+
+class ResumeAnswer(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Send what has come of it meanwhile, and go on."""
+
+    ticket: int
+
+
+class Unfollow(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The shared answer of `ticket` is no longer wanted."""
+
+    ticket: int
+
+
 class Emit(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Write one line to a sink, in its own time; a sink that blocks must never block a request."""
 
@@ -203,6 +345,13 @@ SessionCommand: TypeAlias = (
     | WriteUpstream
     | ReleaseUpstream
     | DropUpstream
+    | Ask
+    | Withdraw
+    | Tell
+    | Follow
+    | PauseAnswer
+    | ResumeAnswer
+    | Unfollow
     | Emit
     | Note
 )
@@ -297,3 +446,233 @@ class Refuse(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 PoolCommand: TypeAlias = Connect | Disconnect | Lend | Refuse
+
+
+# ---------------------------------------------------------------------------------------------- store: events
+
+
+class StoreAsked(msgspec.Struct, frozen=True, tag=True):
+    """Somebody asks the store; `ticket` is unique in the process."""
+
+    ticket: int
+    question: StoreQuestion
+
+
+class StoreUnasked(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The answer is no longer wanted; what was taken for it must be given back."""
+
+    ticket: int
+
+
+class StoreTold(msgspec.Struct, frozen=True, tag=True):
+    """Somebody tells the store."""
+
+    statement: StoreStatement
+
+
+class StoreOpened(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The connection ordered by `OpenStore` stands, TLS included."""
+
+
+class StoreSent(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Bytes came from the store's server."""
+
+    data: bytes
+
+
+class StoreLost(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The connection could not be made, has ended, or broke; not told after a `CloseStore`."""
+
+    detail: str
+
+
+StoreEvent: TypeAlias = (
+    StoreAsked | StoreUnasked | StoreTold | StoreOpened | StoreSent | StoreLost | Draining | Ticked
+)
+
+
+# -------------------------------------------------------------------------------------------- store: commands
+
+
+class AnswerStore(msgspec.Struct, frozen=True, tag=True):
+    """The answer to `ticket`."""
+
+    ticket: int
+    answer: StoreAnswer
+
+
+class FailStore(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """There is no answer to `ticket`."""
+
+    ticket: int
+    why: str
+
+
+class OpenStore(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Connect to the store's server; answer with `StoreOpened` or `StoreLost`."""
+
+
+class WriteStore(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Write to it."""
+
+    data: bytes
+
+
+class CloseStore(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Close the connection, or give up opening it."""
+
+
+StoreCommand: TypeAlias = AnswerStore | FailStore | OpenStore | WriteStore | CloseStore | Note
+
+
+# --------------------------------------------------------------------------------- breaker: events, commands
+
+
+class TurnAsked(msgspec.Struct, frozen=True, tag=True):
+    """A session asks for a `Turn`; `ticket` is unique in the process."""
+
+    ticket: int
+    target: str
+    policy: BreakerPolicy
+    repeats: bool
+
+
+class CallReported(msgspec.Struct, frozen=True, tag=True):
+    """A session tells a `CallEnded`."""
+
+    target: str
+    policy: BreakerPolicy
+    ok: bool
+    first: bool
+
+
+BreakerEvent: TypeAlias = TurnAsked | CallReported | Ticked
+
+
+class AnswerTurn(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The answer to `ticket`."""
+
+    ticket: int
+    granted: bool
+
+
+class TellHealth(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Tell every session, present and future."""
+
+    health: HealthChanged
+
+
+BreakerCommand: TypeAlias = AnswerTurn | TellHealth | Note
+
+
+# ------------------------------------------------------------------------------------ cache: events, commands
+
+
+class AnswerOrdered(msgspec.Struct, frozen=True, tag=True):
+    """A session orders an answer (`Follow`); `ticket` is unique in the process."""
+
+    ticket: int
+    order: Order
+
+
+class AnswerUnwanted(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """A session has gone (`Unfollow`)."""
+
+    ticket: int
+
+
+class AnswerPaused(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """A session takes no more for the moment."""
+
+    ticket: int
+
+
+class AnswerResumed(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """A session takes again."""
+
+    ticket: int
+
+
+class FlightBegan(msgspec.Struct, frozen=True, tag=True):
+    """The call that a flight makes is being answered, with success."""
+
+    flight: int
+    headers: Headers
+    target: str
+    attempts: tuple[str, ...]
+
+
+class FlightSent(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """More of the answer's body."""
+
+    flight: int
+    data: bytes
+
+
+class FlightEnded(msgspec.Struct, frozen=True, tag=True):
+    """The flight is over."""
+
+    flight: int
+    fault: Fault | None
+    """None: the answer is whole."""
+    worth_keeping: bool
+    """Whole, and neither a refusal nor what a guardrail has put in its place."""
+    attempts: tuple[str, ...] = ()
+
+
+class EntryFound(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The store's answer to `SeekEntry`: nothing, also where the store could not be asked."""
+
+    key: str
+    value: bytes | None
+    age_us: int = 0
+
+
+CacheEvent: TypeAlias = (
+    AnswerOrdered
+    | AnswerUnwanted
+    | AnswerPaused
+    | AnswerResumed
+    | FlightBegan
+    | FlightSent
+    | FlightEnded
+    | EntryFound
+    | Ticked
+)
+
+
+class TellAnswer(msgspec.Struct, frozen=True, tag=True):
+    """Tell the session of `ticket`; the event bears the process's ticket, to be replaced by the session's."""
+
+    ticket: int
+    event: AnswerBegan | AnswerSent | AnswerEnded | AnswerFailed
+
+
+class Launch(msgspec.Struct, frozen=True, tag=True):
+    """Begin a flight: a machine of its own that makes the call of this order."""
+
+    flight: int
+    order: Order
+
+
+class Ground(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Nobody waits for this flight any more: cancel it."""
+
+    flight: int
+
+
+class SeekEntry(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Look into the shared store."""
+
+    key: str
+
+
+class KeepEntry(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Write into the shared store."""
+
+    key: str
+    value: bytes
+    ttl_us: int
+
+
+CacheCommand: TypeAlias = TellAnswer | Launch | Ground | SeekEntry | KeepEntry | Note

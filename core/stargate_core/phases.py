@@ -13,20 +13,22 @@ protocols (`Rewrite`, `Access`, …) are the views a plugin's author types a hoo
 """
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, NoReturn, Protocol
 
 import msgspec
 
-from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.asking import Asking
 from stargate_core.config.schema import Consumer, PluginSchema, Scope
-from stargate_core.dialects.face import Ask, Dialect, Headers, ModelCard, Part, Reply, Request, Target
+from stargate_core.dialects.face import Ask, Dialect, Headers, ModelCard, Part, Reply, Request
+from stargate_core.direction import Direction, Persistence, Sharing
+from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault, Refused
-from stargate_core.messages import Emit, Note
+from stargate_core.limits.buckets import Claim, Verdict
+from stargate_core.messages import Emit, Note, Source, Tell
+from stargate_core.questions import Entry, ReadEntry, Statement, Take, VerifyToken
 from stargate_core.record import LogRecord
 from stargate_core.script import Ledger, ScriptMisuse, Sleep
-from stargate_core.secret import Secret
 
 
 class Phase(enum.IntEnum):
@@ -51,10 +53,19 @@ CAPABILITIES: Final[dict[str, int]] = {
     "reject": _BEFORE,
     "reply": _BEFORE,
     "sleep": _BEFORE,
+    "take": Phase.ACCESS,
+    "read_entry": Phase.ACCESS,
+    "verify_token": Phase.ACCESS,
+    "live_keys": Phase.ACCESS,
+    "chance": Phase.ACCESS,
+    "share": Phase.ACCESS,
+    "tell": Phase.ACCESS | Phase.LOG,
+    "kept": _EXCHANGE,
     "identify": Phase.ACCESS,
     "direct": Phase.ACCESS,
     "offer_models": Phase.ACCESS,
     "status": Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
+    "source": Phase.HEADER_FILTER,
     "headers": Phase.HEADER_FILTER,
     "part": Phase.BODY_FILTER,
     "record": Phase.LOG,
@@ -92,22 +103,6 @@ class PluginFailed(Exception):
         self.fault = fault
 
 
-class Direction(msgspec.Struct, frozen=True):
-    """Where a call goes, with whose authority, and how long it may take."""
-
-    endpoint: Endpoint
-    target: Target
-    region: str
-    account: str = ""
-    """Whose credentials: '' the usual AWS chain's, else the name of a profile."""
-    credentials: Credentials | None = None
-    """Fixed credentials from the configuration, instead of an account's."""
-    api_key: Secret | None = None
-    """A Bedrock API key, sent as a bearer token instead of a signature."""
-    total_ns: int | None = None
-    """The limit on the whole exchange, where it is stricter than the gateway's."""
-
-
 class Context:
     """What the hooks of one exchange work with; plugins see it through the phase protocols."""
 
@@ -115,20 +110,27 @@ class Context:
         "_ask",
         "_dialect",
         "_headers",
+        "_kept",
         "_part",
         "_record",
         "_request",
         "_status",
+        "age_seconds",
+        "answer_source",
         "consumer",
-        "direction",
+        "directions",
+        "entropy",
         "key_id",
+        "keys",
         "ledger",
         "models",
         "now",
         "out",
+        "persistence",
         "phase",
         "plugin",
         "ready_reply",
+        "sharing",
         "wall_epoch_ns",
     )
 
@@ -140,7 +142,16 @@ class Context:
         self.out = out
         self.consumer: Consumer | None = None
         self.key_id = ""
-        self.direction: Direction | None = None
+        self.directions: tuple[Direction, ...] = ()
+        """Where the call may go, in the order of trying."""
+        self.persistence = Persistence()
+        self.sharing: Sharing | None = None
+        self.answer_source: Source | None = None
+        """Of a shared answer: where it came from, and how old it is."""
+        self.age_seconds = 0
+        self.entropy: Entropy | None = None
+        self.keys: Mapping[str, bytes] = {}
+        self._kept: dict[str, Any] = {}
         self.models: Sequence[ModelCard] = ()
         self.ready_reply: Reply | None = None
         self.ledger: Ledger | None = None
@@ -248,9 +259,7 @@ class Context:
         """Wait; to be yielded from."""
         if not self.phase & _SLEEP:
             self._forbidden("sleep")
-        if self.ledger is None:
-            self.ledger = Ledger()
-        return Sleep(self.ledger, duration_ns)
+        return Sleep(self._ledger(), duration_ns)
 
     def identify(self, consumer: Consumer, key_id: str) -> None:
         """The caller is this consumer. Later hooks run with the consumer's own configuration."""
@@ -259,11 +268,83 @@ class Context:
         self.consumer = consumer
         self.key_id = key_id
 
-    def direct(self, direction: Direction) -> None:
-        """The call goes there."""
+    def direct(self, *directions: Direction, persistence: Persistence | None = None) -> None:
+        """The call goes to the first of these; to the next ones where that fails, as `persistence` says."""
         if not self.phase & _DIRECT:
             self._forbidden("direct")
-        self.direction = direction
+        self.directions = directions
+        if persistence is not None:
+            self.persistence = persistence
+
+    # ------------------------------------------------------------------------------ of plugins: the process
+
+    def take(self, claims: Sequence[Claim], *, lease_us: int, local: bool = False) -> Asking[Verdict]:
+        """Take from all these buckets or from none; to be yielded from. Held under the request's id.
+
+        lease_us: how long calls at a time are counted if they are never settled. local: of this process's own
+        store. Raises WaitFailed, at the `yield from`, where the store does not answer.
+        """
+        self._must("take")
+        question = Take(tuple(claims), self._request.request_id, lease_us, local)
+        return Asking(self._ledger(), question)
+
+    def read_entry(self, key: str) -> Asking[Entry | None]:
+        """What the store keeps under a key; to be yielded from. Raises WaitFailed likewise."""
+        self._must("read_entry")
+        return Asking(self._ledger(), ReadEntry(key))
+
+    def verify_token(self, question: VerifyToken) -> Asking[str]:
+        """'' if the signature is good, else why not; to be yielded from. Raises WaitFailed where nobody knows."""
+        self._must("verify_token")
+        return Asking(self._ledger(), question)
+
+    def tell(self, statement: Statement) -> None:
+        """Tell the process something; nobody answers."""
+        self._must("tell")
+        self.out.append(Tell(statement))
+
+    def share(self, sharing: Sharing) -> None:
+        """The answer may be kept, and shared with others who ask the same."""
+        self._must("share")
+        self.sharing = sharing
+
+    @property
+    def source(self) -> tuple[Source | None, int]:
+        """Where a shared answer came from, and its age in seconds; (None, 0) of one that is not shared."""
+        self._must("source")
+        return self.answer_source, self.age_seconds
+
+    @property
+    def live_keys(self) -> Mapping[str, bytes]:
+        """The keys that live in the store: SHA-256 in lower-case hexadecimal digits to its JSON."""
+        self._must("live_keys")
+        return self.keys
+
+    def chance(self) -> float:
+        """A number in [0, 1), of the session's own chance."""
+        self._must("chance")
+        assert self.entropy is not None
+        return self.entropy.fraction()
+
+    @property
+    def kept(self) -> Any:
+        """What this plugin has kept of this exchange, from an earlier phase; None if nothing."""
+        self._must("kept")
+        return self._kept.get(self.plugin)
+
+    @kept.setter
+    def kept(self, value: Any) -> None:
+        self._must("kept")
+        self._kept[self.plugin] = value
+
+    def _must(self, member: str) -> None:
+        if not self.phase & CAPABILITIES[member]:
+            self._forbidden(member)
+
+    def _ledger(self) -> Ledger:
+        if self.ledger is None:
+            self.ledger = Ledger()
+        return self.ledger
 
     def offer_models(self, models: Sequence[ModelCard]) -> None:
         """These are the models the caller may name."""
@@ -332,6 +413,10 @@ class _Asked(Protocol):
     def request(self) -> Request: ...
     @property
     def consumer(self) -> Consumer | None: ...
+    @property
+    def kept(self) -> Any: ...
+    @kept.setter
+    def kept(self, value: Any) -> None: ...
 
 
 class _MayWait(Protocol):
@@ -352,8 +437,16 @@ class Access(_Always, _Asked, _MayWait, Protocol):
     @property
     def ask(self) -> Ask: ...
     def identify(self, consumer: Consumer, key_id: str) -> None: ...
-    def direct(self, direction: Direction) -> None: ...
+    def direct(self, *directions: Direction, persistence: Persistence | None = None) -> None: ...
     def offer_models(self, models: Sequence[ModelCard]) -> None: ...
+    def take(self, claims: Sequence[Claim], *, lease_us: int, local: bool = False) -> Asking[Verdict]: ...
+    def read_entry(self, key: str) -> Asking[Entry | None]: ...
+    def verify_token(self, question: VerifyToken) -> Asking[str]: ...
+    def tell(self, statement: Statement) -> None: ...
+    def share(self, sharing: Sharing) -> None: ...
+    @property
+    def live_keys(self) -> Mapping[str, bytes]: ...
+    def chance(self) -> float: ...
 
 
 class HeaderFilter(_Always, _Asked, Protocol):
@@ -365,6 +458,8 @@ class HeaderFilter(_Always, _Asked, Protocol):
     def status(self) -> int: ...
     @property
     def headers(self) -> Headers: ...
+    @property
+    def source(self) -> tuple[Source | None, int]: ...
 
 
 class BodyFilter(_Always, _Asked, Protocol):
@@ -388,6 +483,7 @@ class Log(_Always, _Asked, Protocol):
     @property
     def record(self) -> LogRecord: ...
     def emit(self, sink: str, line: bytes) -> None: ...
+    def tell(self, statement: Statement) -> None: ...
 
 
 class InitWorker(Protocol):

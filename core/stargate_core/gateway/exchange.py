@@ -43,6 +43,7 @@ from stargate_core.aws.sigv4 import Signer
 from stargate_core.clock import NEVER, SECOND, TimerTable
 from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
+from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.plan import Chain, Hook, Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
@@ -65,7 +66,7 @@ from stargate_core.messages import (
     WithdrawUpstream,
     WriteClient,
 )
-from stargate_core.phases import Context, Direction, Phase, PluginFailed, plugin_failed
+from stargate_core.phases import Context, Phase, PluginFailed, plugin_failed
 from stargate_core.record import Outcome
 from stargate_core.script import Runner, ScriptMisuse
 from stargate_core.transitions import Table

@@ -28,6 +28,7 @@ from typing import Final, TypeAlias
 from stargate_core.aws.sigv4 import Credentials, Signer
 from stargate_core.clock import NEVER, TimerTable
 from stargate_core.dialects.face import Request
+from stargate_core.direction import Direction
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
 
@@ -58,7 +59,6 @@ from stargate_core.messages import (
     UpstreamSent,
     WriteClient,
 )
-from stargate_core.phases import Direction
 from stargate_core.transitions import Table
 from stargate_core.wire.http1 import (
     NEED_DATA,

@@ -16,8 +16,8 @@ from typing import Final
 from stargate_core.aws.exceptions import is_error_in_200, read_error
 from stargate_core.aws.sigv4 import Signer
 from stargate_core.dialects.face import Call, Headers
+from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault, fault_of_aws
-from stargate_core.phases import Direction
 from stargate_core.wire.eventstream import EventStreamDecoder
 from stargate_core.wire.http1 import Body, ClientCodec, EndOfMessage, ProtocolError, Reason, ResponseHead
 from stargate_core.wire.http1 import request as request_bytes

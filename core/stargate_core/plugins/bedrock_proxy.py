@@ -21,8 +21,9 @@ from stargate_core.clock import MILLISECOND
 from stargate_core.config.plugin_configs import BUILT_IN, BedrockProxy, ModelTarget
 from stargate_core.config.schema import Consumer, Scope
 from stargate_core.dialects.face import ModelCard, Surface, Target
+from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault
-from stargate_core.phases import Access, Direction
+from stargate_core.phases import Access
 
 NAME_CHARS_MAX: Final = 2048
 """The longest name of a model; in Bedrock's service model the longest modelId. Names are kept and logged."""

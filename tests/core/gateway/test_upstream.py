@@ -21,7 +21,7 @@ from stargate_core.clock import SECOND
 from stargate_core.dialects.face import Call, Target
 from stargate_core.faults import Cause
 from stargate_core.gateway.upstream import ANSWER_BYTES_MAX, AnswerKind, UpstreamCall
-from stargate_core.phases import Direction
+from stargate_core.direction import Direction
 from stargate_core.secret import Secret
 from stargate_core.wire.http1 import CodecKind, client_codec
 from support.bedrock import (

@@ -1,0 +1,133 @@
+"""Questions: what an exchange asks of the process it runs in, and what it merely tells.
+
+A *question* has one answer and somebody who waits for it, a *statement* has neither. What a session knows of
+the world outside its own connection, it knows from such answers: nothing is shared by reference, so a
+journal of a session holds all it was ever told. Who answers is the shell's to route, by type: the store
+(memory or Redis), the breaker, the verifier of tokens, the keeper of credentials.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from stargate_core.direction import BreakerPolicy
+from stargate_core.limits.buckets import Charge, Claim, Verdict
+
+# ------------------------------------------------------------------------------------------------- the store
+
+
+class Take(msgspec.Struct, frozen=True, tag=True):
+    """Take from all these buckets, or from none. Answer: Verdict."""
+
+    claims: tuple[Claim, ...]
+    lease: str
+    """What is taken from CONCURRENT buckets is held under this name; unique."""
+    lease_us: int
+    """For how long, unless it is settled before."""
+    local: bool = False
+    """Of this process's own store, though there is a shared one."""
+
+
+class Settle(msgspec.Struct, frozen=True, tag=True):
+    """A statement: this is what was really used of what was taken."""
+
+    charges: tuple[Charge, ...]
+    lease: str
+    at_us: int
+    """The Verdict's."""
+    local: bool = False
+    """Where it was taken."""
+
+
+class ReadEntry(msgspec.Struct, frozen=True, tag=True):
+    """What is kept under a key. Answer: Entry, or None where there is nothing."""
+
+    key: str
+
+
+class Entry(msgspec.Struct, frozen=True, tag=True):
+    """Something kept."""
+
+    value: bytes
+    age_us: int
+    """How long ago it was written."""
+
+
+class WriteEntry(msgspec.Struct, frozen=True, tag=True):
+    """A statement: keep this for `ttl_us`."""
+
+    key: str
+    value: bytes
+    ttl_us: int
+
+
+class ReadKeys(msgspec.Struct, frozen=True, tag=True):
+    """The keys that live in the store, unless they are still those of `version`. Answer: Keys, or None."""
+
+    version: str
+
+
+class Keys(msgspec.Struct, frozen=True, tag=True):
+    """All keys of the store: each one's SHA-256 in lower-case hexadecimal digits to its JSON."""
+
+    version: str
+    entries: dict[str, bytes]
+
+
+StoreQuestion: TypeAlias = Take | ReadEntry | ReadKeys
+StoreStatement: TypeAlias = Settle | WriteEntry
+StoreAnswer: TypeAlias = Verdict | Entry | Keys | None
+
+# ----------------------------------------------------------------------------------------------- the breaker
+
+
+class Turn(msgspec.Struct, frozen=True, tag=True):
+    """May a call be made at this target now: a repetition, or the first one at a target on trial?
+    Answer: bool.
+    """
+
+    target: str
+    policy: BreakerPolicy
+    repeats: bool
+
+
+class CallEnded(msgspec.Struct, frozen=True, tag=True):
+    """A statement: how a call at a target went, as far as the target's health is concerned."""
+
+    target: str
+    policy: BreakerPolicy
+    ok: bool
+    """Failed only where the target is to blame: not by what it thought of the request, nor by the caller."""
+    first: bool
+    """The exchange's first attempt: these pay into the retry budget."""
+
+
+# ---------------------------------------------------------------------------------- the verifier, the keeper
+
+
+class VerifyToken(msgspec.Struct, frozen=True, tag=True):
+    """Has the holder of one of this issuer's keys signed that? Answer: str, '' for yes, else why not."""
+
+    jwks_url: str
+    """https://…, or file:/path."""
+    algorithm: str
+    """RS256 and its like, ES256 and its like, EdDSA."""
+    key_id: str
+    """The token's `kid`; '' if it has none."""
+    signed: bytes
+    signature: bytes
+
+
+class RefreshCredentials(msgspec.Struct, frozen=True, tag=True):
+    """AWS says that these are no good: find newer ones. Answer: True once they were looked for, and the
+    session has been told of them.
+    """
+
+    account: str
+    access_key_id: str
+    """The ones AWS refused: where others have come since, there is nothing to be done."""
+
+
+Question: TypeAlias = StoreQuestion | Turn | VerifyToken | RefreshCredentials
+Statement: TypeAlias = StoreStatement | CallEnded
+Answer: TypeAlias = StoreAnswer | bool | str
