@@ -97,7 +97,9 @@ Every way a request can fail, and what a caller is told in each API. The cause s
 (`cause`); the code too (`code`), and in OpenAI's envelope wherever OpenAI has no code of its own.
 Which fields of an OpenAI request are refused, and why, is in [parameters.md](parameters.md).
 
-- *Retry here*: another attempt by the gateway itself could help, as long as nothing has reached the caller.
+- *Again*: whether the gateway itself may try again, as long as nothing has reached the caller: *here*, at the
+  same target or another, or only *elsewhere*, at another target.
+- *Ails*: it speaks against the target's health, so its breaker counts it.
 - *Retry*: the `x-should-retry` header, which every error bears.
 - *After*: `Retry-After` in seconds, at most {RETRY_AFTER_SECONDS_MAX}. Every 429 and 503 has one. Bedrock's
   own goes before the one in this table.
@@ -138,7 +140,8 @@ def _blamed(blame: Blame, title: str) -> Iterator[str]:
         "OpenAI type / code",
         "Anthropic",
         "AWS",
-        "Retry here",
+        "Again",
+        "Ails",
         "Retry",
         "After",
     ]
@@ -154,7 +157,8 @@ def _fault(cause: Cause, row: Row) -> list[str]:
         f"{row.openai_type} / {row.openai_code or row.code}",
         _with_status(row.anthropic_type, row.anthropic_status),
         _with_status(row.aws_name, row.aws_status),
-        _yes(row.retry_here),
+        "here" if row.retry_here else "elsewhere" if row.retry_elsewhere else "no",
+        _yes(row.ails),
         _yes(row.should_retry),
         "" if row.retry_after_seconds is None else str(row.retry_after_seconds),
         row.message,

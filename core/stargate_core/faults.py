@@ -42,7 +42,11 @@ class Row(msgspec.Struct, frozen=True):
     message: str
     """What the caller reads when nothing better is known."""
     retry_here: bool = False
-    """May the gateway itself try again before anything has reached the client?"""
+    """May the gateway itself try again, here or at another target, before anything has reached the client?"""
+    retry_elsewhere: bool = False
+    """May it try again at another target, though not at the same one?"""
+    ails: bool = False
+    """Does it speak against the target's health, so that its breaker counts it?"""
     should_retry: bool = True
     """`x-should-retry` for the caller's SDK: every error bears it."""
     anthropic_status: int | None = None
@@ -76,13 +80,16 @@ class Cause(enum.Enum):
     MODEL_UNKNOWN = enum.auto()
     CONTEXT_OVERFLOW = enum.auto()
     RATE_LIMITED = enum.auto()
+    LIMIT_TOO_SMALL = enum.auto()
     # The gateway's own.
     INTERNAL = enum.auto()
     PLUGIN_FAILED = enum.auto()
     CREDENTIALS_MISSING = enum.auto()
     DRAINING = enum.auto()
     POOL_TIMEOUT = enum.auto()
+    STORE_UNAVAILABLE = enum.auto()
     # The path to Bedrock.
+    CIRCUIT_OPEN = enum.auto()
     CONNECT_FAILED = enum.auto()
     TLS_FAILED = enum.auto()
     CONNECT_TIMEOUT = enum.auto()
@@ -113,6 +120,14 @@ class Cause(enum.Enum):
 _C, _G, _U = Blame.CLIENT, Blame.GATEWAY, Blame.UPSTREAM
 _INVALID, _SERVER = "invalid_request_error", "server_error"
 
+# What `retry_elsewhere` says yes to is what judges the target, or the gateway's authority there, and not the
+# request: another region has other quotas, another account other rights, another endpoint other connections.
+# TOTAL_TIMEOUT is tried nowhere: the time is up.
+#
+# What `ails` says yes to could befall any request at this target. Throttling and quotas are no illness: the
+# target does what it should, and leaving it alone would make the throttle worse elsewhere. Nor is a model's
+# own error or timeout, which some prompts bring about every time: one caller's prompt must not close a model
+# to all others.
 TABLE: Final[dict[Cause, Row]] = {
     Cause.KEY_MISSING: Row(
         _C, 401, "UNAUTHORIZED", _INVALID, "invalid_api_key", "authentication_error",
@@ -193,6 +208,13 @@ TABLE: Final[dict[Cause, Row]] = {
         _C, 429, "RATE_LIMITED", "rate_limit_error", "rate_limit_exceeded", "rate_limit_error",
         "ThrottlingException", "The rate limit is exceeded", should_retry=True, retry_after_seconds=1,
     ),
+    # OpenAI says 429 and rate_limit_exceeded here too, though waiting never helps. Native callers' SDKs obey
+    # no header and retry every throttle, so they are told of a quota, which they don't.
+    Cause.LIMIT_TOO_SMALL: Row(
+        _C, 429, "RATE_LIMITED", "rate_limit_error", "rate_limit_exceeded", "rate_limit_error",
+        "ServiceQuotaExceededException", "The request alone is more than the rate limit holds",
+        should_retry=False, aws_status=400,
+    ),
     Cause.INTERNAL: Row(
         _G, 500, "INTERNAL_ERROR", _SERVER, None, "api_error", "InternalServerException",
         "The gateway failed", should_retry=False,
@@ -203,7 +225,8 @@ TABLE: Final[dict[Cause, Row]] = {
     ),
     Cause.CREDENTIALS_MISSING: Row(
         _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
-        "The gateway has no AWS credentials", should_retry=False, retry_after_seconds=60,
+        "The gateway has no AWS credentials", retry_elsewhere=True, should_retry=False,
+        retry_after_seconds=60,
     ),
     Cause.DRAINING: Row(
         _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "overloaded_error", "ServiceUnavailableException",
@@ -211,28 +234,42 @@ TABLE: Final[dict[Cause, Row]] = {
     ),
     Cause.POOL_TIMEOUT: Row(
         _G, 504, "POOL_TIMEOUT", _SERVER, None, "timeout_error", "ServiceUnavailableException",
-        "No connection to Bedrock became free in time", should_retry=True,
+        "No connection to Bedrock became free in time", retry_elsewhere=True, should_retry=True,
+    ),
+    # What is to happen where the limits can't be checked is the limiter's to say; this is its "deny".
+    Cause.STORE_UNAVAILABLE: Row(
+        _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
+        "The limits could not be checked", should_retry=True, retry_after_seconds=1,
+    ),
+    # All targets are left alone. Overloaded is what Bedrock would most likely have said, and what Claude Code
+    # and the SDKs back off from.
+    Cause.CIRCUIT_OPEN: Row(
+        _U, 503, "SERVICE_UNAVAILABLE", _SERVER, "overloaded", "overloaded_error",
+        "ServiceUnavailableException",
+        "Bedrock has been failing and is left alone for a while", retry_elsewhere=True, should_retry=True,
+        anthropic_status=529, retry_after_seconds=5,
     ),
     Cause.CONNECT_FAILED: Row(
         _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_connect_failed", "api_error",
         "ServiceUnavailableException",
-        "Bedrock could not be reached", retry_here=True, should_retry=True,
+        "Bedrock could not be reached", retry_here=True, ails=True, should_retry=True,
     ),
+    # A certificate that is not trusted will not be so in a second either.
     Cause.TLS_FAILED: Row(
         _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_tls_failed", "api_error", "ServiceUnavailableException",
-        "The secure connection to Bedrock failed", should_retry=False,
+        "The secure connection to Bedrock failed", retry_elsewhere=True, ails=True, should_retry=False,
     ),
     Cause.CONNECT_TIMEOUT: Row(
         _U, 504, "CONNECT_TIMEOUT", _SERVER, None, "timeout_error", "ServiceUnavailableException",
-        "Bedrock did not accept the connection in time", retry_here=True, should_retry=True,
+        "Bedrock did not accept the connection in time", retry_here=True, ails=True, should_retry=True,
     ),
     Cause.FIRST_TOKEN_TIMEOUT: Row(
         _U, 504, "FIRST_TOKEN_TIMEOUT", _SERVER, None, "timeout_error", "ModelTimeoutException",
-        "The model did not begin to answer in time", retry_here=True, should_retry=True,
+        "The model did not begin to answer in time", retry_here=True, ails=True, should_retry=True,
     ),
     Cause.IDLE_TIMEOUT: Row(
         _U, 504, "IDLE_TIMEOUT", _SERVER, None, "timeout_error", "ModelTimeoutException",
-        "The model fell silent for too long", retry_here=True, should_retry=True,
+        "The model fell silent for too long", retry_here=True, ails=True, should_retry=True,
     ),
     Cause.TOTAL_TIMEOUT: Row(
         _U, 504, "TOTAL_TIMEOUT", _SERVER, None, "timeout_error", "ModelTimeoutException",
@@ -240,21 +277,22 @@ TABLE: Final[dict[Cause, Row]] = {
     ),
     Cause.UPSTREAM_GARBLED: Row(
         _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_protocol_error", "api_error", "InternalServerException",
-        "Bedrock's answer could not be understood", retry_here=True, should_retry=True,
+        "Bedrock's answer could not be understood", retry_here=True, ails=True, should_retry=True,
     ),
     Cause.UPSTREAM_LOST: Row(
         _U, 502, "UPSTREAM_ERROR", _SERVER, "upstream_connection_lost", "api_error",
         "InternalServerException",
-        "The connection to Bedrock was lost", retry_here=True, should_retry=True,
+        "The connection to Bedrock was lost", retry_here=True, ails=True, should_retry=True,
     ),
     Cause.STREAM_CUT: Row(
         _U, 502, "UPSTREAM_STREAM_BROKEN", _SERVER, "upstream_stream_broken", "api_error",
-        "ModelStreamErrorException", "The answer was cut off before its end", retry_here=True,
+        "ModelStreamErrorException", "The answer was cut off before its end", retry_here=True, ails=True,
         should_retry=True,
     ),
     Cause.STREAM_CORRUPT: Row(
         _U, 502, "UPSTREAM_STREAM_BROKEN", _SERVER, "upstream_stream_broken", "api_error",
-        "ModelStreamErrorException", "The answer was damaged on its way", retry_here=True, should_retry=True,
+        "ModelStreamErrorException", "The answer was damaged on its way", retry_here=True, ails=True,
+        should_retry=True,
     ),
     # No peer's choice of `stop` is honest for a model that garbled its own output.
     Cause.MODEL_OUTPUT_MALFORMED: Row(
@@ -269,12 +307,15 @@ TABLE: Final[dict[Cause, Row]] = {
     # only.
     Cause.UPSTREAM_ACCESS_DENIED: Row(
         _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
-        "The gateway may not use this model", should_retry=False, retry_after_seconds=60,
+        "The gateway may not use this model", retry_elsewhere=True, should_retry=False,
+        retry_after_seconds=60,
     ),
     Cause.UPSTREAM_CREDENTIALS: Row(
         _G, 502, "UPSTREAM_ERROR", _SERVER, "upstream_auth", "api_error", "ServiceUnavailableException",
-        "Bedrock did not accept the gateway's credentials", should_retry=False,
+        "Bedrock did not accept the gateway's credentials", retry_elsewhere=True, should_retry=False,
     ),
+    # A mistyped name is commoner than a model that lives in one region only, and it would be looked for
+    # everywhere; of a foundation model that a region lacks, Bedrock says ValidationException anyway.
     Cause.UPSTREAM_NOT_FOUND: Row(
         _C, 404, "MODEL_NOT_FOUND", _INVALID, "model_not_found", "not_found_error",
         "ResourceNotFoundException",
@@ -291,18 +332,18 @@ TABLE: Final[dict[Cause, Row]] = {
     ),
     Cause.UPSTREAM_QUOTA: Row(
         _U, 503, "QUOTA_EXCEEDED", "insufficient_quota", "insufficient_quota", "rate_limit_error",
-        "ServiceQuotaExceededException", "The gateway's quota at Bedrock is used up", should_retry=False,
-        retry_after_seconds=60, aws_status=400,
+        "ServiceQuotaExceededException", "The gateway's quota at Bedrock is used up", retry_elsewhere=True,
+        should_retry=False, retry_after_seconds=60, aws_status=400,
     ),
     Cause.UPSTREAM_NOT_READY: Row(
         _U, 503, "MODEL_UNAVAILABLE", _SERVER, "model_not_ready", "overloaded_error",
         "ModelNotReadyException",
-        "The model is not ready yet", retry_here=True, should_retry=True, anthropic_status=529,
+        "The model is not ready yet", retry_here=True, ails=True, should_retry=True, anthropic_status=529,
         retry_after_seconds=5, aws_status=429,
     ),
     Cause.UPSTREAM_MODEL_TIMEOUT: Row(
         _U, 504, "MODEL_TIMEOUT", _SERVER, "timeout", "timeout_error", "ModelTimeoutException",
-        "The model took too long", should_retry=True, aws_status=408,
+        "The model took too long", retry_elsewhere=True, should_retry=True, aws_status=408,
     ),
     Cause.UPSTREAM_MODEL_ERROR: Row(
         _U, 502, "MODEL_ERROR", _SERVER, "model_error", "api_error", "ModelErrorException",
@@ -310,17 +351,17 @@ TABLE: Final[dict[Cause, Row]] = {
     ),
     Cause.UPSTREAM_INTERNAL: Row(
         _U, 500, "UPSTREAM_ERROR", _SERVER, None, "api_error", "InternalServerException",
-        "Bedrock failed", retry_here=True, should_retry=True,
+        "Bedrock failed", retry_here=True, ails=True, should_retry=True,
     ),
     Cause.UPSTREAM_UNAVAILABLE: Row(
         _U, 503, "SERVICE_UNAVAILABLE", _SERVER, "overloaded", "overloaded_error",
         "ServiceUnavailableException",
-        "Bedrock is overloaded", retry_here=True, should_retry=True, anthropic_status=529,
+        "Bedrock is overloaded", retry_here=True, ails=True, should_retry=True, anthropic_status=529,
         retry_after_seconds=1,
     ),
     Cause.UPSTREAM_UNKNOWN: Row(
         _U, 502, "UPSTREAM_ERROR", _SERVER, None, "api_error", "InternalServerException",
-        "Bedrock failed in an unknown way", should_retry=True,
+        "Bedrock failed in an unknown way", retry_elsewhere=True, should_retry=True,
     ),
 }  # fmt: skip
 

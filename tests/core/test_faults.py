@@ -4,6 +4,7 @@ import re
 from typing import Any, Final
 
 import botocore.loaders
+import botocore.retries.standard
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,11 +49,14 @@ PROMISED: Final[dict[str, tuple[int, str]]] = {
     "MODEL_UNKNOWN": (404, "MODEL_NOT_FOUND"),
     "CONTEXT_OVERFLOW": (400, "INVALID_REQUEST"),
     "RATE_LIMITED": (429, "RATE_LIMITED"),
+    "LIMIT_TOO_SMALL": (429, "RATE_LIMITED"),
     "INTERNAL": (500, "INTERNAL_ERROR"),
     "PLUGIN_FAILED": (500, "INTERNAL_ERROR"),
     "CREDENTIALS_MISSING": (503, "SERVICE_UNAVAILABLE"),
     "DRAINING": (503, "SERVICE_UNAVAILABLE"),
     "POOL_TIMEOUT": (504, "POOL_TIMEOUT"),
+    "STORE_UNAVAILABLE": (503, "SERVICE_UNAVAILABLE"),
+    "CIRCUIT_OPEN": (503, "SERVICE_UNAVAILABLE"),
     "CONNECT_FAILED": (502, "UPSTREAM_ERROR"),
     "TLS_FAILED": (502, "UPSTREAM_ERROR"),
     "CONNECT_TIMEOUT": (504, "CONNECT_TIMEOUT"),
@@ -97,6 +101,35 @@ AWS_PROMISED: Final[dict[str, tuple[int, str, bool]]] = {
     "UnrecognizedClientException": (502, "UPSTREAM_ERROR", False),
     "InvalidSignatureException": (502, "UPSTREAM_ERROR", False),
     "SomethingNewException": (502, "UPSTREAM_ERROR", True),
+}
+
+ELSEWHERE: Final = {
+    # Not at the same target, but at another one. MODEL_TIMEOUT and QUOTA are common; the gateway's rights and
+    # credentials differ from account to account; TLS_FAILED and POOL_TIMEOUT from endpoint to endpoint.
+    "CIRCUIT_OPEN",
+    "CREDENTIALS_MISSING",
+    "POOL_TIMEOUT",
+    "TLS_FAILED",
+    "UPSTREAM_ACCESS_DENIED",
+    "UPSTREAM_CREDENTIALS",
+    "UPSTREAM_MODEL_TIMEOUT",
+    "UPSTREAM_QUOTA",
+    "UPSTREAM_UNKNOWN",
+}
+
+AILS: Final = {
+    "CONNECT_FAILED",
+    "TLS_FAILED",
+    "CONNECT_TIMEOUT",
+    "FIRST_TOKEN_TIMEOUT",
+    "IDLE_TIMEOUT",
+    "UPSTREAM_GARBLED",
+    "UPSTREAM_LOST",
+    "STREAM_CUT",
+    "STREAM_CORRUPT",
+    "UPSTREAM_NOT_READY",
+    "UPSTREAM_INTERNAL",
+    "UPSTREAM_UNAVAILABLE",
 }
 
 ANTHROPIC_STATUSES: Final[dict[str, set[int]]] = {
@@ -149,13 +182,35 @@ class TestTable:
         assert Fault(Cause.KEY_MISSING).text == "Missing or invalid API key"
 
     def test_nothing_the_caller_must_change_first_is_retried(self) -> None:
-        # The SDKs would retry 408, 409 and 429 on their own: 408 and 429 are worth it, a conflict is not.
+        # The SDKs would retry 408, 409 and 429 on their own: a conflict is not worth it, nor is a request
+        # that is more than the limit ever holds.
         retried = {
-            row.status: row.should_retry
-            for row in TABLE.values()
+            cause.name: row.should_retry
+            for cause, row in TABLE.items()
             if row.blame is Blame.CLIENT and row.status in {408, 409, 429}
         }
-        assert retried == {408: True, 409: False, 429: True}
+        assert retried == {
+            "CLIENT_TOO_SLOW": True,
+            "UPSTREAM_CONFLICT": False,
+            "RATE_LIMITED": True,
+            "LIMIT_TOO_SMALL": False,
+        }
+
+    def test_nor_by_native_sdks_which_obey_no_header(self) -> None:
+        throttles: Any = vars(botocore.retries.standard.ThrottledRetryableChecker)["_THROTTLED_ERROR_CODES"]
+        assert TABLE[Cause.RATE_LIMITED].aws_name in throttles
+        assert TABLE[Cause.LIMIT_TOO_SMALL].aws_name not in throttles
+
+    def test_another_target_is_tried_where_this_one_is_judged_and_not_the_request(self) -> None:
+        assert {cause.name for cause, row in TABLE.items() if row.retry_elsewhere} == ELSEWHERE
+
+    def test_a_breaker_counts_what_could_befall_any_request(self) -> None:
+        assert {cause.name for cause, row in TABLE.items() if row.ails} == AILS
+
+    def test_when_the_time_is_up_nothing_is_tried_again(self) -> None:
+        row = TABLE[Cause.TOTAL_TIMEOUT]
+        assert not row.retry_here
+        assert not row.retry_elsewhere
 
 
 @pytest.mark.parametrize("cause", list(Cause), ids=lambda cause: cause.name)
@@ -185,6 +240,19 @@ class TestEveryRow:
         row = TABLE[cause]
         assert row.should_retry or not row.retry_here
         assert row.blame is Blame.UPSTREAM or not row.retry_here
+
+    def test_nothing_the_caller_has_to_change_is_tried_anywhere(self, cause: Cause) -> None:
+        row = TABLE[cause]
+        assert row.blame is not Blame.CLIENT or not (row.retry_elsewhere or row.ails)
+
+    def test_another_target_includes_the_same_one_where_that_may_be_tried(self, cause: Cause) -> None:
+        row = TABLE[cause]
+        assert not (row.retry_here and row.retry_elsewhere)
+
+    def test_what_ails_a_target_is_tried_again(self, cause: Cause) -> None:
+        row = TABLE[cause]
+        assert not row.ails or row.retry_here or row.retry_elsewhere
+        assert not row.ails or row.blame is Blame.UPSTREAM
 
     def test_the_message_is_for_people_and_names_no_part_of_the_inside(self, cause: Cause) -> None:
         message = TABLE[cause].message
