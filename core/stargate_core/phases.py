@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Final, NoReturn, Protocol
 import msgspec
 
 from stargate_core.asking import Asking
-from stargate_core.config.schema import Consumer, PluginSchema, Scope
+from stargate_core.config.schema import Config, Consumer, PluginSchema, Scope
 from stargate_core.dialects.face import Ask, Dialect, Headers, ModelCard, Part, Reply, Request
 from stargate_core.direction import Direction, Persistence, Sharing
 from stargate_core.entropy import Entropy
@@ -66,6 +66,7 @@ CAPABILITIES: Final[dict[str, int]] = {
     "offer_models": Phase.ACCESS,
     "status": Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
     "source": Phase.HEADER_FILTER,
+    "limit_family": Phase.ACCESS | Phase.HEADER_FILTER,
     "headers": Phase.HEADER_FILTER,
     "part": Phase.BODY_FILTER,
     "record": Phase.LOG,
@@ -130,6 +131,7 @@ class Context:
         "phase",
         "plugin",
         "ready_reply",
+        "route",
         "sharing",
         "wall_epoch_ns",
     )
@@ -142,6 +144,8 @@ class Context:
         self.out = out
         self.consumer: Consumer | None = None
         self.key_id = ""
+        self.route = ""
+        """The name of the route; empty until one is found."""
         self.directions: tuple[Direction, ...] = ()
         """Where the call may go, in the order of trying."""
         self.persistence = Persistence()
@@ -179,9 +183,10 @@ class Context:
         """The request, as rewrite hooks have left it."""
         return self._request
 
-    def know_dialect(self, dialect: Dialect) -> None:
-        """The exchange has found out what the caller speaks."""
+    def know_dialect(self, dialect: Dialect, route: str = "") -> None:
+        """The exchange has found out what the caller speaks, and by which route it came."""
         self._dialect = dialect
+        self.route = route
 
     def read_ask(self) -> Ask:
         """What the caller asks for, read on first need. Raises Refused where it can't be understood.
@@ -315,6 +320,12 @@ class Context:
         return self.answer_source, self.age_seconds
 
     @property
+    def limit_family(self) -> str:
+        """Whose names the caller's SDK knows rate-limit headers by (face.py); '' where it knows none."""
+        self._must("limit_family")
+        return "" if self._dialect is None else self._dialect.LIMIT_FAMILY
+
+    @property
     def live_keys(self) -> Mapping[str, bytes]:
         """The keys that live in the store: SHA-256 in lower-case hexadecimal digits to its JSON."""
         self._must("live_keys")
@@ -414,6 +425,10 @@ class _Asked(Protocol):
     @property
     def consumer(self) -> Consumer | None: ...
     @property
+    def key_id(self) -> str: ...
+    @property
+    def route(self) -> str: ...
+    @property
     def kept(self) -> Any: ...
     @kept.setter
     def kept(self, value: Any) -> None: ...
@@ -446,6 +461,8 @@ class Access(_Always, _Asked, _MayWait, Protocol):
     def share(self, sharing: Sharing) -> None: ...
     @property
     def live_keys(self) -> Mapping[str, bytes]: ...
+    @property
+    def limit_family(self) -> str: ...
     def chance(self) -> float: ...
 
 
@@ -460,6 +477,8 @@ class HeaderFilter(_Always, _Asked, Protocol):
     def headers(self) -> Headers: ...
     @property
     def source(self) -> tuple[Source | None, int]: ...
+    @property
+    def limit_family(self) -> str: ...
 
 
 class BodyFilter(_Always, _Asked, Protocol):
@@ -491,6 +510,15 @@ class InitWorker(Protocol):
 
     @property
     def consumers(self) -> Sequence[Consumer]: ...
+    @property
+    def config(self) -> Config:
+        """The whole configuration."""
+        ...
+
+    @property
+    def place(self) -> tuple[str | None, str | None, str | None]:
+        """The service, the route and the consumer that this entry of the plugin stands at; None: at any."""
+        ...
 
 
 class Certificate(Protocol):

@@ -57,6 +57,11 @@ class LogRecord(msgspec.Struct, omit_defaults=True):
     output_tokens: int = 0
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    usage_estimated: bool = False
+    """The tokens are not Bedrock's count: the stream broke off before it."""
+    cost_usd: float = 0.0
+    cache: str = ""
+    """What the response cache had to do with it: hit, miss, coalesced, bypass; empty: nothing."""
     request_bytes: int = 0
     response_bytes: int = 0
     lease_ms: float = 0.0

@@ -58,6 +58,7 @@ class BedrockNative:
 
     NAME: ClassVar[str] = "bedrock-native"
     REQUEST_ID_HEADER: ClassVar[bytes] = b"x-amzn-requestid"
+    LIMIT_FAMILY: ClassVar[str] = ""
 
     def read(self, request: Request) -> Ask:
         """Understand a request. Raises Refused where it isn't one."""

@@ -218,6 +218,8 @@ class Dialect(Protocol):
     NAME: ClassVar[str]
     REQUEST_ID_HEADER: ClassVar[bytes]
     """The header its SDKs read the request id from, lower case."""
+    LIMIT_FAMILY: ClassVar[str]
+    """Whose names its SDKs know rate-limit headers by: openai, anthropic, or '' where they know none."""
 
     def read(self, request: Request) -> Ask:
         """Understand a request. Raises Refused (400 and the like) where it isn't one."""

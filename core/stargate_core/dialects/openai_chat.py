@@ -32,6 +32,7 @@ class OpenAIChat:
 
     NAME: ClassVar[str] = "openai-chat"
     REQUEST_ID_HEADER: ClassVar[bytes] = b"x-request-id"
+    LIMIT_FAMILY: ClassVar[str] = "openai"
 
     def read(self, request: Request) -> Ask:
         """Understand a request. Raises Refused where it isn't one."""

@@ -31,6 +31,7 @@ class OpenAIModels:
 
     NAME: ClassVar[str] = "openai-models"
     REQUEST_ID_HEADER: ClassVar[bytes] = b"x-request-id"
+    LIMIT_FAMILY: ClassVar[str] = "openai"
 
     def read(self, request: Request) -> Ask:
         """Which model is asked about: `body` is its name, or None for all. Raises Refused."""

@@ -23,12 +23,14 @@ from typing import Any, Final
 
 import msgspec
 
+from stargate_core.config.bedrock_proxy import BedrockProxy
 from stargate_core.config.gateway_block import nanoseconds
-from stargate_core.config.plugin_configs import BedrockProxy
 from stargate_core.config.schema import Config, Consumer, PluginEntry, Route
+from stargate_core.direction import Account
 from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import Place, Routes
 from stargate_core.phases import Phase, Plugin
+from stargate_core.plugins.bedrock_proxy import accounts_of
 from stargate_core.wire.http1 import CodecKind
 from stargate_core.wire.http1 import Limits as Http1Limits
 
@@ -99,9 +101,9 @@ class _Standing:
         self.instance = instance
         self.placed: dict[str, Plugin] = {}
         """The instances for services with an upstream of their own."""
-        self.service = entry.service or service
-        self.route = entry.route or route
-        self.consumer = entry.consumer or consumer
+        self.service = service
+        self.route = route
+        self.consumer = consumer
 
     def covers(self, place: Place, consumer: Consumer | None) -> bool:
         """Whether it stands at this place for this caller."""
@@ -120,8 +122,10 @@ class _Standing:
 class _Setup:
     """The context of init_worker."""
 
-    def __init__(self, consumers: Sequence[Consumer]) -> None:
-        self.consumers = consumers
+    def __init__(self, config: Config, place: tuple[str | None, str | None, str | None]) -> None:
+        self.consumers: Sequence[Consumer] = config.consumers
+        self.config = config
+        self.place = place
 
 
 class _Handshake:
@@ -144,7 +148,6 @@ class Plan:
         self.generation = generation
         self.limits = _limits(config)
         self.routes = Routes(config)
-        self._setup = _Setup(config.consumers)
         self._plugins = plugins
         self._standing = list(self._entries())
         self._chains: dict[tuple[Place, str | None], Chain] = {}
@@ -176,14 +179,15 @@ class Plan:
         return any(standing.entry.name == plugin for standing in self._standing)
 
     @property
-    def accounts(self) -> tuple[str, ...]:
-        """Whose credentials the shell must find: '' for the usual AWS chain, else names of profiles."""
-        wanted: dict[str, None] = {}
+    def accounts(self) -> tuple[Account, ...]:
+        """Whose credentials the shell must find, by their names."""
+        wanted: dict[str, Account] = {}
         for standing in self._standing:
             config = standing.entry.config
-            if isinstance(config, BedrockProxy) and config.credentials is None and config.api_key is None:
-                wanted[config.profile or ""] = None
-        return tuple(wanted)
+            if isinstance(config, BedrockProxy):
+                for account in accounts_of(config):
+                    wanted.setdefault(account.name, account)
+        return tuple(wanted.values())
 
     # -------------------------------------------------------------------------------------------- compilation
 
@@ -211,17 +215,20 @@ class Plan:
         consumer: str | None = None,
     ) -> Iterator[_Standing]:
         if entry.enabled:
-            standing = _Standing(entry, self._instance(entry, entry.config), service, route, consumer)
+            place = (entry.service or service, entry.route or route, entry.consumer or consumer)
+            standing = _Standing(entry, self._instance(entry, entry.config, place), *place)
             self._place(standing)
             yield standing
 
-    def _instance(self, entry: PluginEntry, config: msgspec.Struct) -> Plugin:
+    def _instance(
+        self, entry: PluginEntry, config: msgspec.Struct, place: tuple[str | None, str | None, str | None]
+    ) -> Plugin:
         instance = self._plugins[entry.name](config)
         for phase, name in _HOOKS.items():
             _check(instance, name, may_wait=phase in _MAY_WAIT)
         init_worker = getattr(instance, "init_worker", None)
         if init_worker is not None:
-            init_worker(self._setup)
+            init_worker(_Setup(self.config, place))
         return instance
 
     def _place(self, standing: _Standing) -> None:
@@ -234,8 +241,13 @@ class Plan:
                 and hasattr(config, "endpoint_url")
                 and standing.service in (None, service.name)
             ):
-                there = msgspec.structs.replace(config, endpoint_url=url)
-                standing.placed[service.name] = self._instance(standing.entry, there)
+                there = (
+                    config.placed(url)
+                    if isinstance(config, BedrockProxy)
+                    else msgspec.structs.replace(config, endpoint_url=url)
+                )
+                place = (service.name, standing.route, standing.consumer)
+                standing.placed[service.name] = self._instance(standing.entry, there, place)
 
     def _compile(self, place: Place, consumer: Consumer | None) -> Chain:
         best: dict[str, _Standing] = {}
