@@ -93,7 +93,7 @@ class PluginEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     KONG_UNUSED: ClassVar[Mapping[str, str]] = {
         "protocols": "Stargate speaks http and https",
-        "consumer_group": "Stargate has no consumer groups as plugin scopes",
+        "consumer_group": "put the plugin below the group",
         "ordering": "a plugin's priority orders it",
     }
 
@@ -131,6 +131,8 @@ class KeyCredential(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
     expires_at: datetime.datetime | None = None
     disabled: bool = False
+    models: list[ModelGlob] | None = None
+    """What may be called with this key, of what its consumer may call. None: all of that."""
     id: str | None = None
     """A name for logs; without one they show the digest's last four digits."""
 
@@ -186,8 +188,20 @@ class Consumer(msgspec.Struct, frozen=True, kw_only=True):
     keyauth_credentials: list[KeyCredential] = field(default_factory=list[KeyCredential])
     sigv4_credentials: list[Sigv4Credential] = field(default_factory=list[Sigv4Credential])
     models: list[ModelGlob] | None = None
-    """What this consumer may call: names or ids, with * and ?. None: everything."""
+    """What this consumer may call: names or ids, with * and ?. None: what its groups may, else everything."""
     plugins: list[PluginEntry] = field(default_factory=list[PluginEntry])
+    id: str | None = None
+
+
+class ConsumerGroup(msgspec.Struct, frozen=True, kw_only=True):
+    """What consumers have in common: defaults for all whose `groups` name it (see callers.py)."""
+
+    name: Text
+    models: list[ModelGlob] | None = None
+    """What members without `models` of their own may call. None: the group says nothing of models."""
+    plugins: list[PluginEntry] = field(default_factory=list[PluginEntry])
+    """As if they stood at each member."""
+    tags: list[str] = field(default_factory=list[str])
     id: str | None = None
 
 
@@ -340,5 +354,6 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     services: list[Service] = field(default_factory=list[Service])
     routes: list[Route] = field(default_factory=list[Route])
     consumers: list[Consumer] = field(default_factory=list[Consumer])
+    consumer_groups: list[ConsumerGroup] = field(default_factory=list[ConsumerGroup])
     plugins: list[PluginEntry] = field(default_factory=list[PluginEntry])
     certificates: list[Certificate] = field(default_factory=list[Certificate])

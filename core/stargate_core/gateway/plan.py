@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgspec
 
 from stargate_core.config.bedrock_proxy import BedrockProxy
+from stargate_core.config.callers import with_groups
 from stargate_core.config.gateway_block import nanoseconds
 from stargate_core.config.schema import Config, Consumer, PluginEntry, Route
 from stargate_core.direction import Account
@@ -144,7 +145,7 @@ class Plan:
     """A compiled configuration."""
 
     def __init__(self, config: Config, plugins: Mapping[str, type[Plugin]], *, generation: int = 1) -> None:
-        self.config = config
+        config = self.config = with_groups(config)
         self.generation = generation
         self.limits = _limits(config)
         self.routes = Routes(config)
