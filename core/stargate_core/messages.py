@@ -24,7 +24,15 @@ from stargate_core.aws.sigv4 import Credentials
 from stargate_core.dialects.face import Headers
 from stargate_core.direction import BreakerPolicy, Order
 from stargate_core.faults import Fault
-from stargate_core.questions import Answer, Question, Statement, StoreAnswer, StoreQuestion, StoreStatement
+from stargate_core.questions import (
+    Answer,
+    Keys,
+    Question,
+    Statement,
+    StoreAnswer,
+    StoreQuestion,
+    StoreStatement,
+)
 
 
 class Trouble(enum.Enum):
@@ -523,6 +531,37 @@ class CloseStore(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 StoreCommand: TypeAlias = AnswerStore | FailStore | OpenStore | WriteStore | CloseStore | Note
+
+
+# --------------------------------------------------------------------------------- keyring: events, commands
+
+
+class KeysRead(msgspec.Struct, frozen=True, tag=True):
+    """The store's answer to `AskKeys`; None: they are still those of that version."""
+
+    keys: Keys | None
+
+
+class KeysUnread(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """The store gave no answer to `AskKeys`."""
+
+
+KeyringEvent: TypeAlias = KeysRead | KeysUnread | Ticked
+
+
+class AskKeys(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Ask the shared store `ReadKeys(version)`; answer with `KeysRead` or `KeysUnread`."""
+
+    version: str
+
+
+class TellKeys(msgspec.Struct, frozen=True, tag=True):
+    """Tell every session, present and future."""
+
+    keys: KeysChanged
+
+
+KeyringCommand: TypeAlias = AskKeys | TellKeys | Note
 
 
 # --------------------------------------------------------------------------------- breaker: events, commands

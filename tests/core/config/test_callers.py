@@ -1,6 +1,7 @@
 """What groups give their members, and what is left where two lists of patterns meet."""
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ def fullmatch(glob: str, text: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
 
-def log(path: str, **members: str) -> PluginEntry:
+def log(path: str, **members: Any) -> PluginEntry:
     return PluginEntry(name="request-logger", config=RequestLogger(path=path), **members)
 
 
