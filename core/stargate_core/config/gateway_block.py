@@ -18,6 +18,17 @@ from stargate_core.secret import Secret
 Seconds: TypeAlias = Annotated[
     float, Meta(gt=0, le=86_400, description="seconds, more than 0 and at most 86400")
 ]
+ModelGlob: TypeAlias = Annotated[
+    str,
+    Meta(
+        max_length=2048,
+        pattern=r"^[^\s\[\]\x00-\x1f\x7f]+\Z",
+        description="a model name or id, in which * stands for any text and ? for any character",
+    ),
+]
+Dollars: TypeAlias = Annotated[
+    float, Meta(ge=0, le=1_000_000, description="US dollars for a million tokens, from 0 to 1000000")
+]
 
 _STORES: Final = ("memory", "redis", "rediss", "redis+cluster", "redis+sentinel")
 
@@ -120,6 +131,18 @@ class UpstreamTls(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     verify: bool = True
 
 
+class ModelPrice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a model costs, in US dollars for a million tokens."""
+
+    input: Dollars
+    output: Dollars = 0.0
+    """Embeddings have none."""
+    cache_read: Dollars | None = None
+    """Input that Bedrock's prompt cache had; None: as other input."""
+    cache_write: Dollars | None = None
+    """Input that went into it; None: as other input."""
+
+
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
     """Which exchanges are written out to be replayed later."""
 
@@ -156,6 +179,8 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     http_codec: Literal["fast", "reference"] = "fast"
     """fast: httptools; reference: h11."""
     journal: Journal = field(default_factory=Journal)
+    prices: dict[ModelGlob, ModelPrice] = field(default_factory=dict[str, ModelPrice])
+    """What models cost here, before the shipped list; the first name that matches counts."""
 
     def __post_init__(self) -> None:
         if self.admin_listen is not None:

@@ -33,6 +33,8 @@ from stargate_core.config.addresses import parse_address
 from stargate_core.config.gateway_block import Gateway as Gateway
 from stargate_core.config.gateway_block import Journal as Journal
 from stargate_core.config.gateway_block import Listener as Listener
+from stargate_core.config.gateway_block import ModelGlob as ModelGlob
+from stargate_core.config.gateway_block import ModelPrice as ModelPrice
 from stargate_core.config.gateway_block import Store as Store
 from stargate_core.config.gateway_block import TimeLimits as TimeLimits
 from stargate_core.config.gateway_block import Tls as Tls
@@ -47,14 +49,6 @@ Text: TypeAlias = Annotated[
 ]
 Model: TypeAlias = Annotated[
     str, Meta(max_length=2048, pattern=r"^[^\s\x00-\x1f\x7f]+\Z", description="a model id without blanks")
-]
-ModelGlob: TypeAlias = Annotated[
-    str,
-    Meta(
-        max_length=2048,
-        pattern=r"^[^\s\[\]\x00-\x1f\x7f]+\Z",
-        description="a model name or id, in which * stands for any text and ? for any character",
-    ),
 ]
 HeaderName: TypeAlias = Annotated[
     str, Meta(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z", description="the name of a header")
