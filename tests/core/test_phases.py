@@ -10,6 +10,8 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import Ask, ModelCard, Part, PartKind, Reply, Request, Target
 from stargate_core.dialects.registry import OPENAI_CHAT
+from stargate_core.direction import Direction, Sharing
+from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import Emit, Note
 from stargate_core.phases import (
@@ -17,7 +19,6 @@ from stargate_core.phases import (
     Access,
     BodyFilter,
     Context,
-    Direction,
     HeaderFilter,
     Log,
     Phase,
@@ -25,6 +26,7 @@ from stargate_core.phases import (
     Rewrite,
     plugin_failed,
 )
+from stargate_core.questions import VerifyToken, WriteEntry
 from stargate_core.record import LogRecord, Outcome
 from stargate_core.script import ScriptMisuse, Sleep
 
@@ -32,6 +34,7 @@ REQUEST: Final = Request(b"POST", b"/v1/chat?a=b", b"/v1/chat", b"a=b", [], b"{}
 ASK: Final = Ask("claude", False)
 DIRECTION: Final = Direction(Endpoint("https", "h", 443, "bedrock", "r"), Target("m"), "r")
 RECORD: Final = LogRecord("now", "0" * 32, 1, Outcome.COMPLETE, 200)
+TOKEN: Final = VerifyToken("https://issuer/keys", "RS256", "", b"signed", b"signature")
 PART: Final = Part(PartKind.ANSWER, "", {})
 
 
@@ -43,6 +46,7 @@ def context(phase: int) -> Context:
     ctx.know_answer(200, [(b"a", b"b")])
     ctx.know_part(PART)
     ctx.know_record(RECORD)
+    ctx.entropy = Entropy(1)
     ctx.phase = phase
     ctx.plugin = "probe"
     return ctx
@@ -58,6 +62,16 @@ MEMBERS: Final[dict[str, tuple[Callable[[Context], Any], frozenset[Phase]]]] = {
     "reject": (lambda ctx: ctx.reject(Fault(Cause.KEY_MISSING)), frozenset({R, A})),
     "reply": (lambda ctx: ctx.reply(Reply(200, [], b"")), frozenset({R, A})),
     "sleep": (lambda ctx: ctx.sleep(1), frozenset({R, A})),
+    "take": (lambda ctx: ctx.take([], lease_us=1), frozenset({A})),
+    "read_entry": (lambda ctx: ctx.read_entry("key"), frozenset({A})),
+    "verify_token": (lambda ctx: ctx.verify_token(TOKEN), frozenset({A})),
+    "live_keys": (lambda ctx: ctx.live_keys, frozenset({A})),
+    "chance": (lambda ctx: ctx.chance(), frozenset({A})),
+    "share": (lambda ctx: ctx.share(Sharing("", 1, 1)), frozenset({A})),
+    "tell": (lambda ctx: ctx.tell(WriteEntry("key", b"", 1)), frozenset({A, L})),
+    "kept": (lambda ctx: ctx.kept, frozenset({R, A, H, B, L})),
+    "source": (lambda ctx: ctx.source, frozenset({H})),
+    "limit_family": (lambda ctx: ctx.limit_family, frozenset({A, H})),
     "identify": (lambda ctx: ctx.identify(Consumer(username="a"), "k"), frozenset({A})),
     "direct": (lambda ctx: ctx.direct(DIRECTION), frozenset({A})),
     "offer_models": (lambda ctx: ctx.offer_models([ModelCard("a", "b")]), frozenset({A})),
@@ -67,7 +81,7 @@ MEMBERS: Final[dict[str, tuple[Callable[[Context], Any], frozenset[Phase]]]] = {
     "record": (lambda ctx: ctx.record, frozenset({L})),
     "emit": (lambda ctx: ctx.emit("sink", b"line"), frozenset({L})),
 }
-ALWAYS: Final = ("now", "wall_ns", "note", "consumer")
+ALWAYS: Final = ("now", "wall_ns", "note", "consumer", "key_id", "route")
 PHASES: Final = (0, *Phase)
 
 
@@ -174,7 +188,7 @@ class TestMembers:
         ctx.offer_models([ModelCard("a", "b")])
         reply = Reply(200, [], b"")
         ctx.reply(reply)
-        assert (ctx.consumer, ctx.key_id, ctx.direction) == (consumer, "k", DIRECTION)
+        assert (ctx.consumer, ctx.key_id, ctx.directions) == (consumer, "k", (DIRECTION,))
         assert (list(ctx.models), ctx.ready_reply) == ([ModelCard("a", "b")], reply)
 
     def test_a_sleep_is_entered_in_the_ledger(self) -> None:

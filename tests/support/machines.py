@@ -7,7 +7,8 @@ the client is sent with h11, and asserts after each step what must hold in every
 - nothing is written behind the end of the connection;
 - every byte sent to the client is HTTP, one final response to a request at most;
 - every byte sent upstream is HTTP, on a lease that is held;
-- a ticket is asked once, and answered or withdrawn once; a lease is given back once.
+- a ticket is asked once, and answered or withdrawn once; a lease is given back once;
+- an answer is followed once, and left once.
 
 `settle` asserts what must hold at the end: nothing is held, and every exchange left exactly one record.
 """
@@ -21,13 +22,15 @@ import msgspec
 
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
-from stargate_core.config.plugin_configs import BedrockProxy, RequestLogger
+from stargate_core.config.plugin_configs import BedrockProxy, RequestLogger, Retry
 from stargate_core.config.schema import Config, Gateway, PluginEntry
 from stargate_core.gateway.exchange import SETTLED, Exchange
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Exchanging, Session
 from stargate_core.messages import (
     AbortClient,
+    Answered,
+    Ask,
     ClientEnded,
     ClientLost,
     ClientSent,
@@ -35,24 +38,33 @@ from stargate_core.messages import (
     CredentialsChanged,
     DropUpstream,
     Emit,
+    Follow,
     Note,
     OpenUpstream,
+    PauseAnswer,
     ReleaseUpstream,
+    ResumeAnswer,
     SessionCommand,
     SessionEvent,
+    Tell,
     Ticked,
     Trouble,
+    Unanswered,
+    Unfollow,
     UpstreamEnded,
     UpstreamFailed,
     UpstreamLost,
     UpstreamOpened,
     UpstreamSent,
+    Withdraw,
     WithdrawUpstream,
     WriteClient,
     WriteUpstream,
 )
 from stargate_core.phases import Plugin
 from stargate_core.plugins.registry import BUILT_IN
+from stargate_core.questions import Answer as Answer_
+from stargate_core.questions import Question, Statement
 from stargate_core.secret import Secret
 
 WALL_EPOCH_NS: Final = 1_800_000_000 * SECOND
@@ -62,8 +74,9 @@ LOG: Final = PluginEntry(name="request-logger", config=RequestLogger(path="log")
 
 
 def proxy(**config: Any) -> PluginEntry:
-    """An entry of bedrock-proxy that leads to the bench's Bedrock."""
-    return PluginEntry(name="bedrock-proxy", config=BedrockProxy(**{"endpoint_url": ENDPOINT_URL, **config}))
+    """An entry of bedrock-proxy that leads to the bench's Bedrock, once unless told otherwise."""
+    defaults = {"endpoint_url": ENDPOINT_URL, "retry": Retry(count=0)}
+    return PluginEntry(name="bedrock-proxy", config=BedrockProxy(**{**defaults, **config}))
 
 
 def a_config(*entries: PluginEntry, gateway: Gateway | None = None, **members: Any) -> Config:
@@ -234,6 +247,14 @@ class Bench:
         """All leases that were ever given, in order."""
         self.opened: list[OpenUpstream] = []
         self.withdrawn: list[int] = []
+        self.questions: dict[int, Question] = {}
+        """Questions that wait, by ticket."""
+        self.asks: list[Question] = []
+        """All that was ever asked."""
+        self.told: list[Statement] = []
+        self.followed: dict[int, Follow] = {}
+        """Shared answers that are wanted, by ticket."""
+        self.paused: set[int] = set()
         self.records: list[dict[str, Any]] = []
         self.lines: list[bytes] = []
         self.notes: list[Note] = []
@@ -288,6 +309,20 @@ class Bench:
         ticket = next(iter(self.asked))
         del self.asked[ticket]
         self.tell(UpstreamFailed(ticket, trouble, detail))
+
+    def reply(self, answer: Answer_) -> Question:
+        """The oldest question is answered; what it was."""
+        ticket = next(iter(self.questions))
+        question = self.questions.pop(ticket)
+        self.tell(Answered(ticket, answer))
+        return question
+
+    def fail_question(self, why: str = "no store") -> Question:
+        """The oldest question gets no answer; what it was."""
+        ticket = next(iter(self.questions))
+        question = self.questions.pop(ticket)
+        self.tell(Unanswered(ticket, why))
+        return question
 
     def answer(self, *pieces: bytes) -> None:
         """Bedrock sends bytes on the newest lease."""
@@ -346,6 +381,8 @@ class Bench:
         """Nothing is left: no lease, no ticket, no exchange without its record."""
         assert not self.held, "a lease is kept"
         assert not self.asked, "a ticket is kept"
+        assert not self.questions, "a question is kept"
+        assert not self.followed, "an answer is followed"
         assert self.closed is not None or self.client.whole, "a response is half sent"
         ids = [record["request_id"] for record in self.records]
         assert len(ids) == len(set(ids)), "two records of one exchange"
@@ -355,7 +392,8 @@ class Bench:
 
     def _check(self, command: SessionCommand) -> None:
         if self.closed is not None:
-            assert isinstance(command, ReleaseUpstream | DropUpstream | Emit | Note), f"{command} at the end"
+            harmless = ReleaseUpstream | DropUpstream | Emit | Note | Tell | Withdraw | Unfollow
+            assert isinstance(command, harmless), f"{command} at the end"
         match command:
             case WriteClient(data):
                 assert not self.left, "nobody is there to read it"
@@ -373,6 +411,23 @@ class Bench:
             case WithdrawUpstream(ticket):
                 del self.asked[ticket]
                 self.withdrawn.append(ticket)
+            case Ask(ticket, question):
+                self.questions[ticket] = question
+                self.asks.append(question)
+            case Withdraw(ticket):
+                del self.questions[ticket]
+            case Tell(statement):
+                self.told.append(statement)
+            case Follow(ticket):
+                self.followed[ticket] = command
+            case Unfollow(ticket):
+                del self.followed[ticket]
+            case PauseAnswer(ticket):
+                assert ticket in self.followed
+                self.paused.add(ticket)
+            case ResumeAnswer(ticket):
+                assert ticket in self.followed
+                self.paused.remove(ticket)
             case WriteUpstream(lease, data):
                 self.held[lease].receive(data)
                 assert self.held[lease].whole

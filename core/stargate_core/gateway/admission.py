@@ -1,62 +1,47 @@
-"""Admission: from the request's last byte to the call's first.
+"""Admission: from the request's last byte to a composed call.
 
 Rewrite hooks run, the route is found, access hooks run (and learn who is calling, after which the rest run
-with that consumer's own configuration), the dialect composes the call, a lease is asked for, and the call is
-signed and written. The dialect reads the request when a hook, or the call, first needs to know what is asked:
-so a caller without a key hears of the key, and not of a slip in the body. Each step may refuse, and a hook
-may wait: the state then holds the script, and the `STEP` timer says when to go on.
+with that consumer's own configuration), and the dialect composes the call, which is then made (calling.py) or
+ordered (following.py). The dialect reads the request when a hook, or the call, first needs to know what is
+asked: so a caller without a key hears of the key, and not of a slip in the body. Each step may refuse, and a
+hook may wait: the state then holds the script, and either the `STEP` timer or the answer to a question says
+when to go on.
 """
 
 from typing import Any, Final
 
+from stargate_core.asking import Asking
 from stargate_core.dialects.face import Reply
 from stargate_core.faults import Cause, Fault, Refused
-from stargate_core.gateway.exchange import (
-    TABLE,
-    Admitting,
-    Awaiting,
-    Collecting,
-    Exchange,
-    Opening,
-    Peeking,
-    Settled,
-    State,
-    Streaming,
-    Tailing,
-    Timer,
-)
+from stargate_core.gateway.calling import begin_call, compose
+from stargate_core.gateway.exchange import TABLE, Admitting, Exchange, State, Timer
+from stargate_core.gateway.following import follow
 from stargate_core.gateway.plan import Hook
 from stargate_core.gateway.settlement import fault_headers
-from stargate_core.gateway.upstream import UpstreamCall
 from stargate_core.messages import (
+    AnswerBegan,
+    Answered,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerSent,
+    Ask,
+    ClientDrained,
     ClientEnded,
     ClientLost,
-    OpenUpstream,
-    ReleaseUpstream,
+    ClientStalled,
     SessionCommand,
     Ticked,
-    Trouble,
+    Unanswered,
     UpstreamEnded,
     UpstreamFailed,
     UpstreamLost,
-    UpstreamOpened,
     UpstreamSent,
-    WriteUpstream,
 )
 from stargate_core.phases import Phase, PluginFailed, plugin_failed
-from stargate_core.script import Pending, Runner, ScriptMisuse, Sleep
-from stargate_core.wire.http1 import client_codec
+from stargate_core.script import Pending, Runner, ScriptMisuse, Sleep, WaitFailed
 
 _HEALTHY_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
 _ALLOW: Final = ((b"allow", b"GET, HEAD"),)
-_TROUBLES: Final = {
-    Trouble.REFUSED: Cause.CONNECT_FAILED,
-    Trouble.UNREACHABLE: Cause.CONNECT_FAILED,
-    Trouble.NAME_UNKNOWN: Cause.CONNECT_FAILED,
-    Trouble.TLS: Cause.TLS_FAILED,
-    Trouble.CONNECT_TIMEOUT: Cause.CONNECT_TIMEOUT,
-    Trouble.POOL_TIMEOUT: Cause.POOL_TIMEOUT,
-}
 
 
 def begin(exchange: Exchange, now: int, out: list[SessionCommand]) -> None:
@@ -130,9 +115,13 @@ def _step(exchange: Exchange, state: Admitting, hook: Hook, now: int) -> bool:
             if script is not None:
                 runner = state.runner = Runner(script)
         if runner is not None:
-            pending = runner.resume()
+            answer, state.answer = state.answer, None
+            if isinstance(answer, WaitFailed):
+                pending = runner.fail(answer)
+            else:
+                pending = runner.resume(answer)
             if pending is not None:
-                _wait_for(exchange, pending, now)
+                _wait_for(exchange, state, pending, now)
                 return False
         if ctx.ledger is not None:
             ctx.ledger.check()
@@ -146,11 +135,15 @@ def _step(exchange: Exchange, state: Admitting, hook: Hook, now: int) -> bool:
     return True
 
 
-def _wait_for(exchange: Exchange, pending: Pending[Any], now: int) -> None:
+def _wait_for(exchange: Exchange, state: Admitting, pending: Pending[Any], now: int) -> None:
     """See to it that what a script waits for will come. Raises ScriptMisuse where nothing can."""
-    if not isinstance(pending, Sleep):
+    if isinstance(pending, Asking):
+        state.ticket = exchange.host.next_ticket()
+        exchange.ctx.out.append(Ask(state.ticket, pending.question))
+    elif isinstance(pending, Sleep):
+        exchange.timers.arm(Timer.STEP, now + pending.duration_ns)
+    else:
         raise ScriptMisuse(f"nothing here answers a {type(pending).__name__}")
-    exchange.timers.arm(Timer.STEP, now + pending.duration_ns)
 
 
 def _route(exchange: Exchange) -> tuple[Hook, ...]:
@@ -161,7 +154,7 @@ def _route(exchange: Exchange) -> tuple[Hook, ...]:
     exchange.dialect, exchange.request, exchange.route = match.dialect, match.request, match.name
     ctx.know_request(match.request)
     exchange.chain = plan.chain(match.place, None)
-    ctx.know_dialect(match.dialect)
+    ctx.know_dialect(match.dialect, match.name)
     return exchange.chain.access
 
 
@@ -171,29 +164,18 @@ def _dispatch(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:
     ask = ctx.read_ask()
     if ask.local:
         return exchange.reply(now, exchange.dialect.answer_locally(exchange.request, ask, ctx.models), out)
-    direction = ctx.direction
-    if direction is None:
+    if not ctx.directions:
         raise Refused(
             Fault(Cause.INTERNAL, detail="no plugin said where the call goes; is bedrock-proxy configured?")
         )
-    if direction.api_key is None and exchange.host.signer(direction) is None:
-        raise Refused(Fault(Cause.CREDENTIALS_MISSING, detail=f"account {direction.account or 'default'!r}"))
-    if direction.total_ns is not None:
-        due = min(exchange.timers.when(Timer.TOTAL), exchange.begun_at + direction.total_ns)
+    first = ctx.directions[0]
+    if first.total_ns is not None:
+        due = min(exchange.timers.when(Timer.TOTAL), exchange.begun_at + first.total_ns)
         exchange.timers.arm(Timer.TOTAL, due)
-    exchange.call = exchange.dialect.compose(exchange.request, ask, direction.target)
-    exchange.translator = exchange.dialect.translator(exchange.request, ask, exchange.call)
-    return open_upstream(exchange, now, out, fresh=False)
-
-
-def open_upstream(exchange: Exchange, now: int, out: list[SessionCommand], *, fresh: bool) -> Opening:
-    """Ask for a lease."""
-    assert exchange.ctx.direction is not None
-    ticket = exchange.host.next_ticket()
-    exchange.opened_at = now
-    exchange.sent_at = 0
-    out.append(OpenUpstream(ticket, exchange.ctx.direction.endpoint, fresh))
-    return Opening(ticket)
+    compose(exchange, first)
+    if ctx.sharing is not None:
+        return follow(exchange, ctx.sharing, now, out)
+    return begin_call(exchange, now, out)
 
 
 # -------------------------------------------------------------------------------------------------- the rules
@@ -204,90 +186,56 @@ def _wake(exchange: Exchange, state: Admitting, now: int, _event: Ticked, out: l
     """Go on with the hook that slept; or the total limit has come."""
     if exchange.timers.due(Timer.TOTAL, now):
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
-    if not exchange.timers.due(Timer.STEP, now):
+    if state.ticket or not exchange.timers.due(Timer.STEP, now):
         return state
     exchange.timers.disarm(Timer.STEP)
     return _admit(exchange, state, now, out)
 
 
-@TABLE.on(Opening, UpstreamOpened)
-def _opened(
-    exchange: Exchange, state: Opening, now: int, event: UpstreamOpened, out: list[SessionCommand]
+@TABLE.on(Admitting, Answered)
+def _answered(
+    exchange: Exchange, state: Admitting, now: int, event: Answered, out: list[SessionCommand]
 ) -> State:
-    """Sign the call with the time of this moment, and write it."""
-    if event.ticket != state.ticket:
-        return _unwanted(exchange, state, now, event, out)
-    direction, call = exchange.ctx.direction, exchange.call
-    assert direction is not None
-    assert call is not None
-    signer = None if direction.api_key is not None else exchange.host.signer(direction)
-    if signer is None and direction.api_key is None:
-        out.append(ReleaseUpstream(event.lease))
-        return exchange.fail_without_lease(now, Fault(Cause.CREDENTIALS_MISSING), out)
-    codec = client_codec(codec=exchange.host.plan.limits.http_codec)
-    upstream = UpstreamCall(call, direction, codec, event.lease, event.reused)
-    try:
-        data = upstream.request(signer, exchange.ctx.wall_ns)
-    except ValueError:
-        # A key or token of the configuration that no header can bear: one with a line end, say.
-        out.append(ReleaseUpstream(event.lease))
-        fault = Fault(Cause.CREDENTIALS_MISSING, detail="the configured credentials do not fit into a header")
-        return exchange.fail_without_lease(now, fault, out)
-    exchange.upstream = upstream
-    exchange.attempts += 1
-    exchange.sent_at = now
-    out.append(WriteUpstream(event.lease, data))
-    exchange.arm_first_token(now)
-    exchange.arm_keepalive(now)
-    return Awaiting(upstream)
-
-
-@TABLE.on(Opening, UpstreamFailed)
-def _refused(
-    exchange: Exchange, state: Opening, now: int, event: UpstreamFailed, out: list[SessionCommand]
-) -> State:
-    """No connection: an honest error."""
+    """Go on with the hook that has asked."""
     if event.ticket != state.ticket:
         return state
-    fault = Fault(_TROUBLES[event.trouble], detail=event.detail)
-    return exchange.fail_without_lease(now, fault, out)
+    state.ticket, state.answer = 0, event.answer
+    return _admit(exchange, state, now, out)
 
 
-@TABLE.on(Opening, Ticked)
-def _opening_ticked(
-    exchange: Exchange, state: Opening, now: int, _event: Ticked, out: list[SessionCommand]
+@TABLE.on(Admitting, Unanswered)
+def _unanswered(
+    exchange: Exchange, state: Admitting, now: int, event: Unanswered, out: list[SessionCommand]
 ) -> State:
-    """The total limit has come."""
-    if exchange.timers.due(Timer.TOTAL, now):
-        return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
-    return state
+    """The same: it decides what that means."""
+    if event.ticket != state.ticket:
+        return state
+    state.ticket, state.answer = 0, WaitFailed(event.why)
+    return _admit(exchange, state, now, out)
 
 
-@TABLE.on((Admitting, Awaiting, Collecting, Peeking, Streaming, Tailing, Settled), UpstreamOpened)
-def _unwanted(
-    _exchange: Exchange, state: State, _now: int, event: UpstreamOpened, out: list[SessionCommand]
-) -> State:
-    """A lease for a ticket that was withdrawn: it has carried nothing of ours, so it goes back clean."""
-    if not (isinstance(state, Awaiting) and state.call.lease == event.lease):
-        out.append(ReleaseUpstream(event.lease))
-    return state
-
-
-@TABLE.on((Admitting, Opening), ClientEnded, ClientLost)
+@TABLE.on(Admitting, ClientEnded, ClientLost)
 def _left(exchange: Exchange, _state: State, now: int, _event: object, out: list[SessionCommand]) -> State:
-    """Nobody waits for the answer: withdraw what was asked for."""
+    """Nobody waits for the answer: withdraw what was asked."""
     return exchange.client_left(now, out)
 
 
 TABLE.ignore(
-    (Admitting, Awaiting, Collecting, Peeking, Streaming, Tailing, Settled),
+    Admitting,
     UpstreamFailed,
-    because="a late answer to a ticket that was withdrawn",
-)
-TABLE.ignore(
-    (Admitting, Opening, Settled),
     UpstreamSent,
     UpstreamEnded,
     UpstreamLost,
-    because="a late fact about a lease that was given back",
+    AnswerBegan,
+    AnswerSent,
+    AnswerEnded,
+    AnswerFailed,
+    because="a late fact: no call of this exchange is under way yet",
 )
+TABLE.ignore(
+    Admitting,
+    ClientStalled,
+    ClientDrained,
+    because="no clock of this state watches a peer that the caller's slowness could hold up",
+)
+TABLE.seal()

@@ -10,16 +10,14 @@ from typing import Any, Final, TypeVar
 from stargate_core.aws.exceptions import read_exception
 from stargate_core.dialects.face import BadAnswer, Part, Translator
 from stargate_core.faults import Cause, Fault, fault_of_aws
-from stargate_core.gateway.admission import open_upstream
+from stargate_core.gateway.calling import call_failed, open_upstream
 from stargate_core.gateway.exchange import (
     HELD_BYTES_MAX,
     TABLE,
     TAIL_NS,
-    Admitting,
     Awaiting,
     Collecting,
     Exchange,
-    Opening,
     Peeking,
     Settled,
     State,
@@ -27,13 +25,15 @@ from stargate_core.gateway.exchange import (
     Tailing,
     Timer,
 )
-from stargate_core.gateway.upstream import AnswerKind, UpstreamCall
+from stargate_core.gateway.upstream import AnswerKind, IncomingAnswer, SharedAnswer, UpstreamCall
 from stargate_core.messages import (
     ClientDrained,
     ClientEnded,
     ClientLost,
     ClientStalled,
     DropUpstream,
+    PauseAnswer,
+    ResumeAnswer,
     SessionCommand,
     Ticked,
     UpstreamEnded,
@@ -47,7 +47,8 @@ from stargate_core.wire.eventstream import EventStreamError, Frame, FrameKind
 _EVENT: Final = FrameKind.EVENT
 _STREAM: Final = AnswerKind.STREAM
 """Looked up once: an enum's members are slow to find, and these are asked for with every frame."""
-_UNDER_WAY: Final = (Awaiting, Collecting, Peeking, Streaming)
+UNDER_WAY: Final = (Awaiting, Collecting, Peeking, Streaming)
+"""The states in which an answer is awaited, or arrives."""
 _BAD_PART: Final = Fault(Cause.PLUGIN_FAILED, detail="body_filter hooks left a part that cannot be written")
 
 T = TypeVar("T")
@@ -56,59 +57,57 @@ T = TypeVar("T")
 # ----------------------------------------------------------------------------------------------- bytes arrive
 
 
-@TABLE.on(_UNDER_WAY, UpstreamSent)
+@TABLE.on(UNDER_WAY, UpstreamSent)
 def _sent(
     exchange: Exchange, state: Awaiting, now: int, event: UpstreamSent, out: list[SessionCommand]
 ) -> State:
     """More of the answer."""
     call = state.call
-    if event.lease != call.lease:
+    if event.lease != call.lease or not isinstance(call, UpstreamCall):
         return state
-    return _progress(exchange, state, now, call.receive(event.data), out)
+    return progress(exchange, state, now, call.receive(event.data), out)
 
 
-@TABLE.on(_UNDER_WAY, UpstreamEnded)
+@TABLE.on(UNDER_WAY, UpstreamEnded)
 def _ended(
     exchange: Exchange, state: Awaiting, now: int, event: UpstreamEnded, out: list[SessionCommand]
 ) -> State:
     """The end of the answer, or a cut."""
     call = state.call
-    if event.lease != call.lease:
+    if event.lease != call.lease or not isinstance(call, UpstreamCall):
         return state
     if not call.started:
         return _unanswered(exchange, call, now, out)
     data = call.receive_eof()
     call.lost = True
-    return _progress(exchange, state, now, data, out)
+    return progress(exchange, state, now, data, out)
 
 
-@TABLE.on(_UNDER_WAY, UpstreamLost)
+@TABLE.on(UNDER_WAY, UpstreamLost)
 def _lost(
     exchange: Exchange, state: Awaiting, now: int, event: UpstreamLost, out: list[SessionCommand]
 ) -> State:
     """A cut; before the first byte of a kept connection, one more try on a fresh one."""
     call = state.call
-    if event.lease != call.lease:
+    if event.lease != call.lease or not isinstance(call, UpstreamCall):
         return state
     if not call.started:
         return _unanswered(exchange, call, now, out)
     call.lost = True
-    return _progress(exchange, state, now, b"", out)
+    return progress(exchange, state, now, b"", out)
 
 
 def _unanswered(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> State:
     """The connection closed without a byte: a kept one was most likely closing already, so ask once more."""
-    if call.reused and exchange.attempts == 1 and not exchange.head_written:
+    if call.reused and not exchange.head_written:
         out.append(DropUpstream(call.lease))
         exchange.timers.disarm(Timer.STEP)
-        exchange.timers.disarm(Timer.KEEPALIVE)
         return open_upstream(exchange, now, out, fresh=True)
-    return exchange.fail(
-        now, Fault(Cause.UPSTREAM_LOST, detail="closed before the first byte of an answer"), out
-    )
+    fault = Fault(Cause.UPSTREAM_LOST, detail="closed before the first byte of an answer")
+    return call_failed(exchange, now, fault, out)
 
 
-def _progress(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
+def progress(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: list[SessionCommand]) -> State:
     """What the bytes, or their end, have made of the answer."""
     call = state.call
     if call.kind is _STREAM:
@@ -119,14 +118,14 @@ def _progress(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: l
     if call.ended:
         return _answered(exchange, call, now, out)
     if call.failure is not None or call.lost:
-        return exchange.fail(now, _fault_of_transport(call), out)
+        return call_failed(exchange, now, _fault_of_transport(call), out)
     if call.kind is None:
         return state
     exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
     return state if type(state) is Collecting else Collecting(call)
 
 
-def _fault_of_transport(call: UpstreamCall) -> Fault:
+def _fault_of_transport(call: IncomingAnswer) -> Fault:
     """The answer's bytes ended, or stopped being HTTP, before the answer did."""
     stream = call.kind is _STREAM
     if call.failure is not None and not call.lost:
@@ -139,11 +138,11 @@ def _fault_of_transport(call: UpstreamCall) -> Fault:
 # ---------------------------------------------------------------------------------------------- plain answers
 
 
-def _answered(exchange: Exchange, call: UpstreamCall, now: int, out: list[SessionCommand]) -> State:
+def _answered(exchange: Exchange, call: IncomingAnswer, now: int, out: list[SessionCommand]) -> State:
     """A plain answer or an error is whole."""
     fault = call.error()
     if fault is not None:
-        return exchange.fail(now, fault, out)
+        return call_failed(exchange, now, fault, out)
     translator = exchange.translator
     assert translator is not None
     try:
@@ -154,10 +153,11 @@ def _answered(exchange: Exchange, call: UpstreamCall, now: int, out: list[Sessio
         else:
             reply = translator.render_answer(part, call.headers)
     except BadAnswer as bad:
-        return exchange.fail(now, bad.fault, out)
+        return call_failed(exchange, now, bad.fault, out)
     except PluginFailed as failed:
         return exchange.fail(now, failed.fault, out)
     exchange.let_go(out)
+    exchange.conclude(now, None)
     try:
         return exchange.reply(now, reply, out)
     except PluginFailed as failed:
@@ -196,7 +196,7 @@ def _frames(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: lis
     return _deliver(exchange, state, now, produced, fault, out)
 
 
-def _translated(exchange: Exchange, call: UpstreamCall, data: bytes) -> tuple[bytes, Fault | None]:
+def _translated(exchange: Exchange, call: IncomingAnswer, data: bytes) -> tuple[bytes, Fault | None]:
     """What the frames that `data` completes are to the caller, up to the first fault; and that fault."""
     translator, decoder = exchange.translator, call.decoder
     assert translator is not None
@@ -218,6 +218,7 @@ def _translated(exchange: Exchange, call: UpstreamCall, data: bytes) -> tuple[by
         fault = bad.fault
     except PluginFailed as failed:
         fault = failed.fault
+    call.events += len(pieces)
     return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), fault
 
 
@@ -261,7 +262,7 @@ def _deliver(
             peeking.size += len(produced)
         begun = begun or peeking.size > HELD_BYTES_MAX
         if not begun:
-            return peeking if fault is None else exchange.fail(now, fault, out)
+            return peeking if fault is None else call_failed(exchange, now, fault, out)
         head = exchange.write_stream_head(state.call.headers)
         exchange.write(now, head + codec.chunk(b"".join(peeking.held)), out)
     if fault is not None:
@@ -289,6 +290,7 @@ def _complete(
     head = b"" if exchange.head_written else exchange.write_stream_head(call.headers)
     if isinstance(state, Peeking):
         produced = b"".join((*state.held, produced))
+    exchange.conclude(now, None)
     over = call.ended or call.lost or call.failure is not None
     passing = translator.raw and not over and fault is None
     if not passing:
@@ -308,15 +310,22 @@ def _tail_sent(
 ) -> State:
     """Bytes behind Bedrock's own end: of a native stream they are passed on, as long as they are sound."""
     call = state.call
-    if event.lease != call.lease:
+    if event.lease != call.lease or not isinstance(call, UpstreamCall):
         return state
-    data = call.receive(event.data)
-    over = call.ended or call.failure is not None
+    return progress_tail(exchange, state, now, call.receive(event.data), out)
+
+
+def progress_tail(
+    exchange: Exchange, state: Tailing, now: int, data: bytes, out: list[SessionCommand]
+) -> State:
+    """More behind Bedrock's own end."""
+    call = state.call
     if state.passing:
         produced, fault = _translated(exchange, call, data)
         codec = exchange.host.codec
         exchange.write(now, codec.chunk(produced) + (codec.end() if fault is not None else b""), out)
         state.passing = fault is None
+    over = call.ended or call.failure is not None
     return exchange.end_tail(state, now, out) if over else state
 
 
@@ -335,7 +344,7 @@ def _tail_ended(
 # ------------------------------------------------------------------------------------------------- the caller
 
 
-@TABLE.on(_UNDER_WAY, ClientEnded, ClientLost)
+@TABLE.on(UNDER_WAY, ClientEnded, ClientLost)
 def _left(exchange: Exchange, _state: State, now: int, _event: object, out: list[SessionCommand]) -> State:
     """Nobody waits for the answer: cancel the call."""
     return exchange.client_left(now, out)
@@ -350,21 +359,25 @@ def _left_late(
     return exchange.end_tail(state, now, out)
 
 
-@TABLE.on(_UNDER_WAY, ClientStalled)
+@TABLE.on(UNDER_WAY, ClientStalled)
 def _stalled(
-    exchange: Exchange, state: State, _now: int, _event: object, _out: list[SessionCommand]
+    exchange: Exchange, state: Awaiting, _now: int, _event: object, out: list[SessionCommand]
 ) -> State:
     """Upstream is not read while the caller takes nothing, so its silence must not be held against it."""
     exchange.timers.disarm(Timer.STEP)
     exchange.timers.disarm(Timer.KEEPALIVE)
+    if isinstance(state.call, SharedAnswer):
+        out.append(PauseAnswer(state.call.ticket))
     return state
 
 
-@TABLE.on(_UNDER_WAY, ClientDrained)
+@TABLE.on(UNDER_WAY, ClientDrained)
 def _drained(
-    exchange: Exchange, state: Awaiting, now: int, _event: object, _out: list[SessionCommand]
+    exchange: Exchange, state: Awaiting, now: int, _event: object, out: list[SessionCommand]
 ) -> State:
     """Watch upstream again."""
+    if isinstance(state.call, SharedAnswer):
+        out.append(ResumeAnswer(state.call.ticket))
     limits = exchange.host.plan.limits
     if isinstance(state, Collecting | Streaming):
         exchange.arm_step(now, limits.idle_ns)
@@ -377,7 +390,7 @@ def _drained(
 # ------------------------------------------------------------------------------------------------------- time
 
 
-@TABLE.on(_UNDER_WAY, Ticked)
+@TABLE.on(UNDER_WAY, Ticked)
 def _ticked(
     exchange: Exchange, state: Awaiting, now: int, _event: Ticked, out: list[SessionCommand]
 ) -> State:
@@ -388,7 +401,8 @@ def _ticked(
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
     if timers.due(Timer.STEP, now):
         silent = isinstance(state, Collecting | Streaming)
-        return exchange.fail(now, Fault(Cause.IDLE_TIMEOUT if silent else Cause.FIRST_TOKEN_TIMEOUT), out)
+        fault = Fault(Cause.IDLE_TIMEOUT if silent else Cause.FIRST_TOKEN_TIMEOUT)
+        return call_failed(exchange, now, fault, out)
     if timers.due(Timer.KEEPALIVE, now):
         head = b""
         if not exchange.head_written:
@@ -413,12 +427,6 @@ def _tail_ticked(
 
 
 TABLE.ignore(
-    (Admitting, Opening),
-    ClientStalled,
-    ClientDrained,
-    because="no clock of these states watches a peer that the caller's slowness could hold up",
-)
-TABLE.ignore(
     Tailing, ClientStalled, ClientDrained, because="the tail is short, and its loss costs only a connection"
 )
 TABLE.ignore(
@@ -430,4 +438,3 @@ TABLE.ignore(
     Ticked,
     because="everything was said and given back at settlement",
 )
-TABLE.seal()

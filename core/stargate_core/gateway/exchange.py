@@ -3,6 +3,8 @@
 The states, in the order of a good day:
 
     Admitting   hooks of rewrite and access run; one of them may be waiting
+    Asking      a target's breaker has been asked for a turn, or newer credentials have been asked for
+    Pausing     a call has failed, and is to be made again in a while
     Opening     a lease has been asked for
     Awaiting    the call is written; no head has come back
     Collecting  a plain answer or an error is arriving
@@ -26,9 +28,16 @@ nobody; nor has a time limit, or the end of the grace, that strikes then.
 decide whether the caller sees an HTTP error or a broken stream: what is meaningful and came first is told
 first.
 
+*A failed call may be made again*, at another target or at the same one, as long as no byte of an answer has
+gone to the caller: calling.py has the rules. What fails after that fails in-band.
+
 *A kept connection may have died.* When a reused connection closes before the first byte of an answer, the
-call has most likely never been read; it is made once more, on a fresh connection. That is the only repetition
-that happens here.
+call has most likely never been read; it is made once more, on a fresh connection, and not counted as a
+repetition.
+
+*An answer may be shared.* Where a plugin allows it the call is not made here but ordered, and what comes is
+Bedrock's answer all the same: the same states read it, from another source. Its connection, its repetitions
+and its time limits are somebody else's; only the total limit is watched here.
 
 *A stalled caller stops the clocks that watch upstream.* While the shell cannot write to the caller it does
 not read upstream, so upstream's silence means nothing; the session's own stall limit runs instead.
@@ -37,36 +46,48 @@ not read upstream, so upstream's silence means nothing; the session's own stall 
 ignored.
 """
 
-from typing import Final, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final, Protocol, TypeAlias
 
-from stargate_core.aws.sigv4 import Signer
-from stargate_core.clock import NEVER, SECOND, TimerTable
+from stargate_core.clock import MILLISECOND, NEVER, SECOND, TimerTable
 from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
 from stargate_core.direction import Direction
+from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.plan import Chain, Hook, Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
-from stargate_core.gateway.upstream import UpstreamCall
+from stargate_core.gateway.upstream import Authorizer, IncomingAnswer, SharedAnswer
 from stargate_core.messages import (
+    AnswerBegan,
+    Answered,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerSent,
     ClientDrained,
     ClientEnded,
     ClientLost,
     ClientStalled,
     DropUpstream,
+    HealthChanged,
     Note,
     ReleaseUpstream,
     SessionCommand,
+    Tell,
     Ticked,
+    Unanswered,
+    Unfollow,
     UpstreamEnded,
     UpstreamFailed,
     UpstreamLost,
     UpstreamOpened,
     UpstreamSent,
+    Withdraw,
     WithdrawUpstream,
     WriteClient,
 )
 from stargate_core.phases import Context, Phase, PluginFailed, plugin_failed
+from stargate_core.questions import CallEnded
 from stargate_core.record import Outcome
 from stargate_core.script import Runner, ScriptMisuse
 from stargate_core.transitions import Table
@@ -83,7 +104,7 @@ class Timer:
 
     TOTAL: Final = 0
     STEP: Final = 1
-    """The state's own: a script's sleep, the first token, the next event, the tail."""
+    """The state's own: a script's sleep, a pause, the first token, the next event, the tail."""
     KEEPALIVE: Final = 2
     COUNT: Final = 3
 
@@ -91,32 +112,61 @@ class Timer:
 class Admitting:
     """Hooks run; `runner` is the script of the one that waits."""
 
-    __slots__ = ("consumer", "hooks", "index", "phase", "runner")
+    __slots__ = ("answer", "consumer", "hooks", "index", "phase", "runner", "ticket")
 
     def __init__(self, phase: Phase, hooks: tuple[Hook, ...]) -> None:
         self.phase = phase
         self.hooks = hooks
         self.index = 0
         self.runner: Runner | None = None
+        self.ticket = 0
+        """Of the question that the script waits for; 0: it sleeps."""
+        self.answer: Any = None
+        """What the script goes on with; WaitFailed where there is no answer."""
         self.consumer: Consumer | None = None
         """Whose configuration the hooks are."""
 
 
-class Opening:
-    """A lease is wanted."""
+class Asking:
+    """Somebody has been asked whether, or with what, the call may be made at the direction of number `at`.
 
-    __slots__ = ("ticket",)
+    fault: why an earlier attempt has failed; None before the first.
+    """
 
-    def __init__(self, ticket: int) -> None:
+    __slots__ = ("at", "fault", "ticket")
+
+    def __init__(self, ticket: int, at: int, fault: Fault | None) -> None:
         self.ticket = ticket
+        self.at = at
+        self.fault = fault
+
+
+class Pausing:
+    """An attempt has failed; the next one, at the direction of number `at`, is to be made in a while."""
+
+    __slots__ = ("at", "fault")
+
+    def __init__(self, at: int, fault: Fault) -> None:
+        self.at = at
+        self.fault = fault
+
+
+class Opening:
+    """A lease is wanted; a `fresh` one, where a kept connection has just failed."""
+
+    __slots__ = ("fresh", "ticket")
+
+    def __init__(self, ticket: int, fresh: bool) -> None:
+        self.ticket = ticket
+        self.fresh = fresh
 
 
 class Awaiting:
-    """The call is written."""
+    """The call is written, or its shared answer ordered."""
 
     __slots__ = ("call",)
 
-    def __init__(self, call: UpstreamCall) -> None:
+    def __init__(self, call: IncomingAnswer) -> None:
         self.call = call
 
 
@@ -131,7 +181,7 @@ class Peeking(Awaiting):
 
     __slots__ = ("held", "size")
 
-    def __init__(self, call: UpstreamCall) -> None:
+    def __init__(self, call: IncomingAnswer) -> None:
         super().__init__(call)
         self.held: list[bytes] = []
         self.size = 0
@@ -151,7 +201,7 @@ class Tailing(Awaiting):
 
     __slots__ = ("passing",)
 
-    def __init__(self, call: UpstreamCall, passing: bool) -> None:
+    def __init__(self, call: IncomingAnswer, passing: bool) -> None:
         super().__init__(call)
         self.passing = passing
 
@@ -162,7 +212,9 @@ class Settled:
     __slots__ = ()
 
 
-State: TypeAlias = Admitting | Opening | Awaiting | Collecting | Peeking | Streaming | Tailing | Settled
+State: TypeAlias = (
+    Admitting | Asking | Pausing | Opening | Awaiting | Collecting | Peeking | Streaming | Tailing | Settled
+)
 ExchangeEvent: TypeAlias = (
     ClientEnded
     | ClientLost
@@ -173,6 +225,12 @@ ExchangeEvent: TypeAlias = (
     | UpstreamSent
     | UpstreamEnded
     | UpstreamLost
+    | Answered
+    | Unanswered
+    | AnswerBegan
+    | AnswerSent
+    | AnswerEnded
+    | AnswerFailed
     | Ticked
 )
 
@@ -180,7 +238,18 @@ SETTLED: Final = Settled()
 
 TABLE: Final[Table["Exchange"]] = Table(
     "Exchange",
-    states=(Admitting, Opening, Awaiting, Collecting, Peeking, Streaming, Tailing, Settled),
+    states=(
+        Admitting,
+        Asking,
+        Pausing,
+        Opening,
+        Awaiting,
+        Collecting,
+        Peeking,
+        Streaming,
+        Tailing,
+        Settled,
+    ),
     events=(
         ClientEnded,
         ClientLost,
@@ -191,10 +260,18 @@ TABLE: Final[Table["Exchange"]] = Table(
         UpstreamSent,
         UpstreamEnded,
         UpstreamLost,
+        Answered,
+        Unanswered,
+        AnswerBegan,
+        AnswerSent,
+        AnswerEnded,
+        AnswerFailed,
         Ticked,
     ),
 )
-"""Filled by admission.py (until the call is written) and answering.py (from its answer's first byte)."""
+"""Filled by admission.py (until the call is composed), calling.py (until it is written), answering.py (from
+its answer's first byte) and following.py (where the answer is shared).
+"""
 _RULES = TABLE.rules
 
 
@@ -212,13 +289,22 @@ class Host(Protocol):
     draining: bool
     stalled: bool
     """The client takes no bytes, so the shell does not read upstream."""
+    health: dict[str, HealthChanged]
+    """What the breaker has said of targets; of others nothing, so they are healthy."""
+    keys: Mapping[str, bytes]
+    """The keys that live in the store."""
+    chance: Entropy
 
     def next_ticket(self) -> int:
         """A number for a question."""
         ...
 
-    def signer(self, direction: Direction) -> Signer | None:
+    def signer(self, direction: Direction) -> Authorizer | None:
         """Whoever signs for this direction; None: there are no credentials."""
+        ...
+
+    def access_key_id(self, account: str) -> str:
+        """Which credentials the account has; '' where it has none, or a token."""
         ...
 
 
@@ -232,6 +318,7 @@ class Exchange:
         "chain",
         "ctx",
         "dialect",
+        "direction",
         "fault",
         "first_byte_at",
         "head_written",
@@ -239,6 +326,9 @@ class Exchange:
         "opened_at",
         "outcome",
         "quiet",
+        "refreshed",
+        "repeats",
+        "reported",
         "request",
         "response_bytes",
         "route",
@@ -247,6 +337,7 @@ class Exchange:
         "status",
         "timers",
         "translator",
+        "tried",
         "upstream",
     )
 
@@ -255,6 +346,7 @@ class Exchange:
         self.host = host
         self.request = request
         self.ctx = Context(request, now, host.wall_epoch_ns, out)
+        self.ctx.entropy, self.ctx.keys = host.chance, host.keys
         self.chain: Chain = plan.outer
         self.route = ""
         self.dialect: Dialect = plan.routes.default
@@ -263,7 +355,9 @@ class Exchange:
         self.timers.arm(Timer.TOTAL, now + plan.limits.total_ns)
         self.call: Call | None = None
         self.translator: Translator | None = None
-        self.upstream: UpstreamCall | None = None
+        self.upstream: IncomingAnswer | None = None
+        self.direction: Direction | None = None
+        """Where the call goes, or last went."""
         self.fault: Fault | None = None
         self.outcome = Outcome.COMPLETE
         self.quiet = False
@@ -271,6 +365,15 @@ class Exchange:
         self.head_written = False
         self.status = 0
         self.attempts = 0
+        """Calls written."""
+        self.repeats = 0
+        """Attempts that were made because an earlier one had failed."""
+        self.refreshed = False
+        """AWS has refused our credentials once, and newer ones were asked for."""
+        self.reported = True
+        """The breaker has heard how the attempt at hand went, or there is none."""
+        self.tried: list[str] = []
+        """Each attempt that is over, in words for the log."""
         self.response_bytes = 0
         self.begun_at = now
         self.opened_at = 0
@@ -313,6 +416,7 @@ class Exchange:
         """The status line and headers of a stream: from here on an error goes in-band."""
         assert self.translator is not None
         headers = answer_headers(self.dialect, self.request, self.translator.stream_headers(upstream_headers))
+        self._tell_attempts(headers)
         self._filter_headers(200, headers)
         try:
             head = self.host.codec.response_head(200, headers, close=self.host.draining)
@@ -325,6 +429,7 @@ class Exchange:
     def reply(self, now: int, reply: Reply, out: list[SessionCommand]) -> Settled:
         """Answer whole, and settle."""
         headers = answer_headers(self.dialect, self.request, reply.headers)
+        self._tell_attempts(headers)
         self._filter_headers(reply.status, headers)
         self._write_reply(now, reply, headers, out)
         return self.settle(now, Outcome.COMPLETE, out)
@@ -332,6 +437,7 @@ class Exchange:
     def fail(self, now: int, fault: Fault, out: list[SessionCommand]) -> Settled:
         """Tell the caller the fault, in-band if the status line is out, and settle."""
         self.let_go(out)
+        self.conclude(now, fault)
         if self.fault is None:
             self.fault = fault
         if not self.route:
@@ -344,6 +450,7 @@ class Exchange:
             reply = self.dialect.failure(fault, self.request.request_id)
             headers = answer_headers(self.dialect, self.request, reply.headers)
             headers += fault_headers(fault)
+            self._tell_attempts(headers)
             unfiltered = list(headers)
             try:
                 self._filter_headers(reply.status, headers)
@@ -363,6 +470,8 @@ class Exchange:
     def client_left(self, now: int, out: list[SessionCommand]) -> Settled:
         """Nobody is there to be answered: free what is held, and settle."""
         self.let_go(out)
+        if self.upstream is not None and self.upstream.started:
+            self.conclude(now, None)
         return self.settle(now, Outcome.CLIENT_LEFT, out)
 
     def fail_without_lease(self, now: int, fault: Fault, out: list[SessionCommand]) -> Settled:
@@ -371,8 +480,8 @@ class Exchange:
         return self.fail(now, fault, out)
 
     def arm_step(self, now: int, duration_ns: int) -> None:
-        """Watch upstream for so long, unless it is not being read at all."""
-        if not self.host.stalled:
+        """Watch upstream for so long, unless it is not being read at all, or watched by somebody else."""
+        if not (self.host.stalled or type(self.upstream) is SharedAnswer):
             self.timers.arm(Timer.STEP, now + duration_ns)
 
     def arm_first_token(self, now: int) -> None:
@@ -385,20 +494,44 @@ class Exchange:
         keepalive_ns = self.host.plan.limits.keepalive_ns
         if keepalive_ns and self.call is not None and self.call.stream and not self.host.stalled:
             assert self.translator is not None
-            if self.translator.keepalive():
+            if self.translator.keepalive() and self.timers.when(Timer.KEEPALIVE) == NEVER:
                 self.timers.arm(Timer.KEEPALIVE, now + keepalive_ns)
+
+    def conclude(self, now: int, fault: Fault | None) -> None:
+        """The attempt at hand is over: keep it for the log, and tell the breaker, once for each.
+
+        fault: None for an answer that is whole.
+        """
+        direction = self.direction
+        if self.reported or direction is None:
+            return
+        self.reported = True
+        word = "OK" if fault is None else fault.cause.name
+        took_ms = (now - self.opened_at) // MILLISECOND
+        self.tried.append(f"{direction.name or direction.region} {word} {took_ms}ms")
+        ok = fault is None or not fault.row.ails
+        statement = CallEnded(direction.name, direction.breaker, ok, self.repeats == 0)
+        self.ctx.out.append(Tell(statement))
 
     def let_go(self, out: list[SessionCommand]) -> None:
         """Give back whatever the state holds: a script, a ticket, a lease."""
         state = self.state
-        if isinstance(state, Admitting):
+        if isinstance(state, Awaiting):
+            call = state.call
+            if isinstance(call, SharedAnswer):
+                if not call.ended:
+                    out.append(Unfollow(call.ticket))
+            else:
+                out.append(ReleaseUpstream(call.lease) if call.reusable else DropUpstream(call.lease))
+        elif isinstance(state, Admitting):
+            if state.ticket:
+                out.append(Withdraw(state.ticket))
             if state.runner is not None:
                 self._abandon(state.runner, out)
         elif isinstance(state, Opening):
             out.append(WithdrawUpstream(state.ticket))
-        elif isinstance(state, Awaiting):
-            call = state.call
-            out.append(ReleaseUpstream(call.lease) if call.reusable else DropUpstream(call.lease))
+        elif isinstance(state, Asking):
+            out.append(Withdraw(state.ticket))
 
     def settle(self, now: int, outcome: Outcome, out: list[SessionCommand]) -> Settled:
         """The one end of every exchange."""
@@ -427,6 +560,13 @@ class Exchange:
         except Exception as error:  # noqa: BLE001  (the exchange is ending already)
             text = f"{self.ctx.plugin} raised {type(error).__name__} when it was abandoned"
             out.append(Note("error", text))
+
+    def _tell_attempts(self, headers: Headers) -> None:
+        """Name the attempts in a header, where an operator wants callers to see them."""
+        if self.ctx.persistence.tell_attempts and self.direction is not None:
+            under_way = [] if self.reported else [self.direction.name or self.direction.region]
+            attempts = ", ".join([*self.tried, *under_way])
+            headers.append((b"x-stargate-attempts", attempts.encode("ascii", "replace")))
 
     def _filter_headers(self, status: int, headers: Headers) -> None:
         if self.chain.header_filter:

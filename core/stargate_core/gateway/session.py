@@ -23,23 +23,28 @@ is answered.
 connection without a request is closed at once; one that is sending its request may finish it.
 """
 
+from collections.abc import Mapping
 from typing import Final, TypeAlias
 
+from stargate_core.aws.bearer import Bearer, BearerToken
 from stargate_core.aws.sigv4 import Credentials, Signer
 from stargate_core.clock import NEVER, TimerTable
 from stargate_core.dialects.face import Request
 from stargate_core.direction import Direction
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
-
-# Its import completes the exchange's table.
-from stargate_core.gateway import answering as _answering  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from stargate_core.gateway.admission import begin
 from stargate_core.gateway.exchange import SETTLED, Exchange
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers
+from stargate_core.gateway.upstream import Authorizer
 from stargate_core.messages import (
     AbortClient,
+    AnswerBegan,
+    Answered,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerSent,
     ClientDrained,
     ClientEnded,
     ClientLost,
@@ -48,10 +53,14 @@ from stargate_core.messages import (
     CloseClient,
     CredentialsChanged,
     Draining,
+    Health,
+    HealthChanged,
+    KeysChanged,
     ReleaseUpstream,
     SessionCommand,
     SessionEvent,
     Ticked,
+    Unanswered,
     UpstreamEnded,
     UpstreamFailed,
     UpstreamLost,
@@ -112,6 +121,21 @@ class Closed:
 
 State: TypeAlias = Waiting | Receiving | Exchanging | Closed
 
+OfExchange: TypeAlias = (
+    UpstreamOpened
+    | UpstreamFailed
+    | UpstreamSent
+    | UpstreamEnded
+    | UpstreamLost
+    | Answered
+    | Unanswered
+    | AnswerBegan
+    | AnswerSent
+    | AnswerEnded
+    | AnswerFailed
+)
+"""Facts that concern an exchange alone."""
+
 _WAITING: Final = Waiting()
 _CLOSED: Final = Closed()
 
@@ -130,6 +154,14 @@ TABLE: Final[Table["Session"]] = Table(
         UpstreamEnded,
         UpstreamLost,
         CredentialsChanged,
+        HealthChanged,
+        KeysChanged,
+        Answered,
+        Unanswered,
+        AnswerBegan,
+        AnswerSent,
+        AnswerEnded,
+        AnswerFailed,
         Draining,
         Ticked,
     ),
@@ -144,14 +176,16 @@ class Session:
     """
 
     __slots__ = (
-        "_chance",
         "_client",
         "_last_direction",
         "_last_signer",
         "_tickets",
+        "chance",
         "codec",
         "credentials",
         "draining",
+        "health",
+        "keys",
         "plan",
         "signers",
         "stalled",
@@ -168,12 +202,15 @@ class Session:
         self.stalled = False
         self.state: State = _WAITING
         self._client = client
-        self._chance = Entropy(seed)
-        self.credentials: dict[str, Credentials | None] = {}
-        self.signers: dict[tuple[str, str, str], Signer] = {}
+        self.chance = Entropy(seed)
+        self.health: dict[str, HealthChanged] = {}
+        """What was last told of targets that are not, or no longer, known to be healthy."""
+        self.keys: Mapping[str, bytes] = {}
+        self.credentials: dict[str, Credentials | BearerToken | None] = {}
+        self.signers: dict[tuple[str, str, str], Authorizer] = {}
         self._last_direction: Direction | None = None
         """What the last call was signed for, and by whom: most connections keep to one model."""
-        self._last_signer: Signer | None = None
+        self._last_signer: Authorizer | None = None
         self._tickets = 0
         self.timers = TimerTable(Timer.COUNT)
         self.timers.arm(Timer.CLIENT, now + plan.limits.client_idle_ns)
@@ -207,7 +244,7 @@ class Session:
         self._tickets += 1
         return self._tickets
 
-    def signer(self, direction: Direction) -> Signer | None:
+    def signer(self, direction: Direction) -> Authorizer | None:
         """Whoever signs for this direction; None: there are no credentials."""
         if direction is self._last_direction:
             return self._last_signer
@@ -215,12 +252,19 @@ class Session:
         self._last_direction, self._last_signer = (None, None) if signer is None else (direction, signer)
         return signer
 
+    def access_key_id(self, account: str) -> str:
+        """Which credentials the account has; '' where it has none, or a token."""
+        credentials = self.credentials.get(account)
+        return credentials.access_key_id if isinstance(credentials, Credentials) else ""
+
     def forget_signers(self, account: str) -> None:
         """The account's credentials have changed."""
         self.signers = {key: signer for key, signer in self.signers.items() if key[0] != account}
         self._last_direction = self._last_signer = None
 
-    def _find_signer(self, direction: Direction) -> Signer | None:
+    def _find_signer(self, direction: Direction) -> Authorizer | None:
+        if direction.api_key is not None:
+            return Bearer(direction.api_key)
         endpoint = direction.endpoint
         key = (direction.account, endpoint.signing_region, endpoint.signing_name)
         fixed = direction.credentials
@@ -231,7 +275,11 @@ class Session:
             credentials = fixed or self.credentials.get(direction.account)
             if credentials is None:
                 return None
-            signer = self.signers[key] = Signer(credentials, endpoint.signing_region, endpoint.signing_name)
+            self.signers[key] = signer = (
+                Bearer(credentials.token)
+                if isinstance(credentials, BearerToken)
+                else Signer(credentials, endpoint.signing_region, endpoint.signing_name)
+            )
         return signer
 
     # ----------------------------------------------------------------------------------- what the rules share
@@ -303,7 +351,7 @@ class Session:
             query=query,
             headers=head.headers,
             body=body,
-            request_id=self._chance.request_id(),
+            request_id=self.chance.request_id(),
             created_seconds=(self.wall_epoch_ns + now) // 1_000_000_000,
             client=self._client,
         )
@@ -325,7 +373,7 @@ class Session:
             target = state.head.target
         path, _ = _origin(target)
         dialect = self.plan.routes.guess(path)
-        request = Request(b"", path, path, b"", [], b"", self._chance.request_id(), 0)
+        request = Request(b"", path, path, b"", [], b"", self.chance.request_id(), 0)
         reply = dialect.failure(fault, request.request_id)
         headers = [*answer_headers(dialect, request, reply.headers), *fault_headers(fault)]
         out.append(WriteClient(self.codec.response(reply.status, headers, reply.body, close=True)))
@@ -424,13 +472,22 @@ def _drained(
 # -------------------------------------------------------------------------------------------- rules: upstream
 
 
-@TABLE.on(Exchanging, UpstreamOpened, UpstreamFailed, UpstreamSent, UpstreamEnded, UpstreamLost)
+@TABLE.on(
+    Exchanging,
+    UpstreamOpened,
+    UpstreamFailed,
+    UpstreamSent,
+    UpstreamEnded,
+    UpstreamLost,
+    Answered,
+    Unanswered,
+    AnswerBegan,
+    AnswerSent,
+    AnswerEnded,
+    AnswerFailed,
+)
 def _upstream(
-    session: Session,
-    state: Exchanging,
-    now: int,
-    event: UpstreamOpened | UpstreamFailed | UpstreamSent | UpstreamEnded | UpstreamLost,
-    out: list[SessionCommand],
+    session: Session, state: Exchanging, now: int, event: OfExchange, out: list[SessionCommand]
 ) -> State:
     """Hand it to the exchange; go on with the next request when that is settled."""
     state.exchange.handle(now, event, out)
@@ -456,6 +513,25 @@ def _credentials(
     """Sign with these from now on."""
     session.credentials[event.account] = event.credentials
     session.forget_signers(event.account)
+    return state
+
+
+@TABLE.on((Waiting, Receiving, Exchanging), HealthChanged)
+def _health(
+    session: Session, state: State, _now: int, event: HealthChanged, _out: list[SessionCommand]
+) -> State:
+    """Call this target, leave it alone, or ask before."""
+    if event.health is Health.CLOSED:
+        session.health.pop(event.target, None)
+    else:
+        session.health[event.target] = event
+    return state
+
+
+@TABLE.on((Waiting, Receiving, Exchanging), KeysChanged)
+def _keys(session: Session, state: State, _now: int, event: KeysChanged, _out: list[SessionCommand]) -> State:
+    """From the next request on these keys count."""
+    session.keys = event.entries
     return state
 
 
@@ -506,6 +582,12 @@ TABLE.ignore(
     UpstreamSent,
     UpstreamEnded,
     UpstreamLost,
+    Answered,
+    Unanswered,
+    AnswerBegan,
+    AnswerSent,
+    AnswerEnded,
+    AnswerFailed,
     because="a late fact about a ticket or lease that was given back when its exchange was settled",
 )
 TABLE.ignore(
@@ -520,6 +602,14 @@ TABLE.ignore(
     UpstreamEnded,
     UpstreamLost,
     CredentialsChanged,
+    HealthChanged,
+    KeysChanged,
+    Answered,
+    Unanswered,
+    AnswerBegan,
+    AnswerSent,
+    AnswerEnded,
+    AnswerFailed,
     Draining,
     Ticked,
     because="the session is over",

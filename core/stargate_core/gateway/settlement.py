@@ -10,9 +10,10 @@ import functools
 from typing import TYPE_CHECKING, Final
 
 from stargate_core.clock import MILLISECOND, SECOND
-from stargate_core.dialects.face import Dialect, Headers, Request
+from stargate_core.dialects.face import Dialect, Headers, Request, Usage
 from stargate_core.faults import Fault
-from stargate_core.messages import Note, SessionCommand
+from stargate_core.limits.estimate import input_tokens
+from stargate_core.messages import Note, SessionCommand, Source
 from stargate_core.phases import Phase, PluginFailed
 from stargate_core.record import LogRecord
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 _REQUEST_ID: Final = b"x-request-id"
 _MODEL_CHARS_MAX: Final = 256
 """Of the name that the caller used, in the record: the caller may write anything there, and any amount."""
+_CACHE: Final = {Source.KEPT: "hit", Source.MADE: "miss", Source.JOINED: "coalesced"}
+_TOKENS_PER_EVENT: Final = 4
+"""Of output; in recorded streams it is between one and ten."""
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -65,8 +69,11 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     """What is known of the exchange. One constructor and no assignments: this is done for every request."""
     request, ctx, host = exchange.request, exchange.ctx, exchange.host
     upstream, translator, fault = exchange.upstream, exchange.translator, exchange.fault
-    ask, direction, consumer, call = ctx.known_ask, ctx.direction, ctx.consumer, exchange.call
+    ask, direction, consumer, call = ctx.known_ask, exchange.direction, ctx.consumer, exchange.call
     usage = translator.usage if translator is not None else None
+    estimated = usage is None and upstream is not None and upstream.events > 0
+    if estimated:
+        usage = _estimate(exchange)
     begun_at, sent_at, first_byte_at = exchange.begun_at, exchange.sent_at, exchange.first_byte_at
     return LogRecord(
         time=rfc3339(host.wall_epoch_ns + begun_at),
@@ -89,6 +96,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         operation="" if call is None else call.operation.value,
         stream=ask is not None and ask.stream,
         attempts=exchange.attempts,
+        tried=exchange.tried,
         upstream_status=0 if upstream is None else upstream.status,
         upstream_request_id="" if upstream is None else upstream.request_id,
         upstream_exception="" if fault is None else fault.aws_name or "",
@@ -97,12 +105,24 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         output_tokens=0 if usage is None else usage.output_tokens,
         cache_read_tokens=0 if usage is None else usage.cache_read_tokens,
         cache_write_tokens=0 if usage is None else usage.cache_write_tokens,
+        usage_estimated=estimated,
+        cache="" if ctx.answer_source is None else _CACHE[ctx.answer_source],
         request_bytes=len(request.body),
         response_bytes=exchange.response_bytes,
         lease_ms=(sent_at - exchange.opened_at) // 1000 / 1000 if sent_at else 0.0,
         first_byte_ms=(first_byte_at - begun_at) // 1000 / 1000 if first_byte_at else 0.0,
         total_ms=(now - begun_at) // 1000 / 1000,
     )
+
+
+def _estimate(exchange: "Exchange") -> Usage:
+    """What a stream that broke off has used: Bedrock counts at the end only, and charges all the same."""
+    assert exchange.upstream is not None
+    output_tokens = exchange.upstream.events * _TOKENS_PER_EVENT
+    ask = exchange.ctx.known_ask
+    if ask is not None and ask.output_tokens_max is not None:
+        output_tokens = min(output_tokens, ask.output_tokens_max)
+    return Usage(input_tokens(exchange.request.body), output_tokens)
 
 
 def rfc3339(wall_ns: int) -> str:

@@ -6,24 +6,28 @@ one of three things, and the head says which: an event stream, a plain answer, o
 contradicts itself (a success that is an error type, an event stream that is HTML) is the fault of the answer,
 never a success.
 
+A shared answer is the same without a connection: its head and body come from the cache's machine.
+
 This file knows HTTP framing and AWS's error shapes. It does not know what an answer means to the caller; that
 is the translator's part, and the exchange brings the two together.
 """
 
 import enum
-from typing import Final
+from typing import Final, Protocol
 
 from stargate_core.aws.exceptions import is_error_in_200, read_error
-from stargate_core.aws.sigv4 import Signer
 from stargate_core.dialects.face import Call, Headers
 from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault, fault_of_aws
+from stargate_core.messages import Source
 from stargate_core.wire.eventstream import EventStreamDecoder
 from stargate_core.wire.http1 import Body, ClientCodec, EndOfMessage, ProtocolError, Reason, ResponseHead
 from stargate_core.wire.http1 import request as request_bytes
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest plain answer. Bedrock's own limit on a body is 25 MB."""
+NO_LEASE: Final = -1
+"""The lease of an answer that comes over no connection of ours."""
 _EVENT_STREAM: Final = b"application/vnd.amazon.eventstream"
 
 
@@ -35,42 +39,44 @@ class AnswerKind(enum.Enum):
     ERROR = "error"
 
 
+class Authorizer(Protocol):
+    """Whoever gives a call its authority: a Signer, or a Bearer."""
+
+    def authorize(self, method: bytes, target: bytes, headers: Headers, body: bytes, wall_ns: int) -> Headers:
+        """The headers to add."""
+        ...
+
+
 _STREAM: Final = AnswerKind.STREAM
 """Looked up once: it is asked for with every piece of a body."""
 
 
-class UpstreamCall:
-    """One attempt at one call, from its lease to its last byte."""
+class IncomingAnswer:
+    """Bedrock's answer, as far as it has come: its own call's, or one that is shared."""
 
     __slots__ = (
-        "_call",
         "_chunks",
-        "_codec",
         "_size",
         "decoder",
-        "direction",
         "ended",
+        "events",
         "failure",
         "headers",
         "kind",
         "lease",
         "lost",
         "request_id",
-        "reused",
         "started",
         "status",
+        "stream",
     )
 
-    def __init__(
-        self, call: Call, direction: Direction, codec: ClientCodec, lease: int, reused: bool
-    ) -> None:
-        self._call = call
-        self._codec = codec
+    def __init__(self, lease: int, stream: bool) -> None:
         self._chunks: list[bytes] = []
         self._size = 0
-        self.direction = direction
         self.lease = lease
-        self.reused = reused
+        self.stream = stream
+        """Whether a stream was asked for."""
         self.started = False
         """Some byte of the answer has come."""
         self.ended = False
@@ -85,17 +91,92 @@ class UpstreamCall:
         self.headers: Headers = []
         self.request_id = ""
         self.decoder: EventStreamDecoder | None = None
+        self.events = 0
+        """How many events of a stream have come."""
 
-    def request(self, signer: Signer | None, wall_ns: int) -> bytes:
-        """The request's bytes, signed now; without a signer, with the direction's API key as bearer token."""
-        call, direction = self._call, self.direction
-        endpoint = direction.endpoint
+    def begin(self, status: int, headers: Headers) -> None:
+        """The head has come: it says what the body will be."""
+        self.started = True
+        self.status = status
+        self.headers = headers
+        content_type = b""
+        for name, value in headers:
+            if name == b"content-type":
+                content_type = value
+            elif name == b"x-amzn-requestid":
+                self.request_id = value.decode("latin-1")[:128]
+        if status != 200:
+            self.kind = AnswerKind.ERROR
+        elif not self.stream:
+            self.kind = AnswerKind.PLAIN
+        elif content_type.startswith(_EVENT_STREAM):
+            self.kind = AnswerKind.STREAM
+            self.decoder = EventStreamDecoder()
+        else:
+            self.kind = AnswerKind.ERROR
+
+    def keep(self, data: bytes) -> None:
+        """More of the body of a plain answer or an error. Raises ProtocolError where it grows too large."""
+        self._size += len(data)
+        if self._size > ANSWER_BYTES_MAX:
+            raise ProtocolError(
+                Reason.BODY_TOO_LARGE, f"the answer is longer than {ANSWER_BYTES_MAX} bytes", 502
+            )
+        self._chunks.append(data)
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the connection may carry another call: this one is over, and nothing follows it."""
+        return False
+
+    @property
+    def body(self) -> bytes:
+        """The body of a plain answer or an error, as far as it has come."""
+        if len(self._chunks) == 1:
+            return self._chunks[0]
+        return b"".join(self._chunks)
+
+    def error(self) -> Fault | None:
+        """The fault an ended answer means; None when it is a plain success."""
+        body = self.body
+        if self.kind is AnswerKind.PLAIN and not is_error_in_200(body):
+            return None
+        if self.status == 200 and not is_error_in_200(body):
+            return Fault(
+                Cause.UPSTREAM_GARBLED,
+                detail="a stream was asked for, and something else came with status 200",
+            )
+        error = read_error(self.status, self.headers, body)
+        return fault_of_aws(
+            error.name,
+            error.status,
+            error.message,
+            original_status=error.original_status,
+            retry_after_seconds=_retry_after(self.headers),
+        )
+
+
+class UpstreamCall(IncomingAnswer):
+    """One attempt at one call, from its lease to its last byte."""
+
+    __slots__ = ("_call", "_codec", "direction", "reused")
+
+    def __init__(
+        self, call: Call, direction: Direction, codec: ClientCodec, lease: int, reused: bool
+    ) -> None:
+        super().__init__(lease, call.stream)
+        self._call = call
+        self._codec = codec
+        self.direction = direction
+        self.reused = reused
+
+    def request(self, signer: Authorizer, wall_ns: int) -> bytes:
+        """The request's bytes, signed now, or with a bearer token."""
+        call = self._call
+        endpoint = self.direction.endpoint
         headers = [(b"host", endpoint.authority), *call.headers]
         target = endpoint.prefix.encode() + call.target if endpoint.prefix else call.target
-        if signer is not None:
-            headers += signer.authorize(call.method, target, headers, call.body, wall_ns)
-        elif direction.api_key is not None:
-            headers.append((b"authorization", b"Bearer " + direction.api_key.reveal().encode()))
+        headers += signer.authorize(call.method, target, headers, call.body, wall_ns)
         return request_bytes(call.method, target, headers, call.body)
 
     def receive(self, data: bytes) -> bytes:
@@ -123,9 +204,9 @@ class UpstreamCall:
                     if self.kind is _STREAM:
                         stream.append(event.data)
                     else:
-                        self._keep(event.data)
+                        self.keep(event.data)
                 elif isinstance(event, ResponseHead):
-                    self._head(event)
+                    self.begin(event.status, event.headers)
                 else:
                     self.ended = self.ended or isinstance(event, EndOfMessage)
                     break
@@ -136,63 +217,32 @@ class UpstreamCall:
             return b""
         return stream[0] if len(stream) == 1 else b"".join(stream)
 
-    def _keep(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._size > ANSWER_BYTES_MAX:
-            raise ProtocolError(
-                Reason.BODY_TOO_LARGE, f"the answer is longer than {ANSWER_BYTES_MAX} bytes", 502
-            )
-        self._chunks.append(data)
-
-    def _head(self, head: ResponseHead) -> None:
-        self.status = head.status
-        self.headers = head.headers
-        content_type = b""
-        for name, value in head.headers:
-            if name == b"content-type":
-                content_type = value
-            elif name == b"x-amzn-requestid":
-                self.request_id = value.decode("latin-1")[:128]
-        if head.status != 200:
-            self.kind = AnswerKind.ERROR
-        elif not self._call.stream:
-            self.kind = AnswerKind.PLAIN
-        elif content_type.startswith(_EVENT_STREAM):
-            self.kind = AnswerKind.STREAM
-            self.decoder = EventStreamDecoder()
-        else:
-            self.kind = AnswerKind.ERROR
-
     @property
     def reusable(self) -> bool:
         """Whether the connection may carry another call: this one is over, and nothing follows it."""
         return self.ended and self._codec.reusable
 
-    @property
-    def body(self) -> bytes:
-        """The body of a plain answer or an error, as far as it has come."""
-        if len(self._chunks) == 1:
-            return self._chunks[0]
-        return b"".join(self._chunks)
 
-    def error(self) -> Fault | None:
-        """The fault an ended answer means; None when it is a plain success."""
-        body = self.body
-        if self.kind is AnswerKind.PLAIN and not is_error_in_200(body):
-            return None
-        if self.status == 200 and not is_error_in_200(body):
-            return Fault(
-                Cause.UPSTREAM_GARBLED,
-                detail="a stream was asked for, and something else came with status 200",
-            )
-        error = read_error(self.status, self.headers, body)
-        return fault_of_aws(
-            error.name,
-            error.status,
-            error.message,
-            original_status=error.original_status,
-            retry_after_seconds=_retry_after(self.headers),
-        )
+class SharedAnswer(IncomingAnswer):
+    """An answer that others get too: a kept one, or one that a flight fetches for all who want it."""
+
+    __slots__ = ("source", "ticket")
+
+    def __init__(self, ticket: int, stream: bool) -> None:
+        super().__init__(NO_LEASE, stream)
+        self.ticket = ticket
+        self.source: Source | None = None
+        """Known once it has begun."""
+
+    def receive(self, data: bytes) -> bytes:
+        """Take in bytes of the body; those of a stream are given back, others kept."""
+        if self.kind is _STREAM:
+            return data
+        try:
+            self.keep(data)
+        except ProtocolError as error:
+            self.failure = error
+        return b""
 
 
 def _retry_after(headers: Headers) -> int | None:

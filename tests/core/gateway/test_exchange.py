@@ -12,10 +12,12 @@ from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.exchange import (
     TABLE,
     Admitting,
+    Asking,
     Awaiting,
     Collecting,
     Exchange,
     Opening,
+    Pausing,
     Peeking,
     Settled,
     Streaming,
@@ -95,9 +97,9 @@ class TestStates:
         assert state(bench) is Collecting
 
     def test_every_cell_is_a_rule_or_a_reason(self) -> None:
-        states = (Admitting, Opening, Awaiting, Collecting, Peeking, Streaming, Tailing, Settled)
-        assert TABLE.states == states
-        assert {(s, e) for s in states for e in TABLE.events} == set(TABLE.rules)
+        states = (Admitting, Asking, Pausing, Opening, Awaiting, Collecting, Peeking, Streaming, Tailing)
+        assert TABLE.states == (*states, Settled)
+        assert {(s, e) for s in TABLE.states for e in TABLE.events} == set(TABLE.rules)
         assert all(reason.strip() for reason in TABLE.reasons.values())
 
 

@@ -983,7 +983,7 @@ TestAnythingAtAll.settings = settings(max_examples=150, stateful_step_count=40) 
 
 class TestTable:
     def test_every_cell_is_a_rule_or_a_reason(self) -> None:
-        assert len(TABLE.rules) == len(TABLE.states) * len(TABLE.events) == 4 * 13
+        assert len(TABLE.rules) == len(TABLE.states) * len(TABLE.events) == 4 * 21
         assert all(reason.strip() for reason in TABLE.reasons.values())
 
     @pytest.mark.parametrize("state", [Waiting, Receiving, Exchanging, Closed])

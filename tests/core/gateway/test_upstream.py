@@ -14,14 +14,15 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_core.aws.bearer import Bearer
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.sigv4 import Credentials, Signer
 from stargate_core.clock import SECOND
 from stargate_core.dialects.face import Call, Target
+from stargate_core.direction import Direction
 from stargate_core.faults import Cause
 from stargate_core.gateway.upstream import ANSWER_BYTES_MAX, AnswerKind, UpstreamCall
-from stargate_core.direction import Direction
 from stargate_core.secret import Secret
 from stargate_core.wire.http1 import CodecKind, client_codec
 from support.bedrock import (
@@ -90,14 +91,14 @@ class TestRequest:
         assert b"19700112T134641Z" in second
 
     def test_an_api_key_goes_as_it_is_and_without_a_signature(self) -> None:
-        request, _ = parsed(a_call(api_key=Secret("the-key")).request(None, 0))
+        request, _ = parsed(a_call().request(Bearer(Secret("the-key")), 0))
         assert dict(request.headers)[b"authorization"] == b"Bearer the-key"
         assert b"x-amz-date" not in dict(request.headers)
 
     @pytest.mark.parametrize("text", ["key\n", "key\r\nx: y", "a\0b"])
     def test_a_key_that_no_header_can_bear_is_refused(self, text: str) -> None:
         with pytest.raises(ValueError) as refused:
-            a_call(api_key=Secret(text)).request(None, 0)
+            a_call().request(Bearer(Secret(text)), 0)
         assert text not in str(refused.value)
 
 

@@ -1,0 +1,157 @@
+"""Following: the caller's side of an answer that may be shared.
+
+Where a plugin says that the answer may be kept or shared, the call is not made by the exchange but ordered:
+`Follow` names the call, where it may go, and in what way the answer may be shared. What comes back is
+Bedrock's own answer, head and body, from wherever it was: kept in memory or in the store, being given to
+somebody else at this moment, or called for just now by a flight (flight.py). It passes through this
+exchange's own translator and hooks like any other, so ids, errors and the promises of a stream are the same.
+
+What is not the exchange's own then: the connection, repetitions, the limits on the first token and on
+silence. They belong to the flight, which no single caller can hurt. A caller that takes nothing pauses its
+own copy; one that leaves only stops following.
+
+A kept answer that cannot be read is as good as none: the call is made directly.
+"""
+
+from stargate_core.direction import Order, Sharing
+from stargate_core.gateway.answering import UNDER_WAY, progress, progress_tail
+from stargate_core.gateway.cache_key import cache_key
+from stargate_core.gateway.exchange import (
+    TABLE,
+    Asking,
+    Awaiting,
+    Exchange,
+    Opening,
+    Pausing,
+    Settled,
+    State,
+    Tailing,
+    Timer,
+)
+from stargate_core.gateway.upstream import SharedAnswer
+from stargate_core.messages import (
+    AnswerBegan,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerSent,
+    Follow,
+    SessionCommand,
+)
+
+
+def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionCommand]) -> Awaiting:
+    """Order the answer to the composed call."""
+    call, ctx = exchange.call, exchange.ctx
+    assert call is not None
+    ticket = exchange.host.next_ticket()
+    models = "\n".join([one.target.model for one in ctx.directions])
+    order = Order(
+        key=cache_key(call, models, sharing.scope),
+        call=call,
+        directions=ctx.directions,
+        persistence=ctx.persistence,
+        total_ns=exchange.timers.when(Timer.TOTAL) - now,
+        sharing=sharing,
+        request_id=exchange.request.request_id,
+    )
+    out.append(Follow(ticket, order))
+    exchange.opened_at = exchange.sent_at = now
+    exchange.upstream = answer = SharedAnswer(ticket, call.stream)
+    exchange.arm_keepalive(now)
+    return Awaiting(answer)
+
+
+# -------------------------------------------------------------------------------------------------- the rules
+
+
+@TABLE.on(UNDER_WAY, AnswerBegan)
+def _began(
+    exchange: Exchange, state: Awaiting, now: int, event: AnswerBegan, out: list[SessionCommand]
+) -> State:
+    """The head has come, and where the answer is from."""
+    answer = state.call
+    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket or answer.started:
+        return state
+    answer.source = event.source
+    answer.begin(200, event.headers)
+    ctx = exchange.ctx
+    ctx.answer_source, ctx.age_seconds = event.source, event.age_seconds
+    exchange.tried = list(event.attempts)
+    for direction in ctx.directions:
+        if direction.name == event.target:
+            exchange.direction = direction
+    return progress(exchange, state, now, b"", out)
+
+
+@TABLE.on(UNDER_WAY, AnswerSent)
+def _sent(
+    exchange: Exchange, state: Awaiting, now: int, event: AnswerSent, out: list[SessionCommand]
+) -> State:
+    """More of the body."""
+    answer = state.call
+    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+        return state
+    return progress(exchange, state, now, answer.receive(event.data), out)
+
+
+@TABLE.on(UNDER_WAY, AnswerEnded)
+def _ended(
+    exchange: Exchange, state: Awaiting, now: int, event: AnswerEnded, out: list[SessionCommand]
+) -> State:
+    """The body is whole; whether the answer is too, its translator says."""
+    answer = state.call
+    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+        return state
+    answer.ended = True
+    return progress(exchange, state, now, b"", out)
+
+
+@TABLE.on(UNDER_WAY, AnswerFailed)
+def _failed(
+    exchange: Exchange, state: Awaiting, now: int, event: AnswerFailed, out: list[SessionCommand]
+) -> State:
+    """It will not come, or no further."""
+    answer = state.call
+    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+        return state
+    answer.ended = True  # There is nothing to stop following.
+    exchange.tried += event.attempts
+    return exchange.fail(now, event.fault, out)
+
+
+@TABLE.on(Tailing, AnswerSent)
+def _tail_sent(
+    exchange: Exchange, state: Tailing, now: int, event: AnswerSent, out: list[SessionCommand]
+) -> State:
+    """Bytes behind Bedrock's own end."""
+    answer = state.call
+    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+        return state
+    return progress_tail(exchange, state, now, answer.receive(event.data), out)
+
+
+@TABLE.on(Tailing, AnswerEnded, AnswerFailed)
+def _tail_ended(
+    exchange: Exchange,
+    state: Tailing,
+    now: int,
+    event: AnswerEnded | AnswerFailed,
+    out: list[SessionCommand],
+) -> State:
+    """Nothing more will come; the caller has its whole answer."""
+    answer = state.call
+    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+        return state
+    answer.ended = True
+    return exchange.end_tail(state, now, out)
+
+
+TABLE.ignore(Tailing, AnswerBegan, because="it has begun")
+TABLE.ignore(
+    (Asking, Pausing, Opening, Settled),
+    AnswerBegan,
+    AnswerSent,
+    AnswerEnded,
+    AnswerFailed,
+    because="a late fact about an answer that is no longer followed",
+)
