@@ -41,9 +41,11 @@ class BreakerPolicy(msgspec.Struct, frozen=True):
     """When a target is left alone, and how much may be repeated there."""
 
     failures: int = 10
-    """Failures in a row that open its breaker; 0: nothing does."""
+    """Failures in a row that open its breaker; 0: however many."""
     ratio: float = 0.5
-    """Or this share of the calls of `window_ns`, where they were `calls_min` at least."""
+    """Or this share of the calls of `window_ns`, where they were `calls_min` at least; more than 1: never,
+    and not for failing much more often than the others of its group either.
+    """
     calls_min: int = 20
     window_ns: int = 30 * SECOND
     open_ns: int = 10 * SECOND
@@ -51,8 +53,12 @@ class BreakerPolicy(msgspec.Struct, frozen=True):
     open_max_ns: int = 120 * SECOND
     probes: int = 1
     """Calls on trial at a time, once that is over. As many must go well before it counts as healthy."""
+    group: str = ""
+    """The targets that can stand in for each other bear the same name of a group; '' is no group."""
+    group_size: int = 1
+    """How many they are."""
     ejected_max: float = 1.0
-    """The greatest share of the targets that serve one name which may be left alone at once."""
+    """The greatest share of them that may be left alone at once; one always may."""
     retry_ratio: float = 0.2
     """The retry budget: repetitions as a share of first attempts …"""
     retry_min_per_second: int = 3
