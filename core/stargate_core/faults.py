@@ -65,6 +65,7 @@ class Cause(enum.Enum):
     KEYS_DISAGREE = enum.auto()
     KEY_INVALID = enum.auto()
     SIGNATURE_INVALID = enum.auto()
+    TOKEN_INVALID = enum.auto()
     MODEL_FORBIDDEN = enum.auto()
     HTTP_MALFORMED = enum.auto()
     HTTP_UNSUPPORTED = enum.auto()
@@ -88,6 +89,7 @@ class Cause(enum.Enum):
     DRAINING = enum.auto()
     POOL_TIMEOUT = enum.auto()
     STORE_UNAVAILABLE = enum.auto()
+    TOKEN_UNVERIFIED = enum.auto()
     # The path to Bedrock.
     CIRCUIT_OPEN = enum.auto()
     CONNECT_FAILED = enum.auto()
@@ -146,6 +148,11 @@ TABLE: Final[dict[Cause, Row]] = {
     Cause.SIGNATURE_INVALID: Row(
         _C, 403, "FORBIDDEN", _INVALID, "invalid_api_key", "permission_error", "InvalidSignatureException",
         "The request signature does not match", should_retry=False,
+    ),
+    # 401 and not 403, as RFC 6750 has it: a fresh token is what helps, and OAuth clients fetch one on 401.
+    Cause.TOKEN_INVALID: Row(
+        _C, 401, "UNAUTHORIZED", _INVALID, "invalid_api_key", "authentication_error",
+        "UnrecognizedClientException", "The token is not accepted", should_retry=False,
     ),
     Cause.MODEL_FORBIDDEN: Row(
         _C, 403, "FORBIDDEN", "permission_error", None, "permission_error", "AccessDeniedException",
@@ -240,6 +247,11 @@ TABLE: Final[dict[Cause, Row]] = {
     Cause.STORE_UNAVAILABLE: Row(
         _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
         "The limits could not be checked", should_retry=True, retry_after_seconds=1,
+    ),
+    # The issuer's keys can't be had: the token may well be good.
+    Cause.TOKEN_UNVERIFIED: Row(
+        _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
+        "The token could not be checked", should_retry=True, retry_after_seconds=5,
     ),
     # All targets are left alone. Overloaded is what Bedrock would most likely have said, and what Claude Code
     # and the SDKs back off from.
