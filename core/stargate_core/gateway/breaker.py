@@ -207,7 +207,7 @@ class Breaker:
                 target.failures.add(now)
                 target.streak += 1
                 why = self._why(now, target, policy)
-                if why and self._may_open(target, policy):
+                if why and self._may_open(policy):
                     self._open(now, target, policy, why, out)
             case Health.HALF_OPEN if target.grants:
                 target.grants.pop(0)
@@ -270,12 +270,11 @@ class Breaker:
                     ratios.append(other.failures.at(now) / calls)
         return ratios
 
-    def _may_open(self, target: _Target, policy: BreakerPolicy) -> bool:
-        """Whether the group can do without one more."""
+    def _may_open(self, policy: BreakerPolicy) -> bool:
+        """Whether the group can do without one more of its closed ones."""
         names = self._groups.get(policy.group, ())
-        ailing = sum(name in self._ailing for name in names if name != target.name)
-        allowed = math.floor(policy.ejected_max * policy.group_size + _AS_GOOD_AS_WHOLE)
-        return ailing < max(1, allowed)
+        ailing = sum(name in self._ailing for name in names)
+        return ailing < max(1, math.floor(policy.ejected_max * policy.group_size))
 
     # ------------------------------------------------------------------------------------------ what is known
 

@@ -209,6 +209,21 @@ class TestTrial:
         assert bench.report(True, False) is Health.HALF_OPEN
         assert bench.ask()
 
+    def test_each_trial_begins_anew(self) -> None:
+        bench = Bench(probes=2).opened()
+        bench.pass_time(10)
+        assert [bench.ask() for _ in range(3)] == [True, True, False]
+        assert bench.report(True, False) is Health.OPEN
+        bench.pass_time(20)
+        assert [bench.ask() for _ in range(3)] == [True, True, False]
+        assert bench.report(True) is Health.HALF_OPEN
+        assert bench.report(False) is Health.OPEN
+        bench.pass_time(35)
+        assert [bench.ask() for _ in range(3)] == [True, True, False]
+        assert bench.report(False) is Health.OPEN  # the other one's turn goes with it
+        bench.pass_time(35)
+        assert [bench.ask() for _ in range(3)] == [True, True, False]
+
     def test_a_turn_that_nobody_reports_on_is_free_again_after_a_window(self) -> None:
         bench = Bench().opened()
         bench.pass_time(10)
@@ -325,6 +340,12 @@ class TestGroups:
             for name in self.NAMES:
                 assert bench.report(False, target=name) is Health.CLOSED
 
+    def test_those_that_are_left_alone_are_nobodys_measure(self) -> None:
+        bench = self.bench(3, failures=0)
+        bench.report(*[False] * 6, target="c")
+        assert bench.report(*[False] * 6, target="a") is Health.OPEN
+        assert [bench.health.get(name) for name in "abc"] == [Health.OPEN, None, Health.OPEN]
+
     def test_where_they_differ_much_anyway_it_takes_more(self) -> None:
         bench = self.bench(3, failures=0, ratio=0.9)
         bench.policy = policy(failures=0, ratio=2.0, group="g", group_size=3)
@@ -384,6 +405,18 @@ class TestBounds:
         assert bench.machine.deadline == 2 + 10 * SECOND
         bench.pass_time(10)
         assert bench.health == {"a": Health.CLOSED, "b": Health.HALF_OPEN, "c": Health.HALF_OPEN}
+
+    def test_the_others_are_tried_in_time_after_that(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(breaker, "TARGETS_MAX", 7)
+        bench = Bench()
+        for seconds in (1, 2, 5, 3, 4, 6, 7):
+            bench.policy = policy(open_ns=seconds * SECOND)
+            bench.report(False, False, False, target=f"open for {seconds}")
+        bench.report(True)
+        for seconds in range(2, 8):
+            assert bench.machine.deadline == seconds * SECOND
+            bench.pass_time(seconds - bench.now / SECOND)
+            assert bench.health[f"open for {seconds}"] is Health.HALF_OPEN
 
     def test_groups_are_forgotten_too(self) -> None:
         bench = Bench()
