@@ -279,12 +279,6 @@ WARNED_BESIDE = [
         "this version does nothing with it yet",
         "",
     ),
-    (
-        "plugins: [{name: bedrock-proxy, config: {retry: »{count: 1}}}]",
-        "plugins[0].config.retry",
-        "this version does not try again yet",
-        "",
-    ),
     ("gateway: {admin_token: »short}", "gateway.admin_token", "a token of less than 16 characters", ""),
     ("gateway: {upstream_tls: {verify: »false}}", "gateway.upstream_tls.verify", "is believed", ""),
     (
@@ -293,7 +287,20 @@ WARNED_BESIDE = [
         "unencrypted",
         "use https",
     ),
+    (
+        "plugins: [{name: bedrock-proxy, config: {targets: [{endpoint_url: »'http://10.0.0.1:80'}]}}]",
+        "plugins[0].config.targets[0].endpoint_url",
+        "unencrypted",
+        "use https",
+    ),
     ("services: [»{name: s, host: bedrock.example}]", "services[0]", "unencrypted", "use https"),
+    # One of the checks of its own file.
+    (
+        "plugins: [{name: bedrock-proxy, config: {accounts: {b: »{}}}}]",
+        "plugins[0].config.accounts.b",
+        "no target uses this account",
+        "",
+    ),
 ]
 
 

@@ -1,29 +1,20 @@
 """The built-in plugins' configs: defaults, and what each refuses."""
 
-from typing import Any
-
 import pytest
 
 from stargate_core.config.plugin_configs import (
     BUILT_IN,
     KONG_NAMES,
     ApiKeyAuth,
-    AwsCredentials,
-    BedrockProxy,
-    ModelTarget,
     Names,
     Renames,
     RequestLogger,
     ResponseTransform,
-    Retry,
     Values,
 )
 from stargate_core.config.problems import Misfit
 from stargate_core.config.schema import Scope
-from stargate_core.secret import Secret
 from support.config import examined, loaded, said
-
-MODEL = "anthropic.claude-3-sonnet-20240229-v1:0"
 
 
 class TestRegistry:
@@ -40,69 +31,6 @@ class TestRegistry:
 
     def test_kongs_names_are_not_ours(self) -> None:
         assert not KONG_NAMES.keys() & BUILT_IN.keys()
-
-
-class TestBedrockProxy:
-    def test_defaults(self) -> None:
-        proxy = BedrockProxy()
-        assert (proxy.region, proxy.model, proxy.timeout) == ("us-east-1", MODEL, None)
-        assert proxy.retry == Retry(count=3, delay=1000)
-        assert proxy.models == {}
-        assert proxy.allow_unlisted
-
-    def test_a_model_is_written_short_or_long(self) -> None:
-        config = loaded(
-            f"""
-            plugins:
-              - name: bedrock-proxy
-                config:
-                  models:
-                    claude: {MODEL}
-                    fast: {{target: us.anthropic.haiku, surface: converse, region: eu-west-1}}
-                    {MODEL}: {MODEL}
-            """
-        )
-        proxy = config.plugins[0].config
-        assert isinstance(proxy, BedrockProxy)
-        assert proxy.models == {
-            "claude": ModelTarget(MODEL),
-            "fast": ModelTarget("us.anthropic.haiku", "converse", "eu-west-1"),
-            MODEL: ModelTarget(MODEL),
-        }
-
-    @pytest.mark.parametrize(
-        ("fields", "path", "message"),
-        [
-            ({"profile": "p", "api_key": Secret("k")}, ("api_key",), "at most one of"),
-            (
-                {
-                    "credentials": AwsCredentials(access_key_id="AKID", secret_access_key=Secret("s")),
-                    "profile": "p",
-                },
-                ("profile",),
-                "at most one of",
-            ),
-            ({"endpoint_url": "localhost:1"}, ("endpoint_url",), "expected http"),
-            ({"endpoint_url": "http://h", "fips": True}, ("fips",), "expected false"),
-            ({"endpoint_url": "http://h", "dual_stack": True}, ("dual_stack",), "expected false"),
-            (
-                {"models": {"a": ModelTarget("b"), "b": ModelTarget("m")}},
-                ("models", "a"),
-                "a model of Bedrock's",
-            ),
-            (
-                {"models": {"a": ModelTarget("m")}, "allow_unlisted": False},
-                ("model",),
-                "expected a name from models",
-            ),
-        ],
-    )
-    def test_settings_that_contradict_each_other(
-        self, fields: Any, path: tuple[str, ...], message: str
-    ) -> None:
-        with pytest.raises(Misfit, match=message) as caught:
-            BedrockProxy(**fields)
-        assert caught.value.path == path
 
 
 class TestApiKeyAuth:
