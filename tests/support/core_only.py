@@ -14,7 +14,17 @@ from typing import Final
 import pytest
 
 TESTS: Final = Path(__file__).parents[1]
-ORACLES: Final = ("anthropic", "boto3", "botocore", "httpx", "openai", "stargate", "trio")
+ORACLES: Final = (
+    "anthropic",
+    "boto3",
+    "botocore",
+    "cryptography",
+    "httpx",
+    "jwt",
+    "openai",
+    "stargate",
+    "trio",
+)
 
 _left_out: Final[dict[str, str]] = {}
 

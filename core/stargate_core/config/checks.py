@@ -12,11 +12,14 @@ from typing import Final, TypeVar
 import msgspec
 
 from stargate_core.config.addresses import TcpAddress, UnixAddress, is_local, parse_address
-from stargate_core.config.plugin_configs import ApiKeyAuth, BedrockProxy, Retry
+from stargate_core.config.bedrock_proxy import BedrockProxy
+from stargate_core.config.caller_checks import check_callers
+from stargate_core.config.plugin_configs import ApiKeyAuth
 from stargate_core.config.problems import Path, nearest, path_text, quoted
 from stargate_core.config.schema import (
     Certificate,
     Consumer,
+    ConsumerGroup,
     Gateway,
     KeyCredential,
     PluginEntry,
@@ -25,11 +28,19 @@ from stargate_core.config.schema import (
     Service,
     Sigv4Credential,
 )
+from stargate_core.config.target_checks import check_targets
 from stargate_core.config.walk import Walk
 
 _KEY_CHARS_GOOD: Final = 16
 """Shorter keys can be guessed: 16 characters are 64 bits even in hexadecimal digits."""
-_PARENTS: Final = {"services": Scope.SERVICE, "routes": Scope.ROUTE, "consumers": Scope.CONSUMER}
+_IN_CLEAR: Final = "prompts and credentials leave this machine unencrypted"
+_PARENTS: Final = {
+    "services": Scope.SERVICE,
+    "routes": Scope.ROUTE,
+    "consumers": Scope.CONSUMER,
+    "consumer_groups": Scope.CONSUMER,
+}
+_GUARDS: Final = ("api-key-auth", "jwt-auth")
 
 _Entity = TypeVar("_Entity", bound=msgspec.Struct)
 
@@ -39,7 +50,9 @@ def check(walk: Walk) -> None:
     _references(walk)
     _plugins(walk)
     _own_upstreams(walk)
+    check_targets(walk)
     _unique(walk)
+    check_callers(walk)
     for path, gateway in _all(walk, Gateway):
         _gateway(walk, path, gateway)
     _warnings(walk)
@@ -97,6 +110,7 @@ def _plugins(walk: Walk) -> None:
     owners: dict[Path, str] = {path: service.name for path, service in _all(walk, Service)}
     owners.update((path, route.name or path_text(path)) for path, route in _all(walk, Route))
     owners.update((path, consumer.username) for path, consumer in _all(walk, Consumer))
+    owners.update((path, f"group {group.name}") for path, group in _all(walk, ConsumerGroup))
     seen: dict[tuple[str | None, ...], Path] = {}
     for path, entry in _all(walk, PluginEntry):
         standing = {Scope.SERVICE: entry.service, Scope.ROUTE: entry.route, Scope.CONSUMER: entry.consumer}
@@ -152,6 +166,7 @@ def _unique(walk: Walk) -> None:
         (Route, "name"),
         (Consumer, "username"),
         (Consumer, "custom_id"),
+        (ConsumerGroup, "name"),
     ):
         pairs = (((*path, field), getattr(value, field)) for path, value in _all(walk, entity))
         _once(walk, pairs, lambda path, name: f"the name {walk.shown(path, name)}")
@@ -222,13 +237,13 @@ def _warnings(walk: Walk) -> None:
     """What works, and is probably not meant."""
     consumers = [consumer for _, consumer in _all(walk, Consumer)]
     has_credentials = any(one.keyauth_credentials or one.sigv4_credentials for one in consumers)
-    guards = [entry for _, entry in _all(walk, PluginEntry) if entry.name == "api-key-auth" and entry.enabled]
+    guards = [entry for _, entry in _all(walk, PluginEntry) if entry.name in _GUARDS and entry.enabled]
     if not guards:
         message = "the gateway is open: without api-key-auth, everybody who can reach it may use it"
         hint = "its consumers' keys are not asked for" if has_credentials else ""
         walk.warning(("plugins",), message, hint)
-    elif not has_credentials and not any(
-        isinstance(entry.config, ApiKeyAuth) and entry.config.anonymous for entry in guards
+    elif not (has_credentials or _may_have_live_keys(walk)) and all(
+        isinstance(entry.config, ApiKeyAuth) and not entry.config.anonymous for entry in guards
     ):
         walk.warning(("consumers",), "nobody can get in: no consumer has a key")
     for path, key in _all(walk, KeyCredential):
@@ -244,15 +259,19 @@ def _warnings(walk: Walk) -> None:
         if not gateway.upstream_tls.verify:
             walk.warning((*path, "upstream_tls", "verify"), "whoever answers in Bedrock's place is believed")
     for path, config in _all(walk, BedrockProxy):
-        if config.retry != Retry():
-            walk.warning((*path, "retry"), "this version does not try again yet")
+        for place, target, _ in config.places():
+            if target.endpoint_url is not None and _is_in_clear(target.endpoint_url):
+                walk.warning((*path, *place, "endpoint_url"), _IN_CLEAR, "use https")
         if config.endpoint_url is not None and _is_in_clear(config.endpoint_url):
-            walk.warning(
-                (*path, "endpoint_url"), "prompts and credentials leave this machine unencrypted", "use https"
-            )
+            walk.warning((*path, "endpoint_url"), _IN_CLEAR, "use https")
     for path, service in _all(walk, Service):
         if service.endpoint_url is not None and _is_in_clear(service.endpoint_url):
-            walk.warning(path, "prompts and credentials leave this machine unencrypted", "use https")
+            walk.warning(path, _IN_CLEAR, "use https")
+
+
+def _may_have_live_keys(walk: Walk) -> bool:
+    """Whether there is a store in which keys may live that the file knows nothing of."""
+    return any(gateway.store.kind != "memory" for _, gateway in _all(walk, Gateway))
 
 
 def _without_effect(gateway: Gateway) -> list[str]:

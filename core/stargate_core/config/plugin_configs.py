@@ -8,24 +8,19 @@ are those of schema.py.
 import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta, field
 
-from stargate_core.config.problems import HIDDEN, Misfit, Path, refuse
-from stargate_core.config.schema import HeaderName, Model, PluginSchema, Scope, Text, misfit_url
-from stargate_core.secret import Secret
-
-DEFAULT_REGION: Final = "us-east-1"
-DEFAULT_MODEL: Final = "anthropic.claude-3-sonnet-20240229-v1:0"
-
-Region: TypeAlias = Annotated[
-    str, Meta(pattern=r"^[a-z]{2,8}(-[a-z]+)+-[0-9]{1,2}\Z", description="an AWS region such as us-east-1")
-]
-Milliseconds: TypeAlias = Annotated[
-    int, Meta(ge=1, le=86_400_000, description="whole milliseconds from 1 to 86400000")
-]
+from stargate_core.config.bedrock_proxy import AwsCredentials as AwsCredentials
+from stargate_core.config.bedrock_proxy import BedrockProxy as BedrockProxy
+from stargate_core.config.bedrock_proxy import ModelTarget as ModelTarget
+from stargate_core.config.bedrock_proxy import Retry as Retry
+from stargate_core.config.jwt_auth import JwtAuth as JwtAuth
+from stargate_core.config.problems import Misfit, Path, refuse
+from stargate_core.config.rate_limiter import RateLimiter as RateLimiter
+from stargate_core.config.schema import HeaderName, PluginSchema, Scope, Text
 
 # --------------------------------------------------------------------------------------------- api-key-auth
 
@@ -47,92 +42,6 @@ class ApiKeyAuth(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.hide_credentials:
             raise Misfit("hide_credentials", "expected true: a caller's key is never sent to Bedrock")
-
-
-# -------------------------------------------------------------------------------------------- bedrock-proxy
-
-
-class ModelTarget(msgspec.Struct, frozen=True):
-    """What a name of the gateway's stands for; it may also be written as the model id alone."""
-
-    TEXT_FIELD: ClassVar[str] = "target"
-
-    target: Model
-    """A Bedrock model id, an inference profile's id, or an ARN."""
-    surface: Literal["converse", "invoke"] | None = None
-    """Which of Bedrock's operations to use; None: the gateway chooses."""
-    region: Region | None = None
-    """None: the plugin's region."""
-
-
-class Retry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """How often a call that failed before its first byte is tried again."""
-
-    count: Annotated[int, Meta(ge=0, le=10)] = 3
-    delay: Annotated[int, Meta(ge=0, le=60_000, description="whole milliseconds from 0 to 60000")] = 1000
-    """Milliseconds: the base of the backoff."""
-
-
-class AwsCredentials(msgspec.Struct, frozen=True, kw_only=True):
-    """Fixed AWS credentials, instead of the usual AWS places."""
-
-    access_key_id: Annotated[
-        str,
-        Meta(pattern=r"^[A-Za-z0-9_]{4,128}\Z", description="4 to 128 letters, digits or _", extra=HIDDEN),
-    ]
-    secret_access_key: Secret
-    session_token: Secret | None = None
-
-
-class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
-    """Where calls go: region, models, authority, how long and how often to try."""
-
-    region: Region = DEFAULT_REGION
-    model: Model = DEFAULT_MODEL
-    """What a call that names no model gets: a name from `models`, or an id."""
-    models: dict[Annotated[str, Meta(max_length=256, pattern=r"^[^\s]+\Z")], ModelTarget] = field(
-        default_factory=dict[str, ModelTarget]
-    )
-    """The names callers may use, and what they stand for."""
-    allow_unlisted: bool = True
-    """Whether a model that `models` doesn't name goes to Bedrock as it is."""
-    timeout: Milliseconds | None = None
-    """The whole exchange, in milliseconds; None: gateway.time_limits.total. A minute is not enough for an
-    answer that is thought about.
-    """
-    retry: Retry = field(default_factory=Retry)
-    endpoint_url: str | None = None
-    """http(s)://host:port to call instead of AWS."""
-    fips: bool = False
-    dual_stack: bool = False
-    credentials: AwsCredentials | None = None
-    profile: Text | None = None
-    """A profile of the AWS configuration files."""
-    api_key: Secret | None = None
-    """A Bedrock API key, sent as a bearer token instead of a signature."""
-
-    def __post_init__(self) -> None:
-        refuse(self._misfits())
-
-    def _misfits(self) -> Iterator[Misfit]:
-        ways = [name for name in ("credentials", "profile", "api_key") if getattr(self, name) is not None]
-        if len(ways) > 1:
-            message = f"expected at most one of credentials, profile and api_key, not {' and '.join(ways)}"
-            yield Misfit(ways[1], message)
-        if self.endpoint_url is not None:
-            yield from misfit_url(self.endpoint_url, "endpoint_url")
-            if self.fips or self.dual_stack:
-                name = "fips" if self.fips else "dual_stack"
-                yield Misfit(name, "expected false: endpoint_url says already where calls go")
-        for name, model in self.models.items():
-            # A name that stands for itself is a model's own, listed without an alias.
-            onward = self.models.get(model.target, model).target
-            if onward != model.target:
-                hint = "a name doesn't lead on to another name"
-                yield Misfit(("models", name), "expected a model of Bedrock's", model.target, hint)
-        if not self.allow_unlisted and self.models and self.model not in self.models:
-            message = "expected a name from models, since allow_unlisted is false"
-            yield Misfit("model", message, self.model, beside=("models", "allow_unlisted"))
 
 
 # ------------------------------------------------------------------------------------------- request-logger
@@ -236,9 +145,11 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
     {
         schema.name: schema
         for schema in (
-            # Who is calling is not known yet when this one runs, so it can't depend on it.
+            # Who is calling is not known yet when these run, so they can't depend on it.
             PluginSchema("api-key-auth", ApiKeyAuth, _NOT_CONSUMERS),
+            PluginSchema("jwt-auth", JwtAuth, _NOT_CONSUMERS),
             PluginSchema("bedrock-proxy", BedrockProxy),
+            PluginSchema("rate-limiter", RateLimiter),
             PluginSchema("request-logger", RequestLogger),
             PluginSchema("response-transform", ResponseTransform),
         )
@@ -249,6 +160,8 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
 KONG_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "key-auth": "api-key-auth",
+        "jwt": "jwt-auth",
+        "openid-connect": "jwt-auth",
         "ai-proxy": "bedrock-proxy",
         "ai-proxy-advanced": "bedrock-proxy",
         "file-log": "request-logger",

@@ -7,13 +7,22 @@ from typing import Final
 from stargate_core.phases import Plugin
 from stargate_core.plugins.api_key_auth import ApiKeyAuthPlugin
 from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
+from stargate_core.plugins.jwt_auth import JwtAuthPlugin
+from stargate_core.plugins.rate_limiter import RateLimiterPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin
 from stargate_core.plugins.response_transform import ResponseTransformPlugin
 
 BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
     {
         plugin.NAME: plugin
-        for plugin in (ApiKeyAuthPlugin, BedrockProxyPlugin, RequestLoggerPlugin, ResponseTransformPlugin)
+        for plugin in (
+            ApiKeyAuthPlugin,
+            BedrockProxyPlugin,
+            JwtAuthPlugin,
+            RateLimiterPlugin,
+            RequestLoggerPlugin,
+            ResponseTransformPlugin,
+        )
     }
 )
 """By name."""

@@ -81,7 +81,7 @@ class TestTelling:
         (note,) = machine.handle(START, KeysRead(Keys("2", BOTH)))
         assert isinstance(note, Note)
         assert note.level == "error"
-        assert "2 keys live in the store, more than 1" in note.text
+        assert note.text == "keys: 2 live in the store, more than 1: the ones before stay"
         assert machine.handle(START, KeysRead(Keys("3", BOTH))) == []
         # It is known, though not taken: the store need not send it again and again.
         assert machine.handle(machine.deadline, Ticked()) == [AskKeys("3")]
