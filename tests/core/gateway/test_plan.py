@@ -8,7 +8,13 @@ import msgspec
 import pytest
 
 from stargate_core.clock import MILLISECOND, SECOND
-from stargate_core.config.plugin_configs import AwsCredentials, BedrockProxy
+from stargate_core.config.bedrock_proxy import (
+    AwsCredentials,
+    BedrockProxy,
+    ModelTarget,
+    ProxyTarget,
+    targets_of,
+)
 from stargate_core.config.schema import (
     Certificate,
     Config,
@@ -21,6 +27,7 @@ from stargate_core.config.schema import (
     TimeLimits,
     UpstreamPool,
 )
+from stargate_core.direction import Account
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import NOWHERE, Place
@@ -242,6 +249,17 @@ class TestCompilation:
             assert hooks[0].function.__self__.config.endpoint_url is None  # type: ignore[attr-defined]
         assert len(Tag.made) == 2
 
+    def test_no_target_of_bedrock_proxys_goes_past_it(self) -> None:
+        targets = [ProxyTarget(endpoint_url="http://own:1"), ProxyTarget(region="eu-west-1")]
+        config = Config(
+            services=[Service(name="s", url="http://elsewhere:9")],
+            plugins=[PluginEntry(name="bedrock-proxy", config=BedrockProxy(targets=targets))],
+        )
+        (hook,) = a_plan(config).chain(Place("s", None), None).access
+        there = hook.function.__self__._config  # type: ignore[attr-defined]
+        called = [target.endpoint_url for target in targets_of(there, ModelTarget("m"))]
+        assert called == ["http://elsewhere:9"] * 2
+
     def test_nothing_is_made_while_requests_run(self) -> None:
         """A plugin that can't be made must be a mistake of the configuration, not of a request's."""
         config = Config(
@@ -309,12 +327,13 @@ class TestFacts:
 
         fixed = AwsCredentials(access_key_id="AKID", secret_access_key=Secret("s"))
         assert proxies().accounts == ()
-        assert proxies(BedrockProxy()).accounts == ("",)
+        assert proxies(BedrockProxy()).accounts == (Account(""),)
         assert proxies(BedrockProxy(profile="a"), BedrockProxy(profile="b"), BedrockProxy()).accounts == (
-            "a",
-            "b",
-            "",
+            Account("a", "a"),
+            Account("b", "b"),
+            Account(""),
         )
+        assert proxies(BedrockProxy(), BedrockProxy(region="eu-west-1")).accounts == (Account(""),)
         assert proxies(BedrockProxy(credentials=fixed), BedrockProxy(api_key=Secret("k"))).accounts == ()
 
     def test_a_generation_is_in_every_record(self) -> None:

@@ -8,14 +8,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_core.aws.operations import Operation
 from stargate_core.aws.sigv4 import Credentials
-from stargate_core.clock import SECOND
-from stargate_core.config.plugin_configs import ApiKeyAuth, AwsCredentials, BedrockProxy, ModelTarget
+from stargate_core.clock import MILLISECOND, SECOND
+from stargate_core.config.bedrock_proxy import (
+    AwsAccount,
+    AwsCredentials,
+    AwsRole,
+    BedrockProxy,
+    CircuitBreaker,
+    ModelTarget,
+    ProxyTarget,
+    Retry,
+    RetryBudget,
+)
+from stargate_core.config.plugin_configs import ApiKeyAuth
 from stargate_core.config.schema import Config, Consumer, KeyCredential, PluginEntry
-from stargate_core.messages import CredentialsChanged
-from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin, may_use
+from stargate_core.dialects.face import Ask, Surface
+from stargate_core.direction import Account, BreakerPolicy, Direction, Persistence, Role
+from stargate_core.entropy import Entropy
+from stargate_core.gateway.breaker import Breaker
+from stargate_core.messages import CallReported, CredentialsChanged, Health, HealthChanged, Trouble
+from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin, accounts_of, may_use
 from stargate_core.secret import Secret
-from support.bedrock import converse_answer
+from support.bedrock import aws_error, converse_answer
 from support.machines import LOG, Bench, a_plan, chat, converse, request
 
 HAIKU: Final = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -267,12 +283,292 @@ class TestWhere:
             machine.open()
             machine.answer(converse_answer())
         (plugin,) = (each for each in instances(machine) if isinstance(each, BedrockProxyPlugin))
-        assert len(plugin._directions) == 4096
+        assert len(plugin._choices) == 4096
+
+    def test_a_long_name_is_not_worth_keeping(self) -> None:
+        machine = bench()
+        for length in (256, 257):
+            asked(machine, "m" * length).answer(converse_answer())
+        (plugin,) = (each for each in instances(machine) if isinstance(each, BedrockProxyPlugin))
+        assert [len(name) for name in plugin._choices] == [256]
 
     def test_the_timeout_bounds_the_whole(self) -> None:
         machine = asked(bench(timeout=7_000), "claude")
         machine.advance(7 * SECOND)
         assert machine.only.json["error"]["code"] == "TOTAL_TIMEOUT"
+
+
+class Drawn:
+    """The access context of a plugin that only directs: what it was told, and the chances it draws."""
+
+    consumer = None
+
+    def __init__(
+        self, model: str | None, chances: list[float], *, operation: Operation | None = None
+    ) -> None:
+        self.ask = Ask(model, False, operation=operation)
+        self.directions: tuple[Direction, ...] = ()
+        self.persistence: Persistence | None = None
+        self._chances = iter(chances)
+
+    def chance(self) -> float:
+        """The next one."""
+        return next(self._chances)
+
+    def direct(self, *directions: Direction, persistence: Persistence | None = None) -> None:
+        """Where the call goes."""
+        self.directions, self.persistence = directions, persistence
+
+    @property
+    def names(self) -> list[str]:
+        """What the directions are called."""
+        return [direction.name for direction in self.directions]
+
+
+def directed(
+    config: BedrockProxy, model: str | None = "m", *chances: float, operation: Operation | None = None
+) -> Drawn:
+    """Where a call goes; no chance is drawn but these."""
+    context: Any = Drawn(model, list(chances), operation=operation)
+    BedrockProxyPlugin(config).access(context)
+    drawn: Drawn = context
+    assert list(drawn._chances) == []
+    return drawn
+
+
+def regions(*names: str, **fields: Any) -> list[ProxyTarget]:
+    """Targets in these regions."""
+    return [ProxyTarget(region=name, **fields) for name in names]
+
+
+class TestTargets:
+    TWO: Final = regions("us-east-1", "us-west-2")
+
+    def test_a_call_may_go_to_all_of_them_in_their_order(self) -> None:
+        drawn = directed(BedrockProxy(targets=self.TWO, timeout=9))
+        assert drawn.names == ["us-east-1/m", "us-west-2/m"]
+        assert [direction.region for direction in drawn.directions] == ["us-east-1", "us-west-2"]
+        assert [direction.endpoint.host for direction in drawn.directions] == [
+            "bedrock-runtime.us-east-1.amazonaws.com",
+            "bedrock-runtime.us-west-2.amazonaws.com",
+        ]
+        assert {direction.total_ns for direction in drawn.directions} == {9 * MILLISECOND}
+
+    @pytest.mark.parametrize(
+        ("config", "names"),
+        [
+            ({}, ["us-east-1/m"]),
+            ({"fips": True}, ["us-east-1+fips/m"]),
+            ({"fips": True, "dual_stack": True}, ["us-east-1+fips+dual-stack/m"]),
+            ({"profile": "p"}, ["p/us-east-1/m"]),
+            ({"endpoint_url": "https://h:8443/x/"}, ["h:8443/x/us-east-1/m"]),
+            ({"targets": [ProxyTarget(name="home"), *regions("eu-west-1")]}, ["home/m", "eu-west-1/m"]),
+            (
+                {"targets": [ProxyTarget(), ProxyTarget(account="b")], "accounts": {"b": AwsAccount()}},
+                ["us-east-1/m", "b/us-east-1/m"],
+            ),
+            (
+                {"models": {"m": ModelTarget("eu.m", targets=[ProxyTarget(), ProxyTarget(target="n")])}},
+                ["us-east-1/eu.m", "us-east-1/n"],
+            ),
+        ],
+    )
+    def test_each_has_a_name_of_its_own(self, config: dict[str, Any], names: list[str]) -> None:
+        assert directed(BedrockProxy(**config)).names == names
+
+    def test_those_that_stand_in_for_each_other_are_a_group(self) -> None:
+        first, second = (each.breaker for each in directed(BedrockProxy(targets=self.TWO)).directions)
+        assert first == second
+        assert first.group
+        assert first.group_size == 2
+        config = BedrockProxy(targets=self.TWO, region="eu-west-1")
+        again, other = directed(config), directed(config, "n")
+        assert again.directions[0].breaker.group == first.group
+        assert other.directions[0].breaker.group not in ("", first.group)
+        (alone,) = directed(BedrockProxy()).directions
+        assert (alone.breaker.group, alone.breaker.group_size) == ("", 1)
+
+    def test_an_operation_without_a_model_goes_to_the_first_only(self) -> None:
+        config = BedrockProxy(targets=self.TWO, balance="weighted", region="eu-west-1")
+        assert directed(config, None, operation=Operation.APPLY_GUARDRAIL).names == ["us-east-1"]
+
+    @pytest.mark.parametrize(
+        ("region", "names"),
+        [("us-west-2", ["us-west-2"]), ("eu-west-1", ["us-east-1", "us-west-2"])],
+    )
+    def test_an_arn_is_called_in_its_own_region_if_that_may_be(self, region: str, names: list[str]) -> None:
+        arn = f"arn:aws:bedrock:{region}:123456789012:inference-profile/us.x"
+        drawn = directed(BedrockProxy(targets=self.TWO), arn)
+        assert drawn.names == [f"{name}/{arn}" for name in names]
+        # What an operator has written at the model itself is meant so.
+        listed = BedrockProxy(models={"m": ModelTarget(arn, targets=self.TWO)})
+        assert len(directed(listed).names) == 2
+
+    def test_a_surface_is_the_models(self) -> None:
+        models = {"m": ModelTarget("t", "invoke", targets=self.TWO)}
+        drawn = directed(BedrockProxy(models=models))
+        assert {direction.target.surface for direction in drawn.directions} == {Surface.INVOKE}
+
+    def test_a_call_that_fails_at_one_goes_on_to_the_next(self) -> None:
+        machine = asked(bench(models={}, targets=self.TWO, attempts_header=True), "m")
+        machine.answer(aws_error("ServiceUnavailableException", 503))
+        question = machine.reply(True)
+        assert (question.target, question.repeats) == ("us-west-2/m", True)  # type: ignore[union-attr]
+        machine.open()
+        assert machine.call.headers["host"] == "bedrock-runtime.us-west-2.amazonaws.com"
+        machine.answer(converse_answer())
+        assert machine.only.status == 200
+        assert "us-west-2/m" in (machine.only.header("x-stargate-attempts") or "")
+
+    def test_one_that_is_left_alone_is_passed_over(self) -> None:
+        machine = bench(models={}, targets=self.TWO)
+        machine.tell(HealthChanged("us-east-1/m", Health.OPEN, SECOND))
+        assert asked(machine, "m").call.headers["host"] == "bedrock-runtime.us-west-2.amazonaws.com"
+
+    def test_connections_that_can_not_be_made_are_tried_elsewhere_too(self) -> None:
+        machine = bench(models={}, targets=self.TWO)
+        machine.ask(chat(headers={"x-api-key": "k"}, model="m"))
+        machine.refuse(Trouble.REFUSED)
+        machine.reply(True)
+        machine.open()
+        assert machine.call.headers["host"] == "bedrock-runtime.us-west-2.amazonaws.com"
+
+
+class TestBalance:
+    WEIGHED: Final = BedrockProxy(
+        balance="weighted",
+        targets=[
+            ProxyTarget(name="a", weight=1),
+            ProxyTarget(name="b", region="us-west-2", weight=2),
+            ProxyTarget(name="c", region="eu-west-1"),
+        ],
+    )
+
+    @pytest.mark.parametrize(
+        ("first", "second", "order"),
+        [
+            (0.0, 0.0, "abc"),
+            (0.249, 0.666, "abc"),
+            (0.249, 0.667, "acb"),
+            (0.25, 0.0, "bac"),
+            (0.749, 0.5, "bca"),
+            (0.75, 0.0, "cab"),
+            (0.999999, 0.999999, "cba"),
+        ],
+    )
+    def test_each_is_drawn_by_its_weight_from_those_that_are_left(
+        self, first: float, second: float, order: str
+    ) -> None:
+        assert directed(self.WEIGHED, "m", first, second).names == [f"{name}/m" for name in order]
+
+    def test_over_many_calls_it_comes_out_as_the_weights_say(self) -> None:
+        entropy, count = Entropy(1), 4000
+        firsts = [
+            directed(self.WEIGHED, "m", entropy.fraction(), entropy.fraction()).names[0] for _ in range(count)
+        ]
+        shares = [firsts.count(f"{name}/m") / count for name in "abc"]
+        assert shares == pytest.approx([0.25, 0.5, 0.25], abs=0.03)
+
+    def test_a_model_may_say_otherwise(self) -> None:
+        targets = regions("us-east-1", "us-west-2")
+        ordered = ModelTarget("t", targets=targets, balance="ordered")
+        weighted = ModelTarget("t", targets=targets, balance="weighted")
+        assert directed(BedrockProxy(balance="weighted", models={"m": ordered})).names[0] == "us-east-1/t"
+        assert directed(BedrockProxy(models={"m": weighted}), "m", 0.5).names[0] == "us-west-2/t"
+
+    def test_where_there_is_one_nothing_is_drawn(self) -> None:
+        assert directed(BedrockProxy(balance="weighted")).names == ["us-east-1/m"]
+
+
+class TestPersistence:
+    def test_it_is_what_the_configuration_says(self) -> None:
+        config = BedrockProxy(
+            retry=Retry(count=2, delay=7, budget=RetryBudget(ratio=0.5, min_per_second=4)),
+            breaker=CircuitBreaker(
+                failures=1,
+                ratio=0.3,
+                calls_min=4,
+                window=5.0,
+                open=0.5,
+                open_max=7.0,
+                probes=8,
+                ejected_max=0.9,
+            ),
+            attempts_header=True,
+        )
+        drawn = directed(config)
+        assert drawn.persistence == Persistence(2, 7 * MILLISECOND, tell_attempts=True)
+        assert drawn.directions[0].breaker == BreakerPolicy(
+            failures=1,
+            ratio=0.3,
+            calls_min=4,
+            window_ns=5 * SECOND,
+            open_ns=SECOND // 2,
+            open_max_ns=7 * SECOND,
+            probes=8,
+            ejected_max=0.9,
+            retry_ratio=0.5,
+            retry_min_per_second=4,
+        )
+        assert directed(config, None, operation=Operation.APPLY_GUARDRAIL).persistence == drawn.persistence
+
+    def test_the_defaults_are_the_cores(self) -> None:
+        drawn = directed(BedrockProxy())
+        assert drawn.persistence == Persistence(3, SECOND)
+        assert drawn.directions[0].breaker == BreakerPolicy()
+
+    def test_a_breaker_that_is_switched_off_never_opens(self) -> None:
+        config = BedrockProxy(
+            breaker=CircuitBreaker(enabled=False), targets=regions("us-east-1", "us-west-2")
+        )
+        machine = Breaker()
+        for direction in directed(config).directions:
+            for _ in range(200):
+                report = CallReported(direction.name, direction.breaker, ok=False, first=True)
+                assert machine.handle(0, report) == []
+
+
+class TestAccounts:
+    ROLE: Final = AwsRole("arn:aws:iam::123456789012:role/b", "s", "e", {"team": "a"}, 900)
+
+    def test_each_target_has_the_authority_it_names(self) -> None:
+        fixed = AwsCredentials(access_key_id="AKIDFIXED", secret_access_key=Secret("s"))
+        drawn = directed(
+            BedrockProxy(
+                api_key=Secret("own"),
+                accounts={
+                    "role": AwsAccount(role=self.ROLE),
+                    "fixed": AwsAccount(credentials=fixed),
+                    "key": AwsAccount(api_key=Secret("other")),
+                },
+                targets=[ProxyTarget(), *(ProxyTarget(account=name) for name in ("role", "fixed", "key"))],
+            )
+        )
+        assert [
+            (
+                direction.account,
+                direction.api_key and direction.api_key.reveal(),
+                direction.credentials and direction.credentials.access_key_id,
+            )
+            for direction in drawn.directions
+        ] == [("", "own", None), ("role", None, None), ("fixed", None, "AKIDFIXED"), ("key", "other", None)]
+
+    def test_those_are_looked_for_that_the_configuration_does_not_hold(self) -> None:
+        accounts = {
+            "role": AwsAccount(profile="p", role=self.ROLE),
+            "key": AwsAccount(api_key=Secret("k")),
+            "unused": AwsAccount(),
+        }
+        targets = [ProxyTarget(account="role"), ProxyTarget(account="key")]
+        role = Role(self.ROLE.arn, "s", "e", (("team", "a"),), 900)
+        config = BedrockProxy(accounts=accounts, targets=targets, region="eu-west-1")
+        assert accounts_of(config) == (Account("role", "p", role, "eu-west-1"),)
+
+    def test_the_plugins_own_may_be_a_role(self) -> None:
+        config = BedrockProxy(role=self.ROLE)
+        (account,) = accounts_of(config)
+        assert (account.name, account.profile) == ("123456789012:b", None)
+        assert directed(config).directions[0].account == account.name
 
 
 class TestAuthority:
