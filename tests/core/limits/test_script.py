@@ -1,0 +1,358 @@
+"""The script against the rule: the same histories through a real redis-server and through rule.py.
+
+The heart is `TestSameAsTheRule`: several buckets of all kinds at once, costs and settlements of every size,
+leases that expire or are taken again, times that repeat, advance, and cross windows and months. Every verdict
+is compared whole. Time is handed in, so nothing waits.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stargate_core.limits import rule
+from stargate_core.limits.buckets import MONTH_US, Algorithm, Bucket, Charge, Claim, Level, Verdict
+from stargate_core.limits.rule import AMOUNT_MAX
+from stargate_core.limits.script import (
+    SETTLE,
+    TAKE,
+    Script,
+    groups,
+    settle_arguments,
+    take_arguments,
+    verdict,
+)
+from stargate_core.questions import Settle, Take
+from support.redis import RunningRedis, running_redis
+
+SECOND_US: Final = 1_000_000
+DAY_US: Final = 86_400 * SECOND_US
+START_US: Final = 1_767_323_045_123_456
+"""2026-01-02T03:04:05Z and a little"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[RunningRedis]:
+    with running_redis() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: RunningRedis) -> Iterator[Any]:
+    opened = server.client()
+    yield opened
+    opened.close()
+
+
+def run(client: Any, script: Script, arguments: list[bytes]) -> Any:
+    """As a gateway does: by digest, and with the text where the server does not know it yet."""
+    import redis
+
+    try:
+        return client.execute_command("EVALSHA", script.sha1, *arguments)
+    except redis.exceptions.NoScriptError:
+        return client.execute_command("EVAL", script.text, *arguments)
+
+
+def asked(client: Any, take: Take, now_us: int | None = None) -> Verdict:
+    return verdict(run(client, TAKE, take_arguments(take, now_us=now_us)))
+
+
+def bucket(kind: Algorithm, limit: int = 5, window_us: int = 60 * SECOND_US, **more: Any) -> Bucket:
+    return Bucket(more.pop("key", f"{{t}}:{kind.value}"), kind, limit, window_us, **more)
+
+
+FIXED: Final = bucket(Algorithm.FIXED)
+SLIDING: Final = bucket(Algorithm.SLIDING)
+GCRA: Final = bucket(Algorithm.GCRA, burst=3)
+CONCURRENT: Final = bucket(Algorithm.CONCURRENT, window_us=0)
+MONTHLY: Final = bucket(Algorithm.FIXED, window_us=MONTH_US, key="{t}:month")
+ALL: Final = (FIXED, SLIDING, GCRA, CONCURRENT, MONTHLY)
+
+limits: Final = st.one_of(st.integers(1, 12), st.integers(1, 10**6), st.integers(1, AMOUNT_MAX))
+windows: Final = st.one_of(
+    st.integers(1, 50),
+    st.sampled_from([SECOND_US, 60 * SECOND_US, 3600 * SECOND_US, DAY_US, 7 * DAY_US]),
+    st.integers(1, 40 * DAY_US),
+)
+
+
+@st.composite
+def buckets(draw: st.DrawFn) -> list[Bucket]:
+    """One to six buckets of any kinds."""
+    found: list[Bucket] = []
+    for number in range(draw(st.integers(1, 6))):
+        kind = draw(st.sampled_from(Algorithm))
+        window = draw(windows)
+        if kind is Algorithm.FIXED and draw(st.booleans()):
+            window = MONTH_US
+        burst = draw(limits) if kind is Algorithm.GCRA else 0
+        found.append(Bucket(f"b{number}", kind, draw(limits), window, burst))
+    return found
+
+
+def cost(draw: st.DrawFn, one: Bucket) -> int:
+    """Often near what the bucket holds, so that histories are decided both ways."""
+    most = one.burst or one.limit
+    near = st.integers(0, max(1, most // 3)) | st.integers(most - 1, most + 1) | st.integers(0, 10**18)
+    chosen = draw(near)
+    # A server that writes a thousand members a take proves nothing more than one that writes forty.
+    return (
+        min(chosen, 40 if draw(st.booleans()) else 1030) if one.algorithm is Algorithm.CONCURRENT else chosen
+    )
+
+
+def steps(known: list[Bucket]) -> st.SearchStrategy[int]:
+    """How far time goes on: often to where something ends, and a µs beside."""
+    marks = [0, 1, SECOND_US, 31 * DAY_US]
+    for one in known:
+        marks += [one.window_us, one.window_us // 12, one.window_us // one.limit, one.window_us * 13 // 12]
+    beside = st.builds(lambda mark, off: max(0, mark + off), st.sampled_from(marks), st.integers(-1, 1))
+    return st.just(0) | beside | st.integers(0, 2 * max(marks))
+
+
+class Twins:
+    """The rule and the script, asked the same."""
+
+    def __init__(self, client: Any) -> None:
+        client.flushall()
+        self.client = client
+        self.states: dict[str, rule.State] = {}
+        self.now = START_US
+
+    def take(self, take: Take) -> Verdict:
+        ours = rule.take(self.states, take.claims, take.lease, take.lease_us, self.now)
+        assert asked(self.client, take, self.now) == ours
+        return ours
+
+    def settle(self, settle: Settle) -> None:
+        rule.settle(self.states, settle.charges, settle.lease, settle.at_us, self.now)
+        assert run(self.client, SETTLE, settle_arguments(settle, now_us=self.now)) == 1
+
+
+def live(draw: st.DrawFn, twins: Twins, known: list[Bucket]) -> None:
+    """One event of a history."""
+    twins.now += draw(steps(known))
+    lease = draw(st.sampled_from(["a", "b", "c", "a:1"]))
+    some = draw(st.lists(st.sampled_from(known), min_size=1, unique_by=lambda one: one.key))
+    if draw(st.integers(0, 2)):
+        claims = tuple(Claim(one, cost(draw, one)) for one in some)
+        said = twins.take(Take(claims, lease, draw(st.sampled_from([0, 1, SECOND_US, 60 * SECOND_US]))))
+        if said.retry_after_us > 0 and draw(st.booleans()):
+            twins.now += said.retry_after_us - draw(st.integers(0, 1))
+            twins.take(Take(claims, lease, SECOND_US))
+    else:
+        charges = tuple(Charge(one, cost(draw, one), cost(draw, one)) for one in some)
+        twins.settle(Settle(charges, lease, max(0, twins.now - draw(steps(known)))))
+    twins.take(Take(tuple(Claim(one, 0) for one in known), "", 0))
+
+
+class TestSameAsTheRule:
+    @given(st.data())
+    @settings(max_examples=600)
+    def test_every_history_goes_the_same_way(self, client: Any, data: st.DataObject) -> None:
+        known = data.draw(buckets())
+        twins = Twins(client)
+        for _ in range(data.draw(st.integers(1, 12))):
+            live(data.draw, twins, known)
+
+    @given(st.integers(0, 4 * 10**15), st.integers(1, 9))
+    @settings(max_examples=300)
+    def test_months_are_the_same_in_any_century(self, client: Any, at_us: int, amount: int) -> None:
+        twins = Twins(client)
+        twins.now = at_us
+        reset = twins.take(Take((Claim(MONTHLY, min(amount, 5)),), "x", 1)).levels[0].reset_us
+        for beside in (reset - 1, 1):
+            twins.now += beside
+            twins.take(Take((Claim(MONTHLY, 1),), "x", 1))
+
+    def test_a_clock_that_was_set_back_a_little_forgets_nothing(self, client: Any) -> None:
+        twins = Twins(client)
+        twins.take(Take(tuple(Claim(one, 3) for one in ALL), "x", 60 * SECOND_US))
+        twins.now -= 6 * SECOND_US
+        said = twins.take(Take(tuple(Claim(one, 3) for one in ALL), "y", 60 * SECOND_US))
+        assert not said.allowed
+        assert [level.remaining for level in said.levels] == [2, 2, 0, 2, 2]
+
+    def test_a_clock_that_was_set_back_far_starts_afresh(self, client: Any) -> None:
+        twins = Twins(client)
+        some = (FIXED, SLIDING, GCRA, MONTHLY)
+        twins.take(Take(tuple(Claim(one, 3) for one in some), "x", SECOND_US))
+        twins.now -= 100 * DAY_US
+        assert twins.take(Take(tuple(Claim(one, 3) for one in some), "y", SECOND_US)).allowed
+
+
+class TestOnTheServer:
+    def test_the_digest_is_the_servers(self, client: Any) -> None:
+        for script in (TAKE, SETTLE):
+            assert client.script_load(script.text).encode() == script.sha1
+            assert hashlib.sha1(script.text).hexdigest().encode() == script.sha1
+
+    def test_without_a_time_the_servers_clock_decides(self, client: Any) -> None:
+        client.flushall()
+        take = Take(tuple(Claim(one, 1) for one in ALL), "x", 60 * SECOND_US)
+        before = client.time()
+        said = asked(client, take)
+        after = client.time()
+        assert before[0] * SECOND_US + before[1] <= said.at_us <= after[0] * SECOND_US + after[1]
+        assert said.allowed
+        charges = tuple(Charge(one, 1, 0) for one in ALL)
+        assert run(client, SETTLE, settle_arguments(Settle(charges, "x", said.at_us))) == 1
+        back = asked(client, Take(tuple(Claim(one, 0) for one in ALL), "x", 0))
+        assert [level.remaining for level in back.levels] == [5, 5, 3, 5, 5]
+
+    def test_every_key_expires_a_little_after_it_has_become_useless(self, client: Any) -> None:
+        client.flushall()
+        now = int(time.time()) * SECOND_US
+        asked(client, Take(tuple(Claim(one, 1) for one in ALL), "x", 30 * SECOND_US), now)
+        asked(client, Take((Claim(CONCURRENT, 1),), "y", 10 * SECOND_US), now)
+        useful = {
+            FIXED.key: rule.window_of(now, FIXED.window_us)[1] - now,
+            SLIDING.key: 65 * SECOND_US,
+            GCRA.key: 12 * SECOND_US,
+            CONCURRENT.key: 30 * SECOND_US,
+            MONTHLY.key: rule.window_of(now, MONTH_US)[1] - now,
+        }
+        for key, us in useful.items():
+            assert us / 1000 - 5_001 < client.pttl(key) <= us / 1000 + 10_001
+
+    def test_a_refused_take_leaves_no_trace(self, client: Any) -> None:
+        client.flushall()
+        whole = Take(tuple(Claim(one, 3) for one in ALL), "x", 60 * SECOND_US)
+        assert asked(client, whole, START_US).allowed
+        before = {key: client.dump(key) for key in sorted(client.keys())}
+        for index, one in enumerate(ALL):
+            claims = tuple(Claim(other, 3 if other is one else 0) for other in ALL)
+            said = asked(client, Take(claims, "y", SECOND_US), START_US + 1)
+            assert (said.allowed, said.refused) == (False, index)
+        assert {key: client.dump(key) for key in sorted(client.keys())} == before
+        assert len(before) == len(ALL)
+
+    @pytest.mark.parametrize("one", ALL, ids=lambda one: one.key)
+    @pytest.mark.parametrize("foreign", ["string", "hash", "list", "other bucket"])
+    def test_what_is_somebody_elses_is_an_error_and_stays(
+        self, client: Any, one: Bucket, foreign: str
+    ) -> None:
+        import redis
+
+        client.flushall()
+        match foreign:
+            case "string":
+                client.set(one.key, "hello")
+            case "hash":
+                client.hset(one.key, "name", "Ada")
+            case "list":
+                client.rpush(one.key, "1", "2")
+            case _:
+                other = next(b for b in (GCRA, FIXED) if b.algorithm is not one.algorithm)
+                asked(client, Take((Claim(Bucket(one.key, other.algorithm, 5, 60, 3), 1),), "x", 1), START_US)
+        before = client.dump(one.key)
+        neighbour = bucket(Algorithm.FIXED, key="{t}:neighbour")
+        take = Take((Claim(neighbour, 1), Claim(one, 1)), "x", SECOND_US)
+        with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+            asked(client, take, START_US)
+        assert not client.exists(neighbour.key)
+        charges = (Charge(one, 1, 2), Charge(neighbour, 1, 2))
+        if one.algorithm is not Algorithm.CONCURRENT or foreign != "none":
+            with pytest.raises(redis.exceptions.ResponseError, match="WRONGTYPE"):
+                run(client, SETTLE, settle_arguments(Settle(charges, "x", START_US), now_us=START_US))
+        assert client.dump(one.key) == before
+        assert client.exists(neighbour.key), "the others are settled"
+
+    def test_large_amounts_keep_all_their_digits(self, client: Any) -> None:
+        twins = Twins(client)
+        odd = 4_503_599_627_370_495
+        large = tuple(
+            Bucket(f"l{one.key}", one.algorithm, AMOUNT_MAX, one.window_us) for one in (FIXED, SLIDING)
+        )
+        twins.take(Take(tuple(Claim(one, odd) for one in large), "x", 1))
+        assert [
+            level.remaining
+            for level in twins.take(Take(tuple(Claim(one, 0) for one in large), "x", 1)).levels
+        ] == [
+            1,
+            1,
+        ]
+
+
+class TestArguments:
+    def test_a_take(self) -> None:
+        take = Take((Claim(FIXED, 2), Claim(GCRA, 10**40)), "é", 7)
+        assert take_arguments(take) == [
+            *(b"2", b"{t}:fixed", b"{t}:gcra", b"", "é".encode(), b"7"),
+            *(b"f", b"5", b"60000000", b"0", b"2"),
+            *(b"g", b"5", b"60000000", b"3", b"%d" % (AMOUNT_MAX + 1)),
+        ]
+        assert take_arguments(take, now_us=9)[3] == b"9"
+
+    def test_a_settlement(self) -> None:
+        settle = Settle((Charge(SLIDING, 10**30, 3),), "x", 7)
+        assert settle_arguments(settle, now_us=9) == [
+            *(b"1", b"{t}:sliding", b"9", b"x", b"7"),
+            *(b"s", b"5", b"60000000", b"0", b"%d" % AMOUNT_MAX, b"3"),
+        ]
+
+
+class TestVerdict:
+    def test_yes(self) -> None:
+        assert verdict([1, 5, -1, 0, 3, 4]) == Verdict(True, 5, (Level(3, 4),))
+
+    def test_no(self) -> None:
+        assert verdict([0, 5, 1, 9, 3, 4, 0, 6]) == Verdict(False, 5, (Level(3, 4), Level(0, 6)), 1, 9)
+
+    @pytest.mark.parametrize(
+        "nonsense",
+        [
+            *(
+                None,
+                b"OK",
+                1,
+                [],
+                [1],
+                [1, 2, 3],
+                [1, 5, -1, 0, 3],
+                [b"1", b"5", b"-1", b"0"],
+                [1.5, 5, -1, 0],
+            ),
+            *([1, 5, 0, 0, 3, 4], [0, 5, -1, 9, 3, 4], [0, 5, 1, 9, 3, 4], [2, 5, -1, 0], [0, 5, 0, 0, 3, 4]),
+            *(
+                [0, 5, 0, -2, 3, 4],
+                [1, 5, -1, 9, 3, 4],
+                [1, -5, -1, 0],
+                [1, 5, -1, 0, -3, 4],
+                [[1], 5, -1, 0],
+            ),
+        ],
+    )
+    def test_nonsense(self, nonsense: object) -> None:
+        with pytest.raises(ValueError, match="no verdict"):
+            verdict(nonsense)
+
+    @given(st.recursive(st.none() | st.integers() | st.binary(), st.lists))
+    def test_nothing_else_is_ever_raised(self, reply: object) -> None:
+        try:
+            said = verdict(reply)
+        except ValueError:
+            return
+        assert said.allowed == (said.refused < 0)
+
+
+class TestGroups:
+    def test_by_hash_tag_in_order(self) -> None:
+        keys = ["p:{a}:1", "p:{b}:1", "q:{a}:2", "plain", "{}a", "{}b", "x{b}y}", "{a", "p}{a}"]
+        claims = [Claim(Bucket(key, Algorithm.FIXED, 1, 1), 1) for key in keys]
+        assert groups(claims) == [[0, 2, 8], [1, 6], [3], [4], [5], [7]]
+
+    def test_of_nothing(self) -> None:
+        assert groups([]) == []
+
+    @given(st.lists(st.text("{}ab", max_size=6), min_size=2, max_size=2))
+    def test_two_keys_go_together_as_a_cluster_has_it(self, keys: list[str]) -> None:
+        crc = pytest.importorskip("redis.crc", reason="redis-py is the oracle of cluster slots")
+        same = crc.key_slot(keys[0].encode()) == crc.key_slot(keys[1].encode())
+        claims = [Claim(Bucket(key, Algorithm.FIXED, 1, 1), 1) for key in keys]
+        assert (len(groups(claims)) == 1) == same
