@@ -49,8 +49,8 @@ class LogRecord(msgspec.Struct, omit_defaults=True):
     operation: str = ""
     stream: bool = False
     attempts: int = 0
-    tried: list[str] = msgspec.field(default_factory=list[str])
-    """Each attempt at Bedrock: which target, how it went, how long it took."""
+    tried: tuple[str, ...] = ()
+    """Each attempt at Bedrock: which target, how it went, how long it took. Empty if the first went well."""
     upstream_status: int = 0
     upstream_request_id: str = ""
     upstream_exception: str = ""

@@ -9,7 +9,8 @@ before a byte of an answer has gone to the caller, this file decides whether it 
   pause is drawn from zero up to `delay * 2**round` (full jitter: the callers of a crowd must not come back
   as one), and no shorter than upstream's own Retry-After.
 - Within the exchange's own time. A pause that would outlast the total limit is not begun: the caller hears
-  the fault now, with all the time it has left.
+  the fault now, with all the time it has left. Nor is one in which a streaming caller would have to be kept
+  alive: that would commit its status line to a success which nothing speaks for yet.
 - Within the retry budget and the breaker's trial, which belong to all exchanges together. They are asked
   (`Turn`) before each repetition, and before the first call at a target on trial; a healthy target's first
   call asks nobody.
@@ -118,7 +119,8 @@ def call_failed(exchange: Exchange, now: int, fault: Fault, out: list[SessionCom
         return exchange.fail(now, fault, out)
     exchange.repeats += 1
     pause_ns = _pause_ns(exchange, at, fault)
-    if pause_ns > PAUSE_NS_MAX or now + pause_ns >= exchange.timers.when(Timer.TOTAL):
+    patient_until = min(exchange.timers.when(Timer.TOTAL), exchange.timers.when(Timer.KEEPALIVE))
+    if pause_ns > PAUSE_NS_MAX or now + pause_ns >= patient_until:
         return exchange.fail(now, fault, out)
     if pause_ns:
         exchange.timers.arm(Timer.STEP, now + pause_ns)
@@ -194,7 +196,7 @@ def _turn_to(
         told = health.get(direction.name) if health else None
         if told is not None and told.health is Health.OPEN:
             continue
-        if exchange.host.signer(direction) is None:
+        if exchange.host.authority.signer(direction) is None:
             missing = Fault(Cause.CREDENTIALS_MISSING, detail=f"account {direction.account or 'default'!r}")
             continue
         if direction is not exchange.direction or fault is not None:
@@ -230,7 +232,7 @@ def _refresh(exchange: Exchange, fault: Fault, out: list[SessionCommand]) -> Ask
     assert exchange.direction is not None
     exchange.refreshed = True
     ticket, account = exchange.host.next_ticket(), exchange.direction.account
-    out.append(Ask(ticket, RefreshCredentials(account, exchange.host.access_key_id(account))))
+    out.append(Ask(ticket, RefreshCredentials(account, exchange.host.authority.access_key_id(account))))
     return Asking(ticket, _at(exchange), fault)
 
 
@@ -261,7 +263,7 @@ def _answered(
         if fault is not None:
             return exchange.fail(now, fault, out)
         return _turn_to(exchange, range(state.at + 1, len(directions)), None, now, out)
-    if exchange.host.signer(directions[state.at]) is None:
+    if exchange.host.authority.signer(directions[state.at]) is None:
         return exchange.fail(now, fault or Fault(Cause.CREDENTIALS_MISSING), out)
     if fault is not None:
         compose(exchange, directions[state.at])
@@ -296,7 +298,7 @@ def _opened(
     direction, call = exchange.direction, exchange.call
     assert direction is not None
     assert call is not None
-    signer = exchange.host.signer(direction)
+    signer = exchange.host.authority.signer(direction)
     if signer is None:
         out.append(ReleaseUpstream(event.lease))
         return exchange.fail_without_lease(now, Fault(Cause.CREDENTIALS_MISSING), out)

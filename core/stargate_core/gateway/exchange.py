@@ -47,7 +47,7 @@ ignored.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, get_args
 
 from stargate_core.clock import MILLISECOND, NEVER, SECOND, TimerTable
 from stargate_core.config.schema import Consumer
@@ -55,9 +55,10 @@ from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, 
 from stargate_core.direction import Direction
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
+from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.plan import Chain, Hook, Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
-from stargate_core.gateway.upstream import Authorizer, IncomingAnswer, SharedAnswer
+from stargate_core.gateway.upstream import IncomingAnswer, SharedAnswer
 from stargate_core.messages import (
     AnswerBegan,
     Answered,
@@ -238,36 +239,8 @@ SETTLED: Final = Settled()
 
 TABLE: Final[Table["Exchange"]] = Table(
     "Exchange",
-    states=(
-        Admitting,
-        Asking,
-        Pausing,
-        Opening,
-        Awaiting,
-        Collecting,
-        Peeking,
-        Streaming,
-        Tailing,
-        Settled,
-    ),
-    events=(
-        ClientEnded,
-        ClientLost,
-        ClientStalled,
-        ClientDrained,
-        UpstreamOpened,
-        UpstreamFailed,
-        UpstreamSent,
-        UpstreamEnded,
-        UpstreamLost,
-        Answered,
-        Unanswered,
-        AnswerBegan,
-        AnswerSent,
-        AnswerEnded,
-        AnswerFailed,
-        Ticked,
-    ),
+    states=get_args(State),
+    events=get_args(ExchangeEvent),
 )
 """Filled by admission.py (until the call is composed), calling.py (until it is written), answering.py (from
 its answer's first byte) and following.py (where the answer is shared).
@@ -289,6 +262,7 @@ class Host(Protocol):
     draining: bool
     stalled: bool
     """The client takes no bytes, so the shell does not read upstream."""
+    authority: Authority
     health: dict[str, HealthChanged]
     """What the breaker has said of targets; of others nothing, so they are healthy."""
     keys: Mapping[str, bytes]
@@ -297,14 +271,6 @@ class Host(Protocol):
 
     def next_ticket(self) -> int:
         """A number for a question."""
-        ...
-
-    def signer(self, direction: Direction) -> Authorizer | None:
-        """Whoever signs for this direction; None: there are no credentials."""
-        ...
-
-    def access_key_id(self, account: str) -> str:
-        """Which credentials the account has; '' where it has none, or a token."""
         ...
 
 
@@ -373,7 +339,7 @@ class Exchange:
         self.reported = True
         """The breaker has heard how the attempt at hand went, or there is none."""
         self.tried: list[str] = []
-        """Each attempt that is over, in words for the log."""
+        """Each attempt that is over, in words for the log; none where the first one went well."""
         self.response_bytes = 0
         self.begun_at = now
         self.opened_at = 0
@@ -506,9 +472,10 @@ class Exchange:
         if self.reported or direction is None:
             return
         self.reported = True
-        word = "OK" if fault is None else fault.cause.name
-        took_ms = (now - self.opened_at) // MILLISECOND
-        self.tried.append(f"{direction.name or direction.region} {word} {took_ms}ms")
+        if fault is not None or self.repeats:
+            word = "OK" if fault is None else fault.cause.name
+            took_ms = (now - self.opened_at) // MILLISECOND
+            self.tried.append(f"{direction.name or direction.region} {word} {took_ms}ms")
         ok = fault is None or not fault.row.ails
         statement = CallEnded(direction.name, direction.breaker, ok, self.repeats == 0)
         self.ctx.out.append(Tell(statement))

@@ -24,20 +24,17 @@ connection without a request is closed at once; one that is sending its request 
 """
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
-from stargate_core.aws.bearer import Bearer, BearerToken
-from stargate_core.aws.sigv4 import Credentials, Signer
 from stargate_core.clock import NEVER, TimerTable
 from stargate_core.dialects.face import Request
-from stargate_core.direction import Direction
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.admission import begin
+from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.exchange import SETTLED, Exchange
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers
-from stargate_core.gateway.upstream import Authorizer
 from stargate_core.messages import (
     AbortClient,
     AnswerBegan,
@@ -142,29 +139,7 @@ _CLOSED: Final = Closed()
 TABLE: Final[Table["Session"]] = Table(
     "Session",
     states=(Waiting, Receiving, Exchanging, Closed),
-    events=(
-        ClientSent,
-        ClientEnded,
-        ClientLost,
-        ClientStalled,
-        ClientDrained,
-        UpstreamOpened,
-        UpstreamFailed,
-        UpstreamSent,
-        UpstreamEnded,
-        UpstreamLost,
-        CredentialsChanged,
-        HealthChanged,
-        KeysChanged,
-        Answered,
-        Unanswered,
-        AnswerBegan,
-        AnswerSent,
-        AnswerEnded,
-        AnswerFailed,
-        Draining,
-        Ticked,
-    ),
+    events=get_args(SessionEvent),
 )
 
 
@@ -177,17 +152,14 @@ class Session:
 
     __slots__ = (
         "_client",
-        "_last_direction",
-        "_last_signer",
         "_tickets",
+        "authority",
         "chance",
         "codec",
-        "credentials",
         "draining",
         "health",
         "keys",
         "plan",
-        "signers",
         "stalled",
         "state",
         "timers",
@@ -206,11 +178,7 @@ class Session:
         self.health: dict[str, HealthChanged] = {}
         """What was last told of targets that are not, or no longer, known to be healthy."""
         self.keys: Mapping[str, bytes] = {}
-        self.credentials: dict[str, Credentials | BearerToken | None] = {}
-        self.signers: dict[tuple[str, str, str], Authorizer] = {}
-        self._last_direction: Direction | None = None
-        """What the last call was signed for, and by whom: most connections keep to one model."""
-        self._last_signer: Authorizer | None = None
+        self.authority = Authority()
         self._tickets = 0
         self.timers = TimerTable(Timer.COUNT)
         self.timers.arm(Timer.CLIENT, now + plan.limits.client_idle_ns)
@@ -243,44 +211,6 @@ class Session:
         """A number for a question."""
         self._tickets += 1
         return self._tickets
-
-    def signer(self, direction: Direction) -> Authorizer | None:
-        """Whoever signs for this direction; None: there are no credentials."""
-        if direction is self._last_direction:
-            return self._last_signer
-        signer = self._find_signer(direction)
-        self._last_direction, self._last_signer = (None, None) if signer is None else (direction, signer)
-        return signer
-
-    def access_key_id(self, account: str) -> str:
-        """Which credentials the account has; '' where it has none, or a token."""
-        credentials = self.credentials.get(account)
-        return credentials.access_key_id if isinstance(credentials, Credentials) else ""
-
-    def forget_signers(self, account: str) -> None:
-        """The account's credentials have changed."""
-        self.signers = {key: signer for key, signer in self.signers.items() if key[0] != account}
-        self._last_direction = self._last_signer = None
-
-    def _find_signer(self, direction: Direction) -> Authorizer | None:
-        if direction.api_key is not None:
-            return Bearer(direction.api_key)
-        endpoint = direction.endpoint
-        key = (direction.account, endpoint.signing_region, endpoint.signing_name)
-        fixed = direction.credentials
-        if fixed is not None:
-            key = (f"fixed:{fixed.access_key_id}", *key[1:])
-        signer = self.signers.get(key)
-        if signer is None:
-            credentials = fixed or self.credentials.get(direction.account)
-            if credentials is None:
-                return None
-            self.signers[key] = signer = (
-                Bearer(credentials.token)
-                if isinstance(credentials, BearerToken)
-                else Signer(credentials, endpoint.signing_region, endpoint.signing_name)
-            )
-        return signer
 
     # ----------------------------------------------------------------------------------- what the rules share
 
@@ -472,20 +402,7 @@ def _drained(
 # -------------------------------------------------------------------------------------------- rules: upstream
 
 
-@TABLE.on(
-    Exchanging,
-    UpstreamOpened,
-    UpstreamFailed,
-    UpstreamSent,
-    UpstreamEnded,
-    UpstreamLost,
-    Answered,
-    Unanswered,
-    AnswerBegan,
-    AnswerSent,
-    AnswerEnded,
-    AnswerFailed,
-)
+@TABLE.on(Exchanging, *get_args(OfExchange))
 def _upstream(
     session: Session, state: Exchanging, now: int, event: OfExchange, out: list[SessionCommand]
 ) -> State:
@@ -511,8 +428,7 @@ def _credentials(
     session: Session, state: State, _now: int, event: CredentialsChanged, _out: list[SessionCommand]
 ) -> State:
     """Sign with these from now on."""
-    session.credentials[event.account] = event.credentials
-    session.forget_signers(event.account)
+    session.authority.change(event.account, event.credentials)
     return state
 
 

@@ -96,7 +96,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         operation="" if call is None else call.operation.value,
         stream=ask is not None and ask.stream,
         attempts=exchange.attempts,
-        tried=exchange.tried,
+        tried=tuple(exchange.tried),
         upstream_status=0 if upstream is None else upstream.status,
         upstream_request_id="" if upstream is None else upstream.request_id,
         upstream_exception="" if fault is None else fault.aws_name or "",

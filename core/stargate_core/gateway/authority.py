@@ -1,0 +1,64 @@
+"""Authority: who signs for which direction, with the credentials last told.
+
+Credentials come in as facts, by the name of their account, and change while calls are made. A signer keeps a
+day's key and more that can be kept, so it is kept as long as its credentials are. Most connections call one
+model in one region: the last signer is remembered beside the table.
+
+Fixed credentials and API keys of the configuration need no telling.
+"""
+
+from stargate_core.aws.bearer import Bearer, BearerToken
+from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.direction import Direction
+from stargate_core.gateway.upstream import Authorizer
+
+
+class Authority:
+    """The credentials of a session or a flight."""
+
+    __slots__ = ("_credentials", "_last_direction", "_last_signer", "_signers")
+
+    def __init__(self) -> None:
+        self._credentials: dict[str, Credentials | BearerToken | None] = {}
+        self._signers: dict[tuple[str, str, str], Authorizer] = {}
+        self._last_direction: Direction | None = None
+        self._last_signer: Authorizer | None = None
+
+    def change(self, account: str, credentials: Credentials | BearerToken | None) -> None:
+        """The account's credentials are these now."""
+        self._credentials[account] = credentials
+        self._signers = {key: signer for key, signer in self._signers.items() if key[0] != account}
+        self._last_direction = self._last_signer = None
+
+    def signer(self, direction: Direction) -> Authorizer | None:
+        """Whoever signs for this direction; None: there are no credentials."""
+        if direction is self._last_direction:
+            return self._last_signer
+        signer = self._find(direction)
+        self._last_direction, self._last_signer = (None, None) if signer is None else (direction, signer)
+        return signer
+
+    def access_key_id(self, account: str) -> str:
+        """Which credentials the account has; '' where it has none, or a token."""
+        credentials = self._credentials.get(account)
+        return credentials.access_key_id if isinstance(credentials, Credentials) else ""
+
+    def _find(self, direction: Direction) -> Authorizer | None:
+        if direction.api_key is not None:
+            return Bearer(direction.api_key)
+        endpoint = direction.endpoint
+        key = (direction.account, endpoint.signing_region, endpoint.signing_name)
+        fixed = direction.credentials
+        if fixed is not None:
+            key = (f"fixed:{fixed.access_key_id}", *key[1:])
+        signer = self._signers.get(key)
+        if signer is None:
+            credentials = fixed or self._credentials.get(direction.account)
+            if credentials is None:
+                return None
+            self._signers[key] = signer = (
+                Bearer(credentials.token)
+                if isinstance(credentials, BearerToken)
+                else Signer(credentials, endpoint.signing_region, endpoint.signing_name)
+            )
+        return signer
