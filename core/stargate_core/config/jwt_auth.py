@@ -108,7 +108,7 @@ class JwtAuth(msgspec.Struct, frozen=True, kw_only=True):
 
 def _leads_to_keys(url: str) -> bool:
     """Whether keys may be fetched there: over TLS, from a file, or from this very machine."""
-    if re.fullmatch(r"file:(//)?/[^\s?#]+", url):
+    if re.fullmatch(r"file:(//)?/(?!/)[^\s?#]+", url):
         return True
     found = re.fullmatch(r"(https?)://([^\s/?#@]+)(/[^\s#]*)?", url)
     if found is None:

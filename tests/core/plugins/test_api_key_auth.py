@@ -5,7 +5,7 @@ botocore signs, as the oracle: what its signer makes of a request must be accept
 
 import datetime
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -17,16 +17,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.clock import SECOND
+from stargate_core.config.live_key import LiveKey, write_live_key
 from stargate_core.config.plugin_configs import ApiKeyAuth
 from stargate_core.config.schema import (
     Config,
     Consumer,
+    ConsumerGroup,
     Gateway,
     KeyCredential,
     PluginEntry,
     Sigv4Credential,
     TimeLimits,
 )
+from stargate_core.messages import KeysChanged, Trouble
 from stargate_core.secret import Secret
 from support.machines import LOG, WALL_EPOCH_NS, Bench, a_plan, chat, converse, proxy, request
 
@@ -69,11 +72,19 @@ CONSUMERS: Final = [
 ]
 
 
-def bench(*, wall_epoch_ns: int = WALL_EPOCH_NS, client_idle: float = 75, **config: Any) -> Bench:
+def bench(
+    *,
+    wall_epoch_ns: int = WALL_EPOCH_NS,
+    client_idle: float = 75,
+    consumers: list[Consumer] = CONSUMERS,
+    groups: Sequence[ConsumerGroup] = (),
+    **config: Any,
+) -> Bench:
     """A gateway with this plugin."""
     auth = PluginEntry(name="api-key-auth", config=ApiKeyAuth(**config))
     gateway = Gateway(time_limits=TimeLimits(client_idle=client_idle))
-    plan = a_plan(Config(consumers=CONSUMERS, plugins=[proxy(), LOG, auth], gateway=gateway))
+    plugins = [proxy(), LOG, auth]
+    plan = a_plan(Config(consumers=consumers, consumer_groups=list(groups), plugins=plugins, gateway=gateway))
     return Bench(plan, wall_epoch_ns=wall_epoch_ns)
 
 
@@ -224,6 +235,212 @@ class TestKeys:
     def test_nothing_but_a_key_is_a_key(self, text: str) -> None:
         machine = shown(bench(), f"x-api-key: {text}")
         assert refused(machine) == FORBIDDEN
+
+
+class TestRotation:
+    """A consumer has as many keys as it likes, so a new one is handed out before the old one ends."""
+
+    OLD: Final = key("key-old", id="old", expires_at=NOW + HOUR)
+    NEW: Final = key("key-new", id="new")
+
+    @pytest.mark.parametrize(
+        ("keys", "seconds", "good"),
+        [
+            # Day by day: the old key alone; both; the old one's end; the new one alone.
+            ([OLD], 0, {"old"}),
+            ([OLD, NEW], 0, {"old", "new"}),
+            ([OLD, NEW], 3599, {"old", "new"}),
+            ([OLD, NEW], 3600, {"new"}),
+            ([msgspec.structs.replace(OLD, disabled=True), NEW], 0, {"new"}),
+            ([NEW], 0, {"new"}),
+        ],
+    )
+    def test_both_keys_count_until_the_old_one_ends(
+        self, keys: list[KeyCredential], seconds: int, good: set[str]
+    ) -> None:
+        consumer = Consumer(username="ann", keyauth_credentials=keys)
+        for name in ("old", "new"):
+            machine = bench(consumers=[consumer], client_idle=7200)
+            machine.advance(seconds * SECOND)
+            shown(machine, f"x-api-key: key-{name}")
+            if name in good:
+                assert let_in(machine) == "ann"
+                assert machine.record["key_id"] == name
+            else:
+                assert refused(machine) == FORBIDDEN
+
+
+class TestModels:
+    HAIKU: Final = "anthropic.claude-3-haiku-20240307-v1:0"
+
+    @pytest.mark.parametrize(
+        ("of_consumer", "of_key", "good"),
+        [
+            (None, None, True),
+            (None, ["anthropic.*"], True),
+            (None, ["amazon.*"], False),
+            (None, [], False),
+            (["anthropic.*"], None, True),
+            (["anthropic.*"], ["anthropic.claude-3-*"], True),
+            (["anthropic.*"], ["*"], True),
+            (["amazon.*"], ["*"], False),
+            (["anthropic.*"], ["amazon.*"], False),
+        ],
+    )
+    def test_a_key_may_open_less_than_its_consumer_may_use(
+        self, of_consumer: list[str] | None, of_key: list[str] | None, good: bool
+    ) -> None:
+        consumer = Consumer(
+            username="ann", models=of_consumer, keyauth_credentials=[key("key-ann", models=of_key)]
+        )
+        machine = shown(bench(consumers=[consumer]), "x-api-key: key-ann")
+        assert (len(machine.asked) == 1) is good
+        if not good:
+            assert machine.record["cause"] == "MODEL_FORBIDDEN"
+
+    def test_what_its_groups_allow_counts_where_it_says_nothing(self) -> None:
+        groups = [
+            ConsumerGroup(name="a", models=["amazon.*"]),
+            ConsumerGroup(name="b", models=["anthropic.*"]),
+        ]
+        for names, good in (["a"], False), (["a", "b"], True), ([], True):
+            consumer = Consumer(username="ann", groups=names, keyauth_credentials=[key("key-ann")])
+            machine = shown(bench(consumers=[consumer], groups=groups), "x-api-key: key-ann")
+            assert (len(machine.asked) == 1) is good
+
+
+def digest(text: str) -> str:
+    """A key's SHA-256, as the store names it."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def told(entries: Mapping[str, str | LiveKey], machine: Bench | None = None) -> Bench:
+    """A gateway whose store has entries for these keys."""
+    machine = machine or bench()
+    written = {
+        digest(text): entry.encode() if isinstance(entry, str) else write_live_key(entry)
+        for text, entry in entries.items()
+    }
+    machine.tell(KeysChanged(written))
+    return machine
+
+
+class TestLiveKeys:
+    def test_a_key_that_lives_in_the_store_is_a_key(self) -> None:
+        machine = shown(told({"key-live": LiveKey(consumer="bob", id="ci")}), "x-api-key: key-live")
+        assert let_in(machine) == "bob"
+        assert machine.record["key_id"] == "ci"
+        machine = shown(told({"key-live": LiveKey(consumer="bob")}), "authorization: Bearer key-live")
+        assert let_in(machine) == "bob"
+        assert machine.record["key_id"] == f"…{digest('key-live')[-4:]}"
+
+    def test_from_the_moment_it_is_there_to_the_moment_it_is_gone(self) -> None:
+        machine = bench()
+        for entries, good in ({}, False), ({"key-live": LiveKey(consumer="bob")}, True), ({}, False):
+            told(entries, machine)
+            shown(machine, "x-api-key: key-live")
+            assert (len(machine.asked) == 1) is good
+            if good:
+                machine.refuse(Trouble.REFUSED)
+        codes = [answer.json["error"]["code"] for answer in machine.client.answers]
+        assert codes == ["invalid_api_key", "upstream_connect_failed", "invalid_api_key"]
+
+    @pytest.mark.parametrize(
+        "entry",
+        [
+            LiveKey(consumer="bob", disabled=True),
+            LiveKey(consumer="bob", revoked=True),
+            LiveKey(consumer="bob", expires_at=NOW),
+            LiveKey(consumer="carol"),
+            LiveKey(consumer="carol", revoked=True),
+            LiveKey(),
+            LiveKey(revoked=True),
+            "{",
+            '{"consumer": 7}',
+        ],
+        ids=repr,
+    )
+    def test_one_that_opens_nothing_is_403(self, entry: LiveKey | str) -> None:
+        machine = shown(told({"key-live": entry}), "x-api-key: key-live")
+        assert refused(machine) == FORBIDDEN
+        assert machine.only.json["error"]["message"] == "Invalid API key"
+        assert "key-live" not in machine.record["detail"]
+
+    @pytest.mark.parametrize(
+        ("entry", "why"),
+        [(LiveKey(consumer="carol"), "there is no consumer 'carol'"), ("{", "it can't be read")],
+    )
+    def test_an_operator_is_told_of_one_that_should_have_opened_something(
+        self, entry: LiveKey | str, why: str
+    ) -> None:
+        machine = shown(told({"key-live": entry}), "x-api-key: key-live")
+        (note,) = machine.notes
+        assert note.level == "warning"
+        assert why in note.text
+        assert why in machine.record["detail"]
+
+    @pytest.mark.parametrize("early_ns", [0, 1])
+    def test_it_ends_with_its_time(self, early_ns: int) -> None:
+        machine = bench(client_idle=7200)
+        told({"key-live": LiveKey(consumer="bob", expires_at=NOW + HOUR)}, machine)
+        machine.advance(3600 * SECOND - early_ns)
+        shown(machine, "x-api-key: key-live")
+        assert (len(machine.asked) == 1) is bool(early_ns)
+
+    def test_it_may_open_less_than_its_consumer_may_use(self) -> None:
+        for models, good in (["anthropic.*"], True), (["amazon.*"], False):
+            machine = told({"key-live": LiveKey(consumer="bob", models=models)})
+            shown(machine, "x-api-key: key-live")
+            assert (len(machine.asked) == 1) is good
+
+    @pytest.mark.parametrize(
+        ("entry", "good"),
+        [
+            (LiveKey(revoked=True), False),
+            (LiveKey(disabled=True), False),
+            (LiveKey(consumer="ann", revoked=True), False),
+            (LiveKey(expires_at=NOW), False),
+            ("no JSON", False),
+            (LiveKey(expires_at=NOW + HOUR), True),
+            (LiveKey(), True),
+            # The file says whose it is, and what it is called.
+            (LiveKey(consumer="bob", id="other", models=[]), True),
+        ],
+        ids=repr,
+    )
+    def test_of_a_key_of_the_files_the_store_says_only_that_it_has_ended(
+        self, entry: LiveKey | str, good: bool
+    ) -> None:
+        machine = shown(told({"key-ann": entry}), "x-api-key: key-ann")
+        if good:
+            assert let_in(machine) == "ann"
+            assert machine.record["key_id"] == "laptop"
+        else:
+            assert refused(machine) == FORBIDDEN
+
+    def test_what_the_file_has_ended_the_store_does_not_revive(self) -> None:
+        for name in ("key-ann-off", "key-ann-old"):
+            machine = shown(told({name: LiveKey(consumer="ann")}), f"x-api-key: {name}")
+            assert refused(machine) == FORBIDDEN
+
+    def test_it_stands_beside_a_signature_like_any_key(self) -> None:
+        for consumer, status in ("ann", None), ("bob", 401):
+            signed = Signed().changed(b"content-type:", b"x-api-key: key-live\r\ncontent-type:")
+            machine = bench(wall_epoch_ns=signed.wall_ns)
+            told({"key-live": LiveKey(consumer=consumer)}, machine)
+            machine.ask(signed.sent)
+            assert [answer.status for answer in machine.client.answers] == (
+                [] if status is None else [status]
+            )
+
+    def test_what_is_kept_of_entries_is_bounded(self) -> None:
+        machine = bench()
+        plugin: Any = machine.plan.outer.access[0].function.__self__  # type: ignore[attr-defined]
+        plugin._entries.update((b"%d" % number, None) for number in range(4096))
+        told({"key-live": LiveKey(consumer="bob")}, machine)
+        shown(machine, "x-api-key: key-live")
+        assert len(machine.asked) == 1
+        assert len(plugin._entries) == 1
 
 
 class TestAnonymous:
