@@ -119,5 +119,9 @@ class Order(msgspec.Struct, frozen=True):
     total_ns: int
     """How long the call may take, if it is made."""
     sharing: Sharing
+    others: tuple[tuple[Target, Call], ...] = ()
+    """The same call as composed for other targets than the first direction's, where it differs in more than
+    the model's name.
+    """
     request_id: str = ""
     """Of the exchange that orders it, for notes."""
