@@ -11,17 +11,24 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from stargate_core.config.bedrock_proxy import (
+    AwsAccount,
+    AwsCredentials,
+    AwsRole,
+    BedrockProxy,
+    CircuitBreaker,
+    ModelTarget,
+    ProxyTarget,
+    Retry,
+    RetryBudget,
+)
 from stargate_core.config.expand import escape
 from stargate_core.config.load import DEFAULTS_NAME, default_config, digest, examine, load
 from stargate_core.config.plugin_configs import (
     BUILT_IN,
     ApiKeyAuth,
-    AwsCredentials,
-    BedrockProxy,
-    ModelTarget,
     RequestLogger,
     ResponseTransform,
-    Retry,
     Values,
 )
 from stargate_core.config.problems import PROBLEMS_MAX, ConfigProblems
@@ -580,7 +587,24 @@ proxies = st.builds(
         words.map("alias-{}".format), st.builds(ModelTarget, models.map("m.{}".format)), max_size=2
     ),
     timeout=numbers,
-    retry=st.builds(Retry, count=st.integers(0, 10)),
+    retry=st.builds(Retry, count=st.integers(0, 10), budget=st.builds(RetryBudget, ratio=st.floats(0, 10))),
+    breaker=st.builds(CircuitBreaker, enabled=st.booleans(), open=st.floats(0.001, 120), probes=numbers),
+    targets=st.lists(
+        st.builds(
+            ProxyTarget,
+            region=st.sampled_from([None, "eu-west-1", "us-west-2"]),
+            account=st.sampled_from([None, "other"]),
+        ),
+        unique=True,
+        max_size=3,
+    ),
+    accounts=st.just(
+        {
+            "other": AwsAccount(
+                profile="p", role=AwsRole("arn:aws:iam::123456789012:role/r", session_tags={"a b": "${c"})
+            )
+        }
+    ),
     fips=st.booleans(),
     credentials=st.none()
     | st.builds(
