@@ -13,6 +13,7 @@ from msgspec import Meta, field
 
 from stargate_core.config.addresses import Address, parse_address
 from stargate_core.config.problems import Misfit
+from stargate_core.config.store_url import TIMEOUT_MS_MAX, StoreServer, parse_store_url
 from stargate_core.secret import Secret
 
 Seconds: TypeAlias = Annotated[
@@ -65,11 +66,24 @@ class Listener(msgspec.Struct, frozen=True):
 
 
 class Store(msgspec.Struct, frozen=True):
-    """Where counters and cached answers live. The URL may carry a password, so it isn't shown."""
+    """Where counters and cached answers live: a URL, or a URL and how to speak to what it names.
+
+    The URL may carry a password, so it isn't shown.
+    """
 
     TEXT_FIELD: ClassVar[str] = "url"
 
     url: Secret = field(default_factory=lambda: Secret("memory:"))
+    timeout_ms: Annotated[int, Meta(ge=1, le=TIMEOUT_MS_MAX)] = 50
+    """The time limit on every question to the store; what happens then is each plugin's policy."""
+    prefix: Annotated[
+        str, Meta(max_length=64, pattern=r"^[!-~]*\Z", description="up to 64 visible ASCII characters")
+    ] = "stargate:"
+    """What the names of all keys in the store begin with: gateways with the same prefix share."""
+    ca: str | None = None
+    """A file of CA certificates to trust instead of the system's."""
+    verify: bool = True
+    """Whether the server must show a good certificate (rediss://)."""
 
     def __post_init__(self) -> None:
         scheme, colon, rest = self.url.reveal().partition(":")
@@ -79,11 +93,25 @@ class Store(msgspec.Struct, frozen=True):
             raise Misfit("", "expected nothing after memory:")
         if scheme != "memory" and not re.match(r"//[^/?#]+", rest):
             raise Misfit("", f"expected a host: {scheme}://host:port")
+        if scheme in ("redis", "rediss"):
+            self._parsed()
 
     @property
     def kind(self) -> str:
         """The URL's scheme: memory, redis, rediss, redis+cluster or redis+sentinel."""
         return self.url.reveal().partition(":")[0]
+
+    @property
+    def server(self) -> StoreServer | None:
+        """The Redis server; None for memory. Raises Misfit for what Stargate can't speak to."""
+        if self.kind == "memory":
+            return None
+        if self.kind not in ("redis", "rediss"):
+            raise Misfit("", "expected redis:// or rediss://: clusters and sentinels are not supported")
+        return self._parsed()
+
+    def _parsed(self) -> StoreServer:
+        return parse_store_url(self.url, timeout_ms=self.timeout_ms, ca=self.ca, verify=self.verify)
 
 
 class TimeLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
