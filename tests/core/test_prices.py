@@ -122,10 +122,8 @@ class TestList:
     )
     def test_well_known_prices(self, model: str, dollars_in: str, dollars_out: str) -> None:
         price = Prices().of(model)
-        assert (price.input, price.output) == (
-            Fraction(dollars_in) * 1_000_000,
-            Fraction(dollars_out) * 1_000_000,
-        )
+        assert price.input == Fraction(dollars_in) * 1_000_000
+        assert price.output == Fraction(dollars_out) * 1_000_000
 
     def test_what_nobody_knows_costs_what_the_dearest_does(self) -> None:
         prices = Prices()

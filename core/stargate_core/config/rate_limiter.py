@@ -229,11 +229,12 @@ class RateLimiter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def dimensions(by: Dimension | list[Dimension] | None) -> tuple[Dimension, ...]:
-    """What is counted apart, in one order however it was written."""
+    """What is counted apart, in one order however it was written; a key is one of its consumer's anyway."""
     wanted = [by] if isinstance(by, str) else by or []
-    return tuple(dimension for dimension in DIMENSIONS if dimension in wanted)
+    needless = "consumer" if "key" in wanted else ""
+    return tuple(dimension for dimension in DIMENSIONS if dimension in wanted and dimension != needless)
 
 
 def _misfit_by(by: Dimension | list[Dimension] | None) -> Iterator[Misfit]:
-    if isinstance(by, list) and len(dimensions(by)) != len(by):
+    if isinstance(by, list) and len(set(by)) != len(by):
         yield Misfit("by", "expected each dimension once")

@@ -97,7 +97,7 @@ class Row(msgspec.Struct, frozen=True):
 class Limits:
     """The limits of one rate-limiter, and their buckets."""
 
-    __slots__ = ("_entry", "_rows", "all", "of_key", "of_model", "of_route", "requests")
+    __slots__ = ("_entry", "_rows", "all", "of_address", "of_key", "of_model", "of_route", "requests")
 
     def __init__(self, config: RateLimiter, place: Place = (None, None, None), share: int = 1) -> None:
         self.all = tuple(_compiled(limit, share) for limit in config.every)
@@ -107,13 +107,9 @@ class Limits:
         self.of_key = "key" in wanted
         self.of_model = "model" in wanted
         self.of_route = "route" in wanted
+        self.of_address = "address" in wanted
         self._entry = _entry(place)
         self._rows: dict[Scope, tuple[Row, ...]] = {}
-
-    @property
-    def of_address(self) -> bool:
-        """Whether a limit asks for the address, of a caller without a consumer too."""
-        return any("address" in limited.by for limited in self.all)
 
     def rows(self, scope: Scope) -> tuple[Row, ...]:
         """Each limit's bucket for this scope, in the limits' order."""
@@ -138,7 +134,10 @@ class Limits:
             match dimension:
                 case "consumer" | "key":
                     tag = _part("a", address) if consumer is None else _part("c", consumer)
-                    if dimension == "key" and consumer is not None:
+                    if consumer is None:
+                        # Or it would be the bucket of a limit by address.
+                        parts.append(dimension[0])
+                    elif dimension == "key":
                         parts.append(_part("k", key))
                 case "model":
                     parts.append(_part("m", model))

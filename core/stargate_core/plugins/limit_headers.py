@@ -33,6 +33,14 @@ _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 _TOKENS: Final = ("tokens", "bedrock_tokens")
 """What counts as tokens without more words."""
+_OPENAI: Final = tuple(
+    tuple(b"x-ratelimit-%b-%b" % (which, what) for which in (b"limit", b"remaining", b"reset"))
+    for what in (b"requests", b"tokens")
+)
+_ANTHROPIC: Final = tuple(
+    tuple(b"anthropic-ratelimit-%b-%b" % (what, which) for which in (b"limit", b"remaining", b"reset"))
+    for what in (b"requests", b"tokens", b"input-tokens", b"output-tokens")
+)
 
 
 class LimitHeaders:
@@ -83,35 +91,25 @@ class LimitHeaders:
                 (b"ratelimit-reset", b"%d" % _ceil(levels[plain].reset_us, _SECOND_US)),
             )
         if family == "openai":
-            self._openai(headers, b"requests", requests, levels)
-            self._openai(headers, b"tokens", tokens, levels)
+            for names, index in zip(_OPENAI, (requests, tokens), strict=True):
+                if index >= 0:
+                    level = levels[index]
+                    headers += (
+                        (names[0], texts[index]),
+                        (names[1], b"%d" % level.remaining),
+                        (names[2], go_duration(level.reset_us)),
+                    )
         elif family == "anthropic":
-            self._anthropic(headers, b"requests", requests, levels, at_us)
-            self._anthropic(headers, b"tokens", tokens, levels, at_us)
-            self._anthropic(headers, b"input-tokens", _tightest(self._input, levels), levels, at_us)
-            self._anthropic(headers, b"output-tokens", _tightest(self._output, levels), levels, at_us)
+            found = (requests, tokens, _tightest(self._input, levels), _tightest(self._output, levels))
+            for names, index in zip(_ANTHROPIC, found, strict=True):
+                if index >= 0:
+                    level = levels[index]
+                    headers += (
+                        (names[0], texts[index]),
+                        (names[1], b"%d" % level.remaining),
+                        (names[2], rfc3339(_ceil(at_us + level.reset_us, _SECOND_US))),
+                    )
         return headers
-
-    def _openai(self, headers: Headers, what: bytes, index: int, levels: Sequence[Level]) -> None:
-        if index >= 0:
-            level = levels[index]
-            headers += (
-                (b"x-ratelimit-limit-%b" % what, self._texts[index]),
-                (b"x-ratelimit-remaining-%b" % what, b"%d" % level.remaining),
-                (b"x-ratelimit-reset-%b" % what, go_duration(level.reset_us)),
-            )
-
-    def _anthropic(
-        self, headers: Headers, what: bytes, index: int, levels: Sequence[Level], at_us: int
-    ) -> None:
-        if index >= 0:
-            level = levels[index]
-            reset = _ceil(at_us + level.reset_us, _SECOND_US)
-            headers += (
-                (b"anthropic-ratelimit-%b-limit" % what, self._texts[index]),
-                (b"anthropic-ratelimit-%b-remaining" % what, b"%d" % level.remaining),
-                (b"anthropic-ratelimit-%b-reset" % what, rfc3339(reset)),
-            )
 
 
 def go_duration(duration_us: int) -> bytes:

@@ -54,6 +54,7 @@ from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.globs import GlobTable
 from stargate_core.limits.buckets import Charge, Claim, Verdict
 from stargate_core.limits.estimate import input_tokens
+from stargate_core.limits.rule import AMOUNT_MAX
 from stargate_core.phases import Access, HeaderFilter, InitWorker, Log
 from stargate_core.plugins.limit_buckets import SECOND_US, Limits, Row
 from stargate_core.plugins.limit_headers import LimitHeaders
@@ -207,7 +208,7 @@ class RateLimiterPlugin:
                 cost = costs[row.limited.unit]
                 if ask.output_tokens_max is None and cost > row.limited.capacity:
                     cost = self._without_guess(ctx, ask, row)
-                claim = Claim(row.bucket, cost)
+                claim = Claim(row.bucket, min(cost, AMOUNT_MAX))
             claims.append(claim)
         return tuple(claims)
 
@@ -225,7 +226,9 @@ class RateLimiterPlugin:
         both = into + output
         costs = {"tokens": both, "input_tokens": into, "output_tokens": output, "bedrock_tokens": both}
         if rows[-1].limited.unit == "usd":
-            price = self._prices.of_dearest(self._models(ask))
+            models = self._models(ask)
+            prices = self._prices
+            price = prices.of(models[0]) if len(models) == 1 else prices.of_dearest(models)
             costs["usd"] = cost_nano_usd(price, Usage(into, output))
         return costs
 
