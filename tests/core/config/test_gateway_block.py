@@ -5,9 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.config.addresses import TcpAddress, UnixAddress
-from stargate_core.config.gateway_block import Gateway, Listener, Store, TimeLimits, UpstreamPool, nanoseconds
+from stargate_core.config.gateway_block import (
+    Gateway,
+    Listener,
+    ModelPrice,
+    Store,
+    TimeLimits,
+    UpstreamPool,
+    nanoseconds,
+)
 from stargate_core.config.problems import Misfit
 from stargate_core.secret import Secret
+from support.config import examined, loaded, said
 
 
 class TestDefaults:
@@ -75,6 +84,34 @@ class TestStore:
         with pytest.raises(Misfit) as caught:
             Store(Secret("hunter2://h"))
         assert "hunter2" not in f"{caught.value}{caught.value.hint}"
+
+
+class TestPrices:
+    def test_a_model_by_its_name_or_a_glob(self) -> None:
+        config = loaded(
+            """
+            gateway:
+              prices:
+                anthropic.claude-*: {input: 3, output: 15, cache_read: 0.3, cache_write: 3.75}
+                amazon.titan-embed-text-v2:0: {input: 0.02}
+            """
+        )
+        assert config.gateway.prices == {
+            "anthropic.claude-*": ModelPrice(input=3, output=15, cache_read=0.3, cache_write=3.75),
+            "amazon.titan-embed-text-v2:0": ModelPrice(input=0.02),
+        }
+
+    @pytest.mark.parametrize(
+        ("price", "message"),
+        [
+            ("{output: 1}", "input: this setting is required"),
+            ("{input: -1}", "input: expected US dollars for a million tokens"),
+            ("{input: 3, cached: 1}", "cached: there is no such setting"),
+        ],
+    )
+    def test_a_mistake_is_named(self, price: str, message: str) -> None:
+        (problem,) = said(examined(f"gateway: {{prices: {{claude: {price}}}}}").problems)
+        assert message in problem
 
 
 class TestNanoseconds:

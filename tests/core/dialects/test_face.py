@@ -20,4 +20,7 @@ def test_all_tokens() -> None:
 
 def test_every_dialect_has_its_name_and_its_sdks_header() -> None:
     assert len({dialect.NAME for dialect in DIALECTS}) == len(DIALECTS)
+    assert {dialect.LIMIT_FAMILY for dialect in DIALECTS} <= {"", "openai", "anthropic"}
+    assert OPENAI_CHAT.LIMIT_FAMILY == "openai"
+    assert BEDROCK_NATIVE.LIMIT_FAMILY == ""
     assert {dialect.REQUEST_ID_HEADER for dialect in DIALECTS} == {b"x-request-id", b"x-amzn-requestid"}

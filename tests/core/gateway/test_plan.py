@@ -172,7 +172,9 @@ class TestOrder:
     def test_the_built_in_ones_keep_kongs_order(self) -> None:
         by_priority = sorted(BUILT_IN.values(), key=lambda plugin: -plugin.PRIORITY)
         assert [plugin.NAME for plugin in by_priority] == [
+            "jwt-auth",
             "api-key-auth",
+            "rate-limiter",
             "response-transform",
             "bedrock-proxy",
             "request-logger",

@@ -12,6 +12,7 @@ class TestRegistry:
     def test_the_loader_knows_the_same_ones_and_the_same_of_each(self) -> None:
         assert {name: schema_of(plugin) for name, plugin in BUILT_IN.items()} == dict(plugin_configs.BUILT_IN)
 
-    def test_each_can_be_made_with_its_defaults(self) -> None:
-        for plugin in BUILT_IN.values():
-            assert plugin(plugin.CONFIG()).NAME == plugin.NAME
+    def test_each_can_be_made_with_the_least_it_must_be_told(self) -> None:
+        least = {"rate-limiter": {"minute": 1}}
+        for name, plugin in BUILT_IN.items():
+            assert name == plugin(plugin.CONFIG(**least.get(name, {}))).NAME
