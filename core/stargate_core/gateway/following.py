@@ -44,7 +44,11 @@ def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
     call, ctx = exchange.call, exchange.ctx
     assert call is not None
     ticket = exchange.host.next_ticket()
-    models = "\n".join([one.target.model for one in ctx.directions])
+    # In whatever order they are drawn, the same models may answer.
+    models = "\n".join(sorted({one.target.model for one in ctx.directions}))
+    first = ctx.directions[0].target
+    others = {one.target: None for one in ctx.directions if one.target != first}
+    ask, dialect = ctx.read_ask(), exchange.dialect
     order = Order(
         key=cache_key(call, models, sharing.scope),
         call=call,
@@ -53,6 +57,7 @@ def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
         total_ns=exchange.timers.when(Timer.TOTAL) - now,
         sharing=sharing,
         request_id=exchange.request.request_id,
+        others=tuple((target, dialect.compose(exchange.request, ask, target)) for target in others),
     )
     out.append(Follow(ticket, order))
     exchange.opened_at = exchange.sent_at = now

@@ -32,6 +32,7 @@ from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import Place, Routes
 from stargate_core.phases import Phase, Plugin
 from stargate_core.plugins.bedrock_proxy import accounts_of
+from stargate_core.prices import Prices
 from stargate_core.wire.http1 import CodecKind
 from stargate_core.wire.http1 import Limits as Http1Limits
 
@@ -149,6 +150,7 @@ class Plan:
         self.generation = generation
         self.limits = _limits(config)
         self.routes = Routes(config)
+        self.prices = Prices(config.gateway.prices)
         self._plugins = plugins
         self._standing = list(self._entries())
         self._chains: dict[tuple[Place, str | None], Chain] = {}

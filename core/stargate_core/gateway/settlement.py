@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.dialects.face import Dialect, Headers, Request, Usage
-from stargate_core.faults import Fault
+from stargate_core.faults import Cause, Fault
 from stargate_core.limits.estimate import input_tokens
 from stargate_core.messages import Note, SessionCommand, Source
 from stargate_core.phases import Phase, PluginFailed
-from stargate_core.record import LogRecord
+from stargate_core.prices import cost_nano_usd
+from stargate_core.record import LogRecord, Outcome
 
 if TYPE_CHECKING:
     from stargate_core.gateway.exchange import Exchange
@@ -24,6 +25,8 @@ _REQUEST_ID: Final = b"x-request-id"
 _MODEL_CHARS_MAX: Final = 256
 """Of the name that the caller used, in the record: the caller may write anything there, and any amount."""
 _CACHE: Final = {Source.KEPT: "hit", Source.MADE: "miss", Source.JOINED: "coalesced"}
+_NOT_PAID: Final = frozenset({"hit", "coalesced"})
+"""Answers that were not made for this request."""
 _TOKENS_PER_EVENT: Final = 4
 """Of output; in recorded streams it is between one and ten."""
 _EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -71,7 +74,8 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     upstream, translator, fault = exchange.upstream, exchange.translator, exchange.fault
     ask, direction, consumer, call = ctx.known_ask, exchange.direction, ctx.consumer, exchange.call
     usage = translator.usage if translator is not None else None
-    estimated = usage is None and upstream is not None and upstream.events > 0
+    cache = "" if ctx.answer_source is None else _CACHE[ctx.answer_source]
+    estimated = usage is None and _has_used(exchange)
     if estimated:
         usage = _estimate(exchange)
     begun_at, sent_at, first_byte_at = exchange.begun_at, exchange.sent_at, exchange.first_byte_at
@@ -106,7 +110,8 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         cache_read_tokens=0 if usage is None else usage.cache_read_tokens,
         cache_write_tokens=0 if usage is None else usage.cache_write_tokens,
         usage_estimated=estimated,
-        cache="" if ctx.answer_source is None else _CACHE[ctx.answer_source],
+        cost_usd=0.0 if usage is None or cache in _NOT_PAID else _cost_usd(exchange, usage),
+        cache=cache,
         request_bytes=len(request.body),
         response_bytes=exchange.response_bytes,
         lease_ms=(sent_at - exchange.opened_at) // 1000 / 1000 if sent_at else 0.0,
@@ -115,8 +120,32 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     )
 
 
+def _has_used(exchange: "Exchange") -> bool:
+    """Whether Bedrock has worked for nothing that it would tell: a stream broke off, or nobody waited
+    longer.
+    """
+    upstream, fault = exchange.upstream, exchange.fault
+    if upstream is None:
+        return False
+    if upstream.events:
+        return True
+    if fault is None:
+        given_up = exchange.outcome is Outcome.CLIENT_LEFT
+    else:
+        given_up = fault.cause is Cause.TOTAL_TIMEOUT
+    return given_up and exchange.sent_at > 0 and upstream.status in (0, 200)
+
+
+def _cost_usd(exchange: "Exchange", usage: Usage) -> float:
+    """What these tokens cost."""
+    assert exchange.direction is not None
+    return cost_nano_usd(exchange.host.plan.prices.of(exchange.direction.target.model), usage) / 1e9
+
+
 def _estimate(exchange: "Exchange") -> Usage:
-    """What a stream that broke off has used: Bedrock counts at the end only, and charges all the same."""
+    """What has been used without Bedrock's word for it: it counts at the end only, and charges all the
+    same.
+    """
     assert exchange.upstream is not None
     output_tokens = exchange.upstream.events * _TOKENS_PER_EVENT
     ask = exchange.ctx.known_ask

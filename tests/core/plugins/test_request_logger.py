@@ -283,6 +283,7 @@ class TestLines:
             "stop_reason": "end_turn",
             "input_tokens": 10,
             "output_tokens": 5,
+            "cost_usd": 8.75e-06,
             "request_bytes": 56,
             "first_byte_ms": 2000.0,
             "total_ms": 2000.0,
