@@ -91,7 +91,7 @@ def _first_line(words: str) -> str:
 _FAULTS: Final = f"""\
 # Faults
 
-{PRINTED.format(name="faults.py", source=f"{SOURCES}/faults.py")}
+{PRINTED.format(name="causes.py", source=f"{SOURCES}/causes.py")}
 
 Every way a request can fail, and what a caller is told in each API. The cause stands in the log record
 (`cause`); the code too (`code`), and in OpenAI's envelope wherever OpenAI has no code of its own.
