@@ -291,10 +291,11 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
     def placed(self, url: str) -> "BedrockProxy":
         """The same, with all calls to this URL: wherever a target said they go."""
         here = {
-            name: msgspec.structs.replace(model, targets=_placed(model.targets))
+            name: msgspec.structs.replace(model, targets=_placed(self, model, model.targets))
             for name, model in self.models.items()
         }
-        return msgspec.structs.replace(self, endpoint_url=url, models=here, targets=_placed(self.targets))
+        targets = _placed(self, ModelTarget(""), self.targets)
+        return msgspec.structs.replace(self, endpoint_url=url, models=here, targets=targets)
 
     def places(self) -> Iterator[tuple[Path, ProxyTarget, Balance]]:
         """Every target that is written, where it stands, and how those it stands with are balanced."""
@@ -320,9 +321,9 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
         yield from self._misfit_models()
         for path, target, balance in self.places():
             yield from self._misfit_target(path, target, balance)
-        yield from _misfit_twice("targets", self.targets)
+        yield from _misfit_twice(self, ModelTarget(""), self.targets, ("targets",))
         for name, model in self.models.items():
-            yield from _misfit_twice(("models", name, "targets"), model.targets)
+            yield from _misfit_twice(self, model, model.targets, ("models", name, "targets"))
 
     def _misfit_models(self) -> Iterator[Misfit]:
         for name, model in self.models.items():
@@ -373,42 +374,45 @@ def targets_of(config: BedrockProxy, model: ModelTarget) -> list[ProxyTarget]:
         targets = config.targets
     else:
         targets = [ProxyTarget()]
-    return [
-        msgspec.structs.replace(
-            target,
-            target=target.target or model.target,
-            region=target.region or model.region or config.region,
-            account=target.account or model.account,
-            endpoint_url=target.endpoint_url or config.endpoint_url,
-        )
-        for target in targets
-    ]
+    return [_filled(config, model, target) for target in targets]
 
 
-def _placed(targets: list[ProxyTarget]) -> list[ProxyTarget]:
+def _filled(config: BedrockProxy, model: ModelTarget, target: ProxyTarget) -> ProxyTarget:
+    """The target with what it has left to its model and the plugin."""
+    return msgspec.structs.replace(
+        target,
+        target=target.target or model.target,
+        region=target.region or model.region or config.region,
+        account=target.account or model.account,
+        endpoint_url=target.endpoint_url or config.endpoint_url,
+    )
+
+
+def _place(config: BedrockProxy, model: ModelTarget, target: ProxyTarget) -> ProxyTarget:
+    """The target without what two at the same place may differ in."""
+    return msgspec.structs.replace(_filled(config, model, target), name=None, weight=None)
+
+
+def _placed(config: BedrockProxy, model: ModelTarget, targets: list[ProxyTarget]) -> list[ProxyTarget]:
     """Without URLs of their own, and without those that are the same without."""
     kept: dict[ProxyTarget, ProxyTarget] = {}
     for target in targets:
         moved = msgspec.structs.replace(target, endpoint_url=None)
-        kept.setdefault(_place(moved), moved)
+        kept.setdefault(_place(config, model, moved), moved)
     return list(kept.values())
 
 
-def _place(target: ProxyTarget) -> ProxyTarget:
-    """The target without what two at the same place may differ in."""
-    return msgspec.structs.replace(target, name=None, weight=None)
-
-
-def _misfit_twice(path: Path | str, targets: list[ProxyTarget]) -> Iterator[Misfit]:
+def _misfit_twice(
+    config: BedrockProxy, model: ModelTarget, targets: list[ProxyTarget], path: Path
+) -> Iterator[Misfit]:
     """The same place twice is one target that fails twice; the same name, two that share a breaker."""
-    base = path if isinstance(path, tuple) else (path,)
     places: list[ProxyTarget] = []
     names: list[str] = []
     for index, target in enumerate(targets):
-        place = _place(target)
+        place = _place(config, model, target)
         if place in places:
-            yield Misfit((*base, index), f"the same as {path_text((*base, places.index(place)))}")
+            yield Misfit((*path, index), f"the same place as {path_text((*path, places.index(place)))}")
         elif target.name is not None and target.name in names:
-            yield Misfit((*base, index, "name"), "expected a name of its own", target.name)
+            yield Misfit((*path, index, "name"), "expected a name of its own", target.name)
         places.append(place)
         names.append(target.name or "")

@@ -3,7 +3,8 @@
 The name a caller uses becomes a target: an alias of the configuration, or Bedrock's own id passed on as it
 is. Before that the consumer's allow list is asked, for the name or for what it stands for: whoever may use
 `claude-*` may use the alias, and whoever may use `anthropic.*` may use it by any name. A model that the list
-does not cover is 403; a name that the configuration does not know, where it must, is 404.
+does not cover is 403; a name that the configuration does not know, where it must, is 404. What its targets
+fall back on is the operator's choice, and whoever may use the name may use that.
 
 Everything that does not depend on the caller is made once: endpoints, and the directions of each name. Where
 a model has several targets they can stand in for each other: their breakers know them for one group, and a

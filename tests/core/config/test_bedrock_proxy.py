@@ -169,7 +169,11 @@ class TestTargets:
 
     def test_a_service_elsewhere_takes_all_of_them(self) -> None:
         """And two that differ only in where they were called are one then."""
-        there = [ProxyTarget(name="x", endpoint_url=URL), ProxyTarget(), ProxyTarget(region="us-west-2")]
+        there = [
+            ProxyTarget(name="x", endpoint_url=URL),
+            ProxyTarget(region="us-east-1"),
+            ProxyTarget(region="us-west-2"),
+        ]
         config = BedrockProxy(
             targets=there, models={"m": ModelTarget("t", targets=there)}, endpoint_url="https://old"
         ).placed("http://new:1")
@@ -275,9 +279,14 @@ WRONG: Final = [
     ),
     # twice
     (
+        {"targets": [ProxyTarget(), ProxyTarget(region="us-east-1")]},
+        ("targets", 1),
+        "the same place as targets\\[0\\]",
+    ),
+    (
         {"targets": [ProxyTarget(region="eu-west-1", name="a"), ProxyTarget(region="eu-west-1", name="b")]},
         ("targets", 1),
-        "the same as targets\\[0\\]",
+        "the same place as targets\\[0\\]",
     ),
     (
         {
