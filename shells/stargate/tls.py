@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.config.gateway_block import UpstreamTls
 from stargate_core.config.schema import Listener
+from stargate_core.config.store_url import StoreServer
 from stargate_core.gateway.plan import Plan
 from stargate_core.secret import Secret
 
@@ -49,14 +50,24 @@ def upstream_contexts(settings: UpstreamTls) -> Callable[[Endpoint], ssl.SSLCont
 
     Raises BadTls.
     """
-    with _blaming("gateway.upstream_tls.ca"):
-        # `create_default_context` trusts the system's CAs unless it is given others.
-        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, **_trusted(settings.ca))
-    if not settings.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+    context = _client_context("gateway.upstream_tls.ca", settings.ca, verify=settings.verify)
     context.set_alpn_protocols(["http/1.1"])
     return lambda _endpoint: context
+
+
+def store_context(server: StoreServer) -> ssl.SSLContext | None:
+    """The context for a Redis store; None when it is plain. Raises BadTls."""
+    return _client_context("gateway.store.ca", server.ca, verify=server.verify) if server.tls else None
+
+
+def _client_context(whose: str, ca: str | None, *, verify: bool) -> ssl.SSLContext:
+    with _blaming(whose):
+        # `create_default_context` trusts the system's CAs unless it is given others.
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, **_trusted(ca))
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _server_context(cert: str, key: Secret, client_ca: str | None) -> ssl.SSLContext:

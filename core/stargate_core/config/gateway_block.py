@@ -102,6 +102,11 @@ class Store(msgspec.Struct, frozen=True):
         return self.url.reveal().partition(":")[0]
 
     @property
+    def is_shared(self) -> bool:
+        """Whether other gateways may count and keep in the same one."""
+        return self.kind != "memory"
+
+    @property
     def server(self) -> StoreServer | None:
         """The Redis server; None for memory. Raises Misfit for what Stargate can't speak to."""
         if self.kind == "memory":

@@ -31,6 +31,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from stargate_core.clock import MILLISECOND, SECOND
+from stargate_core.config.store_url import StoreServer
 from stargate_core.limits.buckets import Charge, Verdict
 from stargate_core.limits.script import SETTLE, TAKE, Script, settle_arguments, take_arguments, verdict
 from stargate_core.questions import Entry, Keys, ReadEntry, ReadKeys, Settle, StoreAnswer, Take, WriteEntry
@@ -84,6 +85,18 @@ class LinkSettings(msgspec.Struct, frozen=True, kw_only=True):
     entry_bytes_max: int = 8 << 20
     """Larger entries are not kept: everybody's answers queue behind them."""
     reply_bytes_max: int = REPLY_BYTES_MAX
+
+
+def settings_for(server: StoreServer, prefix: str) -> LinkSettings:
+    """How to speak to the server that a configuration names."""
+    return LinkSettings(
+        username=server.username,
+        password=server.password,
+        database=server.database,
+        protocol=server.protocol,
+        prefix=prefix,
+        deadline_ns=server.timeout_ms * MILLISECOND,
+    )
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -120,7 +120,8 @@ class RedisLink:
     def __init__(self, *, settings: LinkSettings, seed: int, wall_epoch_ns: int) -> None:
         self._settings = settings
         self._entropy = Entropy(seed)
-        self._wall_epoch_ns = wall_epoch_ns
+        self.wall_epoch_ns = wall_epoch_ns
+        """Wall time when `now` is 0, in nanoseconds since 1970. May be written at any time."""
         self._prefix = settings.prefix.encode()
         self._phase = _Phase.CLOSED
         self._timer = 0
@@ -247,7 +248,7 @@ class RedisLink:
         self._timer = now + self._settings.ping_ns
 
     def _words(self, now: int, asked: _Asked) -> Words:
-        return words_of(asked, self._prefix, (self._wall_epoch_ns + now) // 1000)
+        return words_of(asked, self._prefix, (self.wall_epoch_ns + now) // 1000)
 
     def _forget(self, ticket: int) -> None:
         """Nobody waits for it any more; if it is written, its answer still has to be seen."""
@@ -312,7 +313,7 @@ class RedisLink:
         if ticket is None and not isinstance(question, Take):
             return
         try:
-            answer = answer_of(question, reply, (self._wall_epoch_ns + now) // 1000)
+            answer = answer_of(question, reply, (self.wall_epoch_ns + now) // 1000)
         except ValueError:
             self._fail(now, "an answer makes no sense", out)
             return
