@@ -427,7 +427,7 @@ class Bench:
                 self.paused.add(ticket)
             case ResumeAnswer(ticket):
                 assert ticket in self.followed
-                self.paused.remove(ticket)
+                self.paused.discard(ticket)
             case WriteUpstream(lease, data):
                 self.held[lease].receive(data)
                 assert self.held[lease].whole

@@ -35,6 +35,7 @@ from stargate_core.messages import (
     AnswerFailed,
     AnswerSent,
     Follow,
+    PauseAnswer,
     SessionCommand,
 )
 
@@ -60,6 +61,8 @@ def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
         others=tuple((target, dialect.compose(exchange.request, ask, target)) for target in others),
     )
     out.append(Follow(ticket, order))
+    if exchange.host.stalled:
+        out.append(PauseAnswer(ticket))  # It has yet to take its last answer.
     exchange.opened_at = exchange.sent_at = now
     exchange.upstream = answer = SharedAnswer(ticket, call.stream)
     exchange.arm_keepalive(now)

@@ -265,6 +265,16 @@ class TestCallers:
         bench.settle()
 
 
+    def test_one_that_has_yet_to_take_its_last_answer_waits(self) -> None:
+        bench = a_bench()
+        bench.tell(ClientStalled())
+        bench.ask(chat())
+        ticket, _ = ordered(bench)
+        assert bench.paused == {ticket}
+        bench.tell(ClientDrained())
+        assert not bench.paused
+
+
 class TestLateFacts:
     def test_facts_about_another_ticket_change_nothing(self) -> None:
         bench = a_bench()

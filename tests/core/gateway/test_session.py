@@ -14,26 +14,41 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
-from stargate_core.config.plugin_configs import AwsCredentials
+from stargate_core.config.bedrock_proxy import AwsCredentials, ProxyTarget, Retry
 from stargate_core.config.schema import Gateway, PluginEntry, Route, TimeLimits
+from stargate_core.direction import Sharing
+from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.session import TABLE, Closed, Exchanging, Receiving, Waiting
+from stargate_core.limits.buckets import Algorithm, Bucket, Claim, Level, Verdict
 from stargate_core.messages import (
     AbortClient,
+    AnswerBegan,
+    Answered,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerSent,
     ClientDrained,
     ClientSent,
     ClientStalled,
     CloseClient,
     CredentialsChanged,
     Draining,
+    Health,
+    HealthChanged,
+    KeysChanged,
     SessionEvent,
+    Source,
     Ticked,
     Trouble,
+    Unanswered,
     UpstreamEnded,
     UpstreamFailed,
     UpstreamLost,
     UpstreamOpened,
     UpstreamSent,
 )
+from stargate_core.questions import Take
+from stargate_core.script import WaitFailed
 from stargate_core.secret import Secret
 from support.bedrock import (
     BAD_FRAMES,
@@ -49,6 +64,9 @@ from support.bedrock import (
 )
 from support.hooks import entry, plugin_of
 from support.machines import (
+    ENDPOINT_URL,
+    LOG,
+    MODEL,
     Bench,
     a_config,
     a_plan,
@@ -823,11 +841,42 @@ def looks(ctx: Any) -> None:
     assert ctx.part.payload is not None
 
 
+def asks(ctx: Any) -> Any:
+    """A hook that takes from a bucket, and lets pass where nobody answers."""
+    claim = Claim(Bucket("b", Algorithm.FIXED, 5, 1_000_000), 1)
+    try:
+        verdict = yield from ctx.take([claim], lease_us=1)
+    except WaitFailed:
+        return
+    if not verdict.allowed:
+        ctx.reject(Fault(Cause.RATE_LIMITED))
+
+
+def shares(ctx: Any) -> None:
+    """A hook that lets everything be shared."""
+    ctx.share(Sharing("", 1_000_000, 1_000_000))
+
+
+TARGETS: Final = [
+    ProxyTarget(name=name, region=region, endpoint_url=ENDPOINT_URL)
+    for name, region in (("one", "us-east-1"), ("two", "us-west-2"), ("three", "eu-west-1"))
+]
 PLANS: Final = {
     "plain": a_plan(a_config(gateway=Gateway(time_limits=TimeLimits(total=100)))),
     "with hooks": a_plan(
         a_config(entry(), gateway=Gateway(time_limits=TimeLimits(total=100), keepalive_seconds=5)),
         plugin_of({"rewrite": slow, "access": slow, "body_filter": looks}),
+    ),
+    "with targets": a_plan(
+        a_config(
+            plugins=[proxy(retry=Retry(count=4, delay=500), targets=TARGETS), LOG, entry()],
+            gateway=Gateway(time_limits=TimeLimits(total=100)),
+        ),
+        plugin_of({"access": asks}),
+    ),
+    "with sharing": a_plan(
+        a_config(entry(), gateway=Gateway(time_limits=TimeLimits(total=100), keepalive_seconds=5)),
+        plugin_of({"access": shares, "body_filter": looks}, priority=100),
     ),
     "the reference codec": a_plan(a_config(gateway=Gateway(http_codec="reference"))),
 }
@@ -902,6 +951,49 @@ class AnythingAtAll(RuleBasedStateMachine):
     def upstream_goes(self, lost: bool) -> None:
         (self.bench.upstream_breaks if lost else self.bench.upstream_ends)()
 
+    @precondition(lambda self: self.bench.questions)
+    @rule(yes=st.booleans(), fails=st.booleans())
+    def a_question_is_answered(self, yes: bool, fails: bool) -> None:
+        question = next(iter(self.bench.questions.values()))
+        if fails:
+            self.bench.fail_question()
+        elif isinstance(question, Take):
+            self.bench.reply(Verdict(yes, 1, (Level(3, 5),)))
+        else:
+            self.bench.reply(yes)
+
+    @precondition(lambda self: self.bench.followed)
+    @rule(source=st.sampled_from(Source))
+    def a_shared_answer_begins(self, source: Source) -> None:
+        ticket = next(iter(self.bench.followed))
+        headers = [(b"content-type", b"application/vnd.amazon.eventstream")]
+        self.tell(AnswerBegan(ticket, source, headers, age_seconds=3))
+
+    @precondition(lambda self: self.bench.followed)
+    @rule(
+        data=st.sampled_from(
+            (STORY.beginning, STORY.middle, STORY.end, b"{}", exception("throttlingException"))
+        )
+    )
+    def a_shared_answer_goes_on(self, data: bytes) -> None:
+        self.tell(AnswerSent(next(iter(self.bench.followed)), data))
+
+    @precondition(lambda self: self.bench.followed)
+    @rule(fails=st.booleans())
+    def a_shared_answer_is_over(self, fails: bool) -> None:
+        ticket = next(iter(self.bench.followed))
+        del self.bench.followed[ticket]
+        self.bench.paused.discard(ticket)
+        self.tell(AnswerFailed(ticket, Fault(Cause.STREAM_CUT)) if fails else AnswerEnded(ticket))
+
+    @rule(name=st.sampled_from(["one", "two", "three"]), health=st.sampled_from(Health))
+    def a_breaker_speaks(self, name: str, health: Health) -> None:
+        self.tell(HealthChanged(f"{name}/{MODEL}", health, self.bench.now + 10 * SECOND))
+
+    @rule()
+    def keys_change(self) -> None:
+        self.tell(KeysChanged({"a" * 64: b"{}"}))
+
     @rule(seconds=st.sampled_from([0, 1, 20, 70, 200]))
     def time_passes(self, seconds: int) -> None:
         self.bench.advance(seconds * SECOND)
@@ -934,10 +1026,15 @@ class AnythingAtAll(RuleBasedStateMachine):
             st.builds(UpstreamSent, st.integers(5000, 5003), st.sampled_from(ANSWERS)),
             st.builds(UpstreamEnded, st.integers(5000, 5003)),
             st.builds(UpstreamLost, st.integers(5000, 5003)),
+            st.builds(Answered, st.integers(-1, 3), st.booleans()),
+            st.builds(Unanswered, st.integers(-1, 3), st.just("why")),
+            st.builds(AnswerSent, st.integers(5000, 5003), st.sampled_from(ANSWERS)),
+            st.builds(AnswerEnded, st.integers(5000, 5003)),
         )
     )
     def a_late_fact_comes(self, event: SessionEvent) -> None:
-        if not (isinstance(event, UpstreamFailed) and event.ticket in self.bench.asked):
+        waits = (*self.bench.asked, *self.bench.questions)
+        if not (isinstance(event, UpstreamFailed | Answered | Unanswered) and event.ticket in waits):
             self.tell(event)
 
     @rule(ticket=st.integers(-1, 3))
@@ -962,10 +1059,13 @@ class AnythingAtAll(RuleBasedStateMachine):
     def leases_belong_to_an_exchange(self) -> None:
         if not hasattr(self, "bench"):
             return
-        assert len(self.bench.held) + len(self.bench.asked) <= 1
+        bench = self.bench
+        assert sum(map(len, (bench.held, bench.asked, bench.questions, bench.followed))) <= 1
         if not isinstance(self.bench.session.state, Exchanging):
             assert not self.bench.held
             assert not self.bench.asked
+            assert not self.bench.questions
+            assert not self.bench.followed
             if not self.bench.session.closed:
                 self.bench.settle()
 
