@@ -43,6 +43,7 @@ from stargate_core.config.schema import Consumer, Scope
 from stargate_core.dialects.face import ModelCard, Surface, Target
 from stargate_core.direction import Account, BreakerPolicy, Direction, Persistence, Role
 from stargate_core.faults import Cause, Fault
+from stargate_core.globs import pattern_of
 from stargate_core.phases import Access
 
 NAME_CHARS_MAX: Final = 2048
@@ -245,17 +246,5 @@ def may_use(consumer: Consumer | None, *names: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _pattern(globs: Sequence[str]) -> re.Pattern[str]:
-    """One pattern for a list of globs, in which * is any text and ? any character."""
-    return re.compile("|".join(map(_regex, globs)) or "(?!)", re.DOTALL)
-
-
-def _regex(glob: str) -> str:
-    """A glob as a regular expression that never goes back behind a star once the text after it was found.
-
-    Callers choose the names: with plain `.*` a few stars would take a name of some thousand characters hours.
-    """
-    first, *rest = [re.escape(part).replace(r"\?", ".") for part in glob.split("*")]
-    if not rest:
-        return first
-    *middle, last = rest
-    return "".join((first, *(f"(?>.*?{part})" for part in middle), ".*", last))
+    """One pattern for a list of globs, kept."""
+    return pattern_of(globs)

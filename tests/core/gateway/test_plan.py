@@ -56,11 +56,13 @@ class Tag:
     def __init__(self, config: Any) -> None:
         self.config = config
         self.consumers: list[str] = []
+        self.place: tuple[str | None, ...] = ()
         self.made.append(self)
 
     def init_worker(self, ctx: Any) -> None:
         """Remember who was there at the start."""
         self.consumers = [consumer.username for consumer in ctx.consumers]
+        self.place = ctx.place
 
     def access(self, ctx: Any) -> None:
         """Do nothing."""
@@ -226,6 +228,23 @@ class TestCompilation:
         Tag.made.clear()
         a_plan(Config(consumers=[ANN, Consumer(username="bob")], plugins=[tag("x")]), Tag)
         assert [made.consumers for made in Tag.made] == [["ann", "bob"]]
+
+    def test_and_where_it_stands(self) -> None:
+        Tag.made.clear()
+        service = Service(
+            name="s", plugins=[tag("a")], routes=[Route(name="r", paths=["/r"], plugins=[tag("b")])]
+        )
+        consumer = Consumer(username="ann", plugins=[tag("c", route="r")])
+        a_plan(
+            Config(services=[service], consumers=[consumer], plugins=[tag("d"), tag("e", service="s")]), Tag
+        )
+        assert {made.config.word: made.place for made in Tag.made} == {
+            "a": ("s", None, None),
+            "b": (None, "r", None),
+            "c": (None, "r", "ann"),
+            "d": (None, None, None),
+            "e": ("s", None, None),
+        }
 
     def test_there_is_one_instance_of_an_entry(self) -> None:
         Tag.made.clear()

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from stargate_core.clock import SECOND
 from stargate_core.config.bedrock_proxy import BedrockProxy, ModelTarget, ProxyTarget
 from stargate_core.config.gateway_block import ModelPrice
+from stargate_core.config.plugin_configs import ApiKeyAuth
 from stargate_core.config.rate_limiter import Limit, RateLimiter
 from stargate_core.config.schema import (
     Config,
     Consumer,
     Gateway,
+    KeyCredential,
     PluginEntry,
     Route,
     Service,
@@ -40,7 +42,10 @@ from stargate_core.prices import Prices, cost_nano_usd
 from stargate_core.questions import Settle, Take
 from stargate_core.record import LogRecord, Outcome
 from stargate_core.script import Runner, WaitFailed
+from stargate_core.secret import Secret
+from support.bedrock import aws_error, converse_answer
 from support.dialects import a_chat, a_request
+from support.machines import Bench, a_config, a_plan, chat
 
 EPOCH_NS: Final = 1_800_000_000 * SECOND
 HAIKU: Final = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -696,6 +701,119 @@ class TestBurndown:
         assert plugin.burndown("arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2c3") == 2
         assert plugin.burndown(f"us.{HAIKU}") == 3
         assert plugin.burndown("amazon.nova-pro-v1:0") == 1
+
+
+class TestInAGateway:
+    """On a whole session: hooks, chains and settlements as they are."""
+
+    LIMITS: Final = RateLimiter(minute=5, tokens_per_minute=10_000, concurrency=2)
+
+    def gateway(self, config: RateLimiter = LIMITS, seed: int = 1) -> Bench:
+        """A session whose question has been asked."""
+        bench = Bench(a_plan(a_config(PluginEntry(name="rate-limiter", config=config))), seed=seed)
+        bench.ask(chat(max_tokens=500))
+        return bench
+
+    @staticmethod
+    def reply(bench: Bench, store: MemoryStore) -> None:
+        """The store answers."""
+        (question,) = bench.questions.values()
+        assert isinstance(question, Take)
+        (told,) = store.handle(bench.now, StoreAsked(1, question))
+        assert isinstance(told, AnswerStore)
+        bench.reply(told.answer)
+
+    @staticmethod
+    def settled(bench: Bench) -> dict[str, int]:
+        """What the one settlement says was used."""
+        (settle,) = [statement for statement in bench.told if isinstance(statement, Settle)]
+        return {charge.bucket.key.split(":")[4]: charge.used for charge in settle.charges}
+
+    def test_a_call_that_goes_well(self) -> None:
+        bench, store = self.gateway(), MemoryStore(wall_epoch_ns=EPOCH_NS)
+        self.reply(bench, store)
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.status == 200
+        assert bench.only.header("x-ratelimit-remaining-minute") == "4"
+        assert bench.only.header("x-ratelimit-limit-tokens") == "10000"
+        record = bench.record
+        total = sum(
+            record.get(f"{what}_tokens", 0) for what in ("input", "output", "cache_read", "cache_write")
+        )
+        assert total > 0
+        assert self.settled(bench) == {"concurrency": 0, "tokens": total}
+        bench.leave()
+        bench.settle()
+
+    def test_one_that_is_refused(self) -> None:
+        store = MemoryStore(wall_epoch_ns=EPOCH_NS)
+        for seed in (1, 2):
+            self.reply(self.gateway(seed=seed), store)
+        bench = self.gateway(seed=3)
+        self.reply(bench, store)
+        assert bench.only.status == 429
+        assert bench.only.header("retry-after") == "1"
+        assert bench.only.header("x-ratelimit-remaining-minute") == "3"
+        assert bench.only.json["error"]["code"] == "rate_limit_exceeded"
+        assert bench.told == []
+        assert bench.opened == []
+
+    def test_a_caller_who_leaves_before_the_verdict(self) -> None:
+        bench = self.gateway()
+        bench.leave()
+        assert [one for one in bench.told if isinstance(one, Settle)] == []
+        bench.settle()
+
+    def test_a_caller_who_leaves_before_the_call(self) -> None:
+        bench = self.gateway()
+        self.reply(bench, MemoryStore(wall_epoch_ns=EPOCH_NS))
+        bench.leave()
+        assert self.settled(bench) == {"concurrency": 0, "tokens": 0}
+
+    def test_a_model_that_a_later_hook_forbids(self) -> None:
+        ann = Consumer(
+            username="ann", models=["nova-*"], keyauth_credentials=[KeyCredential(key=Secret("k" * 20))]
+        )
+        entries = [
+            PluginEntry(name="api-key-auth", config=ApiKeyAuth()),
+            PluginEntry(name="rate-limiter", config=self.LIMITS),
+        ]
+        bench = Bench(a_plan(a_config(*entries, consumers=[ann])))
+        bench.ask(chat(headers={"x-api-key": "k" * 20}))
+        (question,) = bench.questions.values()
+        assert isinstance(question, Take)
+        assert all("{c=ann}" in claim.bucket.key for claim in question.claims)
+        self.reply(bench, MemoryStore(wall_epoch_ns=EPOCH_NS))
+        assert bench.only.status == 403
+        assert bench.only.header("x-ratelimit-remaining-minute") == "4"
+        assert self.settled(bench) == {"concurrency": 0, "tokens": 0}
+
+    def test_a_call_that_bedrock_refuses(self) -> None:
+        bench = self.gateway()
+        self.reply(bench, MemoryStore(wall_epoch_ns=EPOCH_NS))
+        bench.open()
+        bench.answer(aws_error("ValidationException", 400))
+        assert bench.only.status == 400
+        assert self.settled(bench) == {"concurrency": 0, "tokens": 0}
+
+    def test_a_store_that_does_not_answer(self) -> None:
+        bench = self.gateway()
+        bench.fail_question("no answer in 50 ms")
+        (question,) = bench.questions.values()
+        assert isinstance(question, Take)
+        assert question.local
+        self.reply(bench, MemoryStore(wall_epoch_ns=EPOCH_NS))
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.status == 200
+
+    def test_a_store_without_which_nothing_passes(self) -> None:
+        bench = self.gateway(RateLimiter(minute=5, on_store_failure="deny"))
+        bench.fail_question("no answer in 50 ms")
+        assert bench.only.status == 503
+        assert bench.only.header("retry-after") == "1"
+        assert bench.record["cause"] == "STORE_UNAVAILABLE"
 
 
 def test_two_entries_count_apart() -> None:
