@@ -19,6 +19,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from stargate_core.aws.bearer import BearerToken
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.dialects.face import Headers
@@ -111,7 +112,7 @@ class CredentialsChanged(msgspec.Struct, frozen=True, tag=True):
     """The AWS credentials of `account` are now these; None: there are none."""
 
     account: str
-    credentials: Credentials | None
+    credentials: Credentials | BearerToken | None
 
 
 class Answered(msgspec.Struct, frozen=True, tag=True):
@@ -659,6 +660,10 @@ class FlightEnded(msgspec.Struct, frozen=True, tag=True):
     attempts: tuple[str, ...] = ()
 
 
+class Grounded(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """For a flight, which has no client that could leave: nobody waits for it any more (`Ground`)."""
+
+
 class EntryFound(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The store's answer to `SeekEntry`: nothing, also where the store could not be asked."""
 
@@ -715,3 +720,6 @@ class KeepEntry(msgspec.Struct, frozen=True, tag=True, gc=False):
 
 
 CacheCommand: TypeAlias = TellAnswer | Launch | Ground | SeekEntry | KeepEntry | Note
+
+FlightEvent: TypeAlias = SessionEvent | Grounded
+FlightCommand: TypeAlias = SessionCommand | FlightBegan | FlightSent | FlightEnded

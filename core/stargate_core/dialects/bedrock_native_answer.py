@@ -97,6 +97,7 @@ class NativeTranslator:
         "_operation",
         "_stopped",
         "complete",
+        "intervened",
         "meaningful",
         "raw",
         "stop_reason",
@@ -109,6 +110,8 @@ class NativeTranslator:
         self.stop_reason: str | None = None
         self.usage: Usage | None = None
         self.raw = True
+        self.intervened = False
+        """A guardrail has blocked or masked something; of InvokeModel, where no stop reason tells it."""
         self._operation = operation
         self._invokes = operation in _INVOKES
         self._anthropic = False
@@ -161,7 +164,9 @@ class NativeTranslator:
                 told = True
         if told:
             self.usage = Usage(*counts.values())
-        self._stop(_object(payload))
+        members = _object(payload)
+        self._stop(members)
+        self.intervened = members.get(GUARDRAIL_ACTION) == INTERVENED
 
     # ----------------------------------------------------------------------------------------------- a stream
 
@@ -273,9 +278,9 @@ class NativeTranslator:
             reason = _members(members, "messageStop").get("stopReason")
             self.stop_reason = reason if isinstance(reason, str) else None
         metrics = _members(members, METRICS)
-        blocked = members.get(GUARDRAIL_ACTION) == INTERVENED and any(
-            members.get(name) is not None for name in _BLOCKED_ENDS
-        )
+        intervened = members.get(GUARDRAIL_ACTION) == INTERVENED
+        self.intervened = self.intervened or intervened
+        blocked = intervened and any(members.get(name) is not None for name in _BLOCKED_ENDS)
         if (metrics or blocked) and not self._anthropic:
             self.complete = True
             self._stop(members)

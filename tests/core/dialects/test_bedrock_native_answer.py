@@ -202,7 +202,16 @@ class TestTheEnd:
             "completionReason": None,
             "amazon-bedrock-guardrailAction": "INTERVENED",
         }
-        assert not after(INVOKE, chunk(masked)).complete
+        translator = after(INVOKE, chunk(masked))
+        assert not translator.complete
+        assert translator.intervened
+        assert not after(INVOKE, chunk({**masked, "amazon-bedrock-guardrailAction": "NONE"})).intervened
+
+    @pytest.mark.parametrize(("action", "intervened"), [("INTERVENED", True), ("NONE", False)])
+    def test_a_whole_answer_says_too_that_one_has(self, action: str, intervened: bool) -> None:
+        translator = NativeTranslator(Operation.INVOKE_MODEL)
+        translator.answer([], msgspec.json.encode({"amazon-bedrock-guardrailAction": action}))
+        assert translator.intervened is intervened
 
     @pytest.mark.parametrize("inner", [b"not json", b'"message_stop"', b'["message_stop"]', b'{"message_'])
     def test_odd_chunks_are_handed_on(self, inner: bytes) -> None:
