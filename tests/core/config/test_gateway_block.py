@@ -79,6 +79,32 @@ class TestStore:
         with pytest.raises(Misfit):
             Store(Secret(url))
 
+    def test_what_stands_beside_the_url_is_the_servers(self) -> None:
+        store = Store(Secret("rediss://h"), timeout_ms=20, ca="/ca.pem", verify=False)
+        server = store.server
+        assert server is not None
+        assert (server.timeout_ms, server.ca, server.verify, store.prefix) == (
+            20,
+            "/ca.pem",
+            False,
+            "stargate:",
+        )
+
+    def test_which_are_shared(self) -> None:
+        assert not Store().is_shared
+        assert Store().server is None
+        assert Store(Secret("redis://h")).is_shared
+
+    @pytest.mark.parametrize("url", ["redis://h:0", "redis://h/x", "rediss://h?unknown=1", "redis://user@h"])
+    def test_a_servers_url_is_read_when_it_is_checked(self, url: str) -> None:
+        with pytest.raises(Misfit):
+            Store(Secret(url))
+
+    @pytest.mark.parametrize("url", ["redis+cluster://a:1,b:2", "redis+sentinel://a:1/name"])
+    def test_several_servers_are_not_one(self, url: str) -> None:
+        with pytest.raises(Misfit, match="clusters and sentinels"):
+            assert Store(Secret(url)).server
+
     def test_a_password_is_not_shown(self) -> None:
         assert "hunter2" not in repr(Store(Secret("redis://:hunter2@h")))
         with pytest.raises(Misfit) as caught:
