@@ -596,4 +596,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestAgainstModel: Any = Model.TestCase
-TestAgainstModel.settings = settings(stateful_step_count=60, deadline=None)
+TestAgainstModel.settings = settings(max_examples=200, stateful_step_count=50)
