@@ -144,7 +144,7 @@ class RateLimiterPlugin:
             verdict = yield from ctx.take(claims, lease_us=self._lease_us, local=local)
         except WaitFailed as failed:
             policy = self._config.on_store_failure
-            if policy == "allow" and not local:
+            if policy == "allow":
                 if unreadable is not None:
                     raise unreadable from None
                 return
@@ -221,8 +221,8 @@ class RateLimiterPlugin:
         into = input_tokens(ctx.request.body)
         if output is None:
             output = ask.output_tokens_max
-            if output is None:
-                output = self._config.default_output_tokens
+            # Native callers may write any number, and a cost below nothing would give to the bucket.
+            output = self._config.default_output_tokens if output is None else max(0, output)
         both = into + output
         costs = {"tokens": both, "input_tokens": into, "output_tokens": output, "bedrock_tokens": both}
         if rows[-1].limited.unit == "usd":

@@ -458,9 +458,19 @@ class TestTokens:
 
     def test_a_maximum_beyond_all_numbers_is_only_too_much(self) -> None:
         world = World(ALL_UNITS)
-        exchange = world.ask(max_tokens=2**60).enter()
-        assert exchange.refused.cause in (Cause.LIMIT_TOO_SMALL, Cause.BODY_INVALID)
-        assert all(claim.cost <= AMOUNT_MAX for take in world.takes for claim in take.claims)
+        body = b'{"messages":[],"inferenceConfig":{"maxTokens":%d}}' % 2**70
+        path = f"/model/{HAIKU}/converse".encode()
+        exchange = world.ask(dialect=BEDROCK_NATIVE, path=path, body=body).enter()
+        assert exchange.refused.cause is Cause.LIMIT_TOO_SMALL
+        assert max(exchange.claims.values()) == AMOUNT_MAX
+
+    def test_a_maximum_below_nothing_fills_no_bucket(self) -> None:
+        world = World(ALL_UNITS)
+        body = b'{"messages":[],"inferenceConfig":{"maxTokens":-5000}}'
+        path = f"/model/{HAIKU}/converse".encode()
+        claims = world.ask(dialect=BEDROCK_NATIVE, path=path, body=body).enter().passed.claims
+        assert claims["output_tokens"] == 0
+        assert claims["tokens"] == claims["input_tokens"] == input_tokens(body)
 
     def test_an_overdraft_holds_the_next_one_up(self) -> None:
         world = World(RateLimiter(output_tokens_per_minute=100))
@@ -509,6 +519,17 @@ class TestWhatIsNoCall:
         )
         claims = guardrail.enter().passed.claims
         assert {unit for unit, cost in claims.items() if cost} == {"requests", "concurrency"}
+
+
+class TestScopes:
+    def test_buckets_are_made_anew_only_for_what_a_limit_tells_apart(self) -> None:
+        world = World(RateLimiter(minute=100, tokens_per_minute=10**9))
+        for number in range(10):
+            world.ask(
+                client=f"192.0.2.{number}", key_id=f"k{number}", route=f"r{number}", model=f"m{number}"
+            ).enter()
+        buckets = [take.claims[0].bucket for take in world.takes]
+        assert all(bucket is buckets[0] for bucket in buckets)
 
 
 class TestOneSettlement:
@@ -594,6 +615,12 @@ class TestStoreFailure:
         world.trouble = "gone"
         world.own = MemoryStore(wall_epoch_ns=EPOCH_NS, buckets_max=0)
         assert world.ask().enter().refused.cause is Cause.STORE_UNAVAILABLE
+
+    def test_a_local_limit_that_cannot_be_counted_is_asked_for_once(self) -> None:
+        world = World(RateLimiter(minute=5, policy="local"))
+        world.own = MemoryStore(wall_epoch_ns=EPOCH_NS, buckets_max=0)
+        assert world.ask().enter().refused.cause is Cause.STORE_UNAVAILABLE
+        assert len(world.takes) == 1
 
     def test_a_local_limit_asks_no_store(self) -> None:
         world = World(RateLimiter(minute=1, concurrency=5, policy="local"))
