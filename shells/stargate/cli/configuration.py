@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import click
+import msgspec
 
 from stargate.plugins import schemas
+from stargate.public_keys import missing_for
 from stargate_core.config.load import Examined, examine
 from stargate_core.config.problems import Problem
 from stargate_core.config.schema import Config
@@ -30,7 +32,12 @@ def examine_file(path: str | None, plugins: Mapping[str, type[Plugin]]) -> Exami
             before = error.object[: error.start]
             column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
             return _unreadable(name, before.count(b"\n") + 1, column, "expected UTF-8")
-    return examine(text, filename=name, environ=os.environ, schemas=schemas(plugins))
+    examined = examine(text, filename=name, environ=os.environ, schemas=schemas(plugins))
+    missing = "" if examined.config is None else missing_for(examined.config)
+    if missing:
+        warning = Problem(name, 1, 1, "", missing)
+        examined = msgspec.structs.replace(examined, warnings=(*examined.warnings, warning))
+    return examined
 
 
 def _unreadable(name: str, line: int, column: int, message: str) -> Examined:
