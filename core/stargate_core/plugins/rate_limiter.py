@@ -221,7 +221,7 @@ class RateLimiterPlugin:
         into = input_tokens(ctx.request.body)
         if output is None:
             output = ask.output_tokens_max
-            # Native callers may write any number, and a cost below nothing would give to the bucket.
+            # Whatever a dialect lets pass: a cost below nothing would give to the bucket.
             output = self._config.default_output_tokens if output is None else max(0, output)
         both = into + output
         costs = {"tokens": both, "input_tokens": into, "output_tokens": output, "bedrock_tokens": both}

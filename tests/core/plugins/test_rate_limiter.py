@@ -28,7 +28,7 @@ from stargate_core.config.schema import (
     Service,
     TimeLimits,
 )
-from stargate_core.dialects.face import Headers, Usage
+from stargate_core.dialects.face import Ask, Headers, Usage
 from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT, OPENAI_MODELS
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.memory_store import MemoryStore
@@ -466,11 +466,11 @@ class TestTokens:
 
     def test_a_maximum_below_nothing_fills_no_bucket(self) -> None:
         world = World(ALL_UNITS)
-        body = b'{"messages":[],"inferenceConfig":{"maxTokens":-5000}}'
-        path = f"/model/{HAIKU}/converse".encode()
-        claims = world.ask(dialect=BEDROCK_NATIVE, path=path, body=body).enter().passed.claims
+        exchange = world.ask()
+        exchange.ctx._ask = Ask(HAIKU, False, output_tokens_max=-5000)  # pyright: ignore[reportPrivateUsage]
+        claims = exchange.enter().passed.claims
         assert claims["output_tokens"] == 0
-        assert claims["tokens"] == claims["input_tokens"] == input_tokens(body)
+        assert claims["tokens"] == claims["input_tokens"] == input_tokens(exchange.body)
 
     def test_an_overdraft_holds_the_next_one_up(self) -> None:
         world = World(RateLimiter(output_tokens_per_minute=100))
