@@ -25,6 +25,7 @@ from stargate.trio_shell.connector import connect, detail_of, trouble_of
 from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.sinks import Sinks
 from stargate.trio_shell.ticker import Look, Ticker, Timed, now_ns
+from stargate_core.aws.bearer import BearerToken
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.gateway.plan import Plan
@@ -92,7 +93,7 @@ class Gateway:
         self._last_ticket = 0
         self._facts: deque[tuple[Client, SessionEvent] | PoolEvent] = deque()
         self._busy = False
-        self._credentials: dict[str, Credentials | None] = {}
+        self._credentials: dict[str, Credentials | BearerToken | None] = {}
         self._draining: Draining | None = None
         self._deserted = trio.Event()
         """Set when the last client has gone while draining."""
@@ -312,7 +313,7 @@ class Gateway:
         """Tell the pool its time has come."""
         self.tell_pool(_TICKED)
 
-    def change_credentials(self, credentials: Mapping[str, Credentials | None]) -> None:
+    def change_credentials(self, credentials: Mapping[str, Credentials | BearerToken | None]) -> None:
         """Tell every session, present and future."""
         for account, value in credentials.items():
             self._credentials[account] = value

@@ -12,7 +12,7 @@ from typing import Final
 
 import trio
 
-from stargate.credentials import Found, find_all, keep_fresh
+from stargate.credentials import Found, Keeper
 from stargate.tls import listener_context, upstream_contexts
 from stargate.trio_shell.gateway import Gateway
 from stargate.trio_shell.listener import accept, names, open_listeners
@@ -55,7 +55,10 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
         listeners = plan.config.gateway.listen
         contexts = [listener_context(listener, plan) for listener in listeners]
         opened = await open_listeners(listeners)
-        found = await _first_credentials(plan, gateway)
+        keeper = Keeper(
+            plan.accounts, wall_ns=time.time_ns, changed=gateway.change_credentials, note=sinks.note
+        )
+        found = await keeper.first(_CREDENTIALS_SECONDS)
         async with trio.open_nursery() as accepting:
             urls: list[str] = []
             for listener, context, sockets in zip(listeners, contexts, opened, strict=True):
@@ -64,7 +67,7 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
                     accepting.start_soon(accept, sock, gateway, nursery, context)
             _settle_memory()
             started(Started(urls, found))
-            nursery.start_soon(_keep_fresh, gateway, found, sinks)
+            nursery.start_soon(keeper.run)
             await anext(signals)
             accepting.cancel_scope.cancel()
         grace = plan.config.gateway.drain_seconds
@@ -85,16 +88,3 @@ def _settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER_OBJECTS, 20, 50)
-
-
-async def _first_credentials(plan: Plan, gateway: Gateway) -> dict[str, Found]:
-    accounts = plan.accounts
-    found = {account: Found(None, "nowhere", "not found in time") for account in accounts}
-    with trio.move_on_after(_CREDENTIALS_SECONDS):
-        found = await find_all(accounts)
-    gateway.change_credentials({account: one.credentials for account, one in found.items()})
-    return found
-
-
-async def _keep_fresh(gateway: Gateway, found: dict[str, Found], sinks: Sinks) -> None:
-    await keep_fresh(found, wall_ns=time.time_ns, changed=gateway.change_credentials, note=sinks.note)
