@@ -17,8 +17,8 @@ What is particular to Redis:
 - Every key expires some seconds after it has become useless. No decision rests on that: states say
   themselves how old they are.
 - Lua's numbers are doubles, and its `tostring` keeps 14 digits of them: what is written goes through `%.0f`.
-  A number in a reply becomes a 64-bit integer and keeps all that a double has. `a % b` is exact as
-  long as a < 2^53.
+  A number in a reply becomes a 64-bit integer and keeps all that a double has. `a % b` is exact as long as
+  a < 2^53; so is each sum, as long as a TAT is reckoned from now and the year is before 2112.
 - In a cluster all keys of a script lie in one slot. `groups` tells which claims can go together: those with
   the same hash tag (redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec, "Hash tags").
 """
@@ -261,7 +261,7 @@ end
 
 function gcra.wait(b, now)
   if b.cost > b.burst then return -1 end
-  return max(0, b.tat + increment(b, b.cost) - b.tolerance - now)
+  return max(0, b.tat - now + increment(b, b.cost) - b.tolerance)
 end
 
 local function gcra_write(b, now)
@@ -274,7 +274,7 @@ function gcra.put(b, now)
 end
 
 function gcra.level(b, now)
-  local room = b.tolerance + now - b.tat
+  local room = b.tolerance - (b.tat - now)
   local left = 0
   if room > 0 then
     left = min(floor(room * b.limit / b.window), b.burst)
@@ -285,7 +285,8 @@ end
 
 function gcra.settle(b, now)
   local before = b.tat
-  b.tat = min(max(b.tat + increment(b, b.used) - increment(b, b.taken), now), now + SPAN_MAX)
+  local ahead = b.tat - now + increment(b, b.used) - increment(b, b.taken)
+  b.tat = now + min(max(ahead, 0), SPAN_MAX)
   if b.tat ~= before then gcra_write(b, now) end
 end
 
