@@ -119,6 +119,22 @@ class Store(msgspec.Struct, frozen=True):
         return parse_store_url(self.url, timeout_ms=self.timeout_ms, ca=self.ca, verify=self.verify)
 
 
+class Cache(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What may be held of Bedrock's answers; which ones are, `response-cache` says."""
+
+    memory_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 40)] = 67_108_864
+    """By each worker, for kept answers and for those that are being shared, bookkeeping included."""
+    max_entry_bytes: Annotated[int, Meta(ge=1024, le=1 << 30)] = 4_194_304
+    """The largest answer that is kept or can be joined; also how far a slow reader of a shared one may fall
+    behind.
+    """
+
+    def __post_init__(self) -> None:
+        if self.max_entry_bytes > self.memory_bytes:
+            message = f"expected at most memory_bytes: {self.memory_bytes}"
+            raise Misfit("max_entry_bytes", message, beside=("memory_bytes",))
+
+
 class TimeLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How long each part of an exchange may take, in seconds. Each has its own error code."""
 
@@ -195,6 +211,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     """Metrics, the status page. None: no admin listener."""
     admin_token: Secret | None = None
     store: Store = field(default_factory=Store)
+    cache: Cache = field(default_factory=Cache)
     workers: Annotated[int, Meta(ge=1, le=1024)] = 1
     per_worker_limits: bool = False
     """With several workers and the memory store each worker counts for itself; true says: this is meant."""
