@@ -2,7 +2,8 @@
 which model.
 
 The path names the operation and the model; the body is the caller's and is passed on byte for byte. What
-is looked at is what policy must know: which model, whether it streams, how many tokens may come.
+is looked at is what policy must know: which model, whether it streams, how many tokens may come, how
+much is left to chance.
 Converse's body must be a JSON object (Bedrock says the same, later); InvokeModel's is the model's own,
 and none of our business.
 
@@ -21,7 +22,7 @@ Sources: botocore/data/bedrock-runtime/2023-09-30; botocore/parsers.py (RestJSON
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -65,15 +66,16 @@ class BedrockNative:
         match = _match(request)
         operation = match.operation
         if operation.spec.request is BodyKind.JSON:
-            output_tokens_max = _converse_tokens(request.body)
+            output_tokens_max, temperature = _of_converse(request.body)
         else:
-            output_tokens_max = _invoke_tokens(request.body)
+            output_tokens_max, temperature = _of_invoke(request.body)
         return Ask(
             model=match.labels.get("modelId"),
             stream=operation.spec.streams,
             body=match.labels,
             operation=operation,
             output_tokens_max=output_tokens_max,
+            temperature=temperature,
         )
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
@@ -143,7 +145,10 @@ def _path(operation: Operation, model: str) -> bytes:
     return operations.path(operation, modelId=model)
 
 
-# -------------------------------------------------------------------------------------------- how many tokens
+# --------------------------------------------------------------------------- how many tokens, how much chance
+
+_Policy: TypeAlias = tuple[int | None, float | None]
+"""The most tokens, and the temperature: where they are said, in words we know."""
 
 
 class _Limits(msgspec.Struct):
@@ -154,9 +159,12 @@ class _Limits(msgspec.Struct):
     max_new_tokens: int | None = None
     maxTokens: int | None = None  # noqa: N815
     maxTokenCount: int | None = None  # noqa: N815
+    temperature: Any = None
 
     @property
-    def told(self) -> int | None:
+    def told(self) -> _Policy:
+        heat = self.temperature
+        temperature = float(heat) if type(heat) is int or type(heat) is float else None
         for limit in (
             self.max_tokens,
             self.max_gen_len,
@@ -165,8 +173,8 @@ class _Limits(msgspec.Struct):
             self.maxTokenCount,
         ):
             if limit is not None and limit > 0:
-                return limit
-        return None
+                return limit, temperature
+        return None, temperature
 
 
 class _Nested(msgspec.Struct):
@@ -178,33 +186,38 @@ _LIMITS: Final = msgspec.json.Decoder(_Limits)
 _NESTED: Final = msgspec.json.Decoder(_Nested)
 
 
-def _converse_tokens(body: bytes) -> int | None:
-    """inferenceConfig.maxTokens. Raises Refused where the body is no JSON object."""
+def _of_converse(body: bytes) -> _Policy:
+    """What inferenceConfig says. Raises Refused where the body is no JSON object."""
     try:
         nested = _NESTED.decode(body)
     except msgspec.ValidationError:
         raise refuse(Cause.BODY_INVALID, "The request's body must be a JSON object") from None
     except NOT_JSON as error:
         raise malformed(error) from None
-    return _tokens(nested.inferenceConfig)
+    return _told(nested.inferenceConfig)
 
 
-def _invoke_tokens(body: bytes) -> int | None:
-    """The limit in a model's own words; None where it is not said, or in words we do not know."""
-    told = _tokens(body)
-    if told is not None:
-        return told
+def _of_invoke(body: bytes) -> _Policy:
+    """What a model's own words say. A family that keeps its limit in an object has its temperature there."""
+    tokens, temperature = _told(body)
+    if tokens is not None:
+        return tokens, temperature
     try:
         nested = _NESTED.decode(body)
     except NOT_JSON:
-        return None
-    return _tokens(nested.inferenceConfig) or _tokens(nested.textGenerationConfig)
+        return None, temperature
+    for source in (nested.inferenceConfig, nested.textGenerationConfig):
+        if not isinstance(source, UnsetType):
+            inner_tokens, inner_temperature = _told(source)
+            tokens = tokens if tokens is not None else inner_tokens
+            temperature = temperature if temperature is not None else inner_temperature
+    return tokens, temperature
 
 
-def _tokens(source: Raw | UnsetType | bytes) -> int | None:
+def _told(source: Raw | UnsetType | bytes) -> _Policy:
     if isinstance(source, UnsetType):
-        return None
+        return None, None
     try:
         return _LIMITS.decode(source).told
     except NOT_JSON:
-        return None
+        return None, None

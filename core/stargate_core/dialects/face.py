@@ -80,6 +80,8 @@ class Ask(msgspec.Struct):
     """For native callers, who name the operation themselves."""
     output_tokens_max: int | None = None
     """The most tokens the caller lets the model produce, where said."""
+    temperature: float | None = None
+    """How much chance the caller wants, where said."""
     local: bool = False
     """Answered by the gateway itself (a model list): no call to Bedrock."""
 

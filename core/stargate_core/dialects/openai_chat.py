@@ -42,6 +42,7 @@ class OpenAIChat:
             stream=chat.stream is True,
             body=ChatAsk(chat, extras),
             output_tokens_max=chat.output_tokens_max,
+            temperature=chat.temperature,
         )
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:

@@ -10,6 +10,7 @@ from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
 from stargate_core.plugins.jwt_auth import JwtAuthPlugin
 from stargate_core.plugins.rate_limiter import RateLimiterPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin
+from stargate_core.plugins.response_cache import ResponseCachePlugin
 from stargate_core.plugins.response_transform import ResponseTransformPlugin
 
 BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
@@ -21,6 +22,7 @@ BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
             JwtAuthPlugin,
             RateLimiterPlugin,
             RequestLoggerPlugin,
+            ResponseCachePlugin,
             ResponseTransformPlugin,
         )
     }

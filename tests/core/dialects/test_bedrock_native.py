@@ -155,6 +155,32 @@ class TestBodies:
         ask = read(b"/model/x/" + operation.encode(), msgspec.json.encode(body))
         assert ask.output_tokens_max == tokens
 
+    @pytest.mark.parametrize(
+        ("operation", "body", "temperature"),
+        [
+            ("converse", {"inferenceConfig": {"maxTokens": 7, "temperature": 0.5}}, 0.5),
+            ("converse", {"inferenceConfig": {"temperature": 0}}, 0.0),
+            ("converse", {"inferenceConfig": {"temperature": "hot"}}, None),
+            ("converse", {"inferenceConfig": {"temperature": True}}, None),
+            ("converse", {"temperature": 0.5}, None),
+            ("converse", {}, None),
+            ("invoke", {"max_tokens": 7, "temperature": 0.5}, 0.5),
+            ("invoke", {"prompt": "x", "temperature": 1}, 1.0),
+            ("invoke", {"textGenerationConfig": {"maxTokenCount": 7, "temperature": 0.5}}, 0.5),
+            ("invoke", {"inferenceConfig": {"temperature": 0.5}}, 0.5),
+            ("invoke", {"max_tokens": 7}, None),
+        ],
+        ids=str,
+    )
+    def test_so_is_the_temperature(
+        self, operation: str, body: dict[str, Any], temperature: float | None
+    ) -> None:
+        assert read(b"/model/x/" + operation.encode(), msgspec.json.encode(body)).temperature == temperature
+
+    def test_an_odd_temperature_hides_no_limit(self) -> None:
+        ask = read(b"/model/x/invoke", b'{"max_tokens":7,"temperature":"hot"}')
+        assert (ask.output_tokens_max, ask.temperature) == (7, None)
+
     @given(st.binary())
     def test_any_bytes_are_read_or_refused(self, body: bytes) -> None:
         for operation in (b"converse", b"invoke", b"invoke-with-response-stream"):

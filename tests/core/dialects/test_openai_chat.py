@@ -140,6 +140,8 @@ class TestRead:
         ask = CHAT.read(chat_request(stream=True, max_tokens=7))
         assert (ask.model, ask.stream, ask.output_tokens_max, ask.local) == ("claude", True, 7, False)
         assert ask.operation is None
+        assert ask.temperature is None
+        assert CHAT.read(chat_request(temperature=0)).temperature == 0
 
     @pytest.mark.parametrize("model", [None, ""])
     def test_no_model_is_the_default(self, model: str | None) -> None:
