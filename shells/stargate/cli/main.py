@@ -27,6 +27,7 @@ COMMANDS: Final = MappingProxyType(
         ),
         "simulate": _Entry("stargate.cli.simulate", "simulate", "Run the simulated Bedrock alone."),
         "check": _Entry("stargate.cli.check", "check", "Name everything that is wrong with a configuration."),
+        "keys": _Entry("stargate.cli.keys", "keys", "Make, add, list and revoke the keys that callers show."),
         "version": _Entry("stargate.cli.main", "version", "Print the version."),
     }
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from stargate import public_keys
 from stargate.cli.check import check
 
 GOOD = """\
@@ -98,6 +99,21 @@ class TestBadFiles:
         result = run("gateway.yaml")
         assert result.exit_code == 1
         assert result.output.splitlines()[0] == "gateway.yaml:2:4: expected UTF-8"
+
+
+class TestExtras:
+    def test_what_must_be_installed_is_told(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        issuer = "{issuer: a, audience: b, jwks_url: 'https://a.test/keys'}"
+        text = f"plugins: [{{name: jwt-auth, config: {{issuers: [{issuer}]}}}}]\n"
+        assert "stargate-gateway[jwt]" not in run("-", stdin=text.encode()).output
+        monkeypatch.setitem(sys.modules, "jwt.algorithms", None)
+        public_keys.algorithms.cache_clear()
+        try:
+            result = run("-", stdin=text.encode())
+        finally:
+            public_keys.algorithms.cache_clear()
+        assert result.exit_code == 0
+        assert "public keys can't be verified: install stargate-gateway[jwt]" in result.output
 
 
 class TestProcess:
