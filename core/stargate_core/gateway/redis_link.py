@@ -338,8 +338,10 @@ class RedisLink:
     def _repeat(self, now: int, call: _Call) -> bool:
         """A script is forgotten: say it in full, which the server will remember. Whether that was done."""
         asked = call.asked
-        if call.repeated or asked is None or (call.ticket is None and not isinstance(asked, Settle)):
+        if call.repeated or not isinstance(asked, Take | ReadKeys | Settle):
             return False
+        if call.ticket is None and not isinstance(asked, Settle):
+            return False  # It was not run, and nobody wants it any more.
         call.repeated = True
         self._writes.append(packed(in_full(self._words(now, asked))))
         self._flight.append(call)
