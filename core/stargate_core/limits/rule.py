@@ -1,6 +1,6 @@
 """The rule: whether buckets have room, what is left in them, and how they are settled.
 
-Pure arithmetic over states, whole numbers throughout; script.py says the same in Lua, and a test holds the
+Pure arithmetic over states, whole numbers throughout; lua.py says the same in Lua, and a test holds the
 two against each other on a real Redis. So each decision taken here has its twin there, in the same order.
 
 **Take.** All claims are looked at first, and only if each has room is anything written: a refused request
