@@ -24,6 +24,7 @@ from typing import Final, cast
 
 import msgspec
 
+from stargate.tls import store_context
 from stargate_core.config.clustered_url import ClusteredUrl
 from stargate_core.gateway.redis_calls import DOWN_CODES, Words, in_full
 from stargate_core.secret import Secret
@@ -132,11 +133,10 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 def opening(url: ClusteredUrl) -> Opening:
-    """Prepare to open clients of a URL. Raises OSError where the CA file is no good."""
-    if not url.tls:
-        return Opening(url, None)
-    context = ssl.create_default_context(cafile=url.tls_ca)
-    context.check_hostname = url.tls_hostname
+    """Prepare to open clients of a URL. Raises BadTls."""
+    context = store_context(url)
+    if context is not None and not url.names:
+        context.check_hostname = False
     return Opening(url, context)
 
 

@@ -44,7 +44,16 @@ import anyio
 import anyio.abc
 import msgspec
 
-from stargate.clustered_client import ClusteredClient, Opening, Unsayable, in_words, is_refusal, not_done
+from stargate.clustered_client import (
+    ClusteredClient,
+    Opening,
+    Unsayable,
+    in_words,
+    is_refusal,
+    not_done,
+    opening,
+)
+from stargate_core.config.gateway_block import Store
 from stargate_core.config.live_key import DEFAULT_PREFIX, ENTRIES_NAME, VERSION_NAME
 from stargate_core.gateway.redis_calls import Words, answer_of, given_back, words_of
 from stargate_core.limits.buckets import Algorithm, Charge, Claim, Level, Verdict
@@ -94,6 +103,12 @@ class StoreUser(Protocol):
         ...
 
 
+def open_store(settings: Store, user: StoreUser) -> "ClusteredStore":
+    """The store of a configuration that names several servers; `run` it. Raises BadTls."""
+    assert settings.cluster is not None, "it names no cluster"
+    return ClusteredStore(user, opening(settings.cluster), prefix=settings.prefix)
+
+
 class _Asked:
     """A question that somebody waits for."""
 
@@ -108,7 +123,7 @@ class _Asked:
 class ClusteredStore:
     """The store."""
 
-    def __init__(self, opening: Opening, user: StoreUser, *, prefix: str = DEFAULT_PREFIX) -> None:
+    def __init__(self, user: StoreUser, opening: Opening, *, prefix: str = DEFAULT_PREFIX) -> None:
         self._opening = opening
         self._user = user
         self._prefix = prefix.encode()
@@ -167,6 +182,18 @@ class ClusteredStore:
         self._backlog.append(statement)
         if self._tasks is not None:
             self._telling.set()
+
+    def drain(self, grace_ns: int) -> None:
+        """The process is to end: what waits is said as soon as it can be, so there is nothing more to do."""
+
+    @property
+    def up(self) -> bool:
+        """Whether the servers could be asked at this moment."""
+        return self._client is not None and self._down is None
+
+    def statistics(self) -> dict[str, int]:
+        """How much is on its way, and how much is kept for later."""
+        return {"up": int(self.up), "calls": self._under_way, "backlog": len(self._backlog)}
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Connect, and keep going until cancelled; started when it may be asked."""

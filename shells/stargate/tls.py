@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Generator
 
 from stargate_core.aws.endpoints import Endpoint
+from stargate_core.config.clustered_url import ClusteredUrl
 from stargate_core.config.gateway_block import UpstreamTls
 from stargate_core.config.schema import Listener
 from stargate_core.config.store_url import StoreServer
@@ -55,7 +56,7 @@ def upstream_contexts(settings: UpstreamTls) -> Callable[[Endpoint], ssl.SSLCont
     return lambda _endpoint: context
 
 
-def store_context(server: StoreServer) -> ssl.SSLContext | None:
+def store_context(server: StoreServer | ClusteredUrl) -> ssl.SSLContext | None:
     """The context for a Redis store; None when it is plain. Raises BadTls."""
     return _client_context("gateway.store.ca", server.ca, verify=server.verify) if server.tls else None
 

@@ -20,9 +20,10 @@ import pytest
 import trustme
 
 from stargate import clustered_store
-from stargate.clustered_client import opening
-from stargate.clustered_store import ASKS_MAX, ClusteredStore
+from stargate.clustered_client import Opening, opening
+from stargate.clustered_store import ASKS_MAX, ClusteredStore, open_store
 from stargate_core.config.clustered_url import parse_clustered_url
+from stargate_core.config.gateway_block import Store
 from stargate_core.limits.buckets import Algorithm, Bucket, Charge, Claim, Verdict
 from stargate_core.questions import (
     Entry,
@@ -124,11 +125,15 @@ class User:
         self._changed = anyio.Event()
 
 
+def opening_of(url: str) -> Opening:
+    return opening(parse_clustered_url(Secret(url), timeout_ms=50))
+
+
 @contextlib.asynccontextmanager
 async def running(url: str) -> AsyncGenerator[tuple[ClusteredStore, User]]:
     """A store that runs."""
     user = User()
-    store = ClusteredStore(opening(parse_clustered_url(Secret(url))), user)
+    store = ClusteredStore(user, opening_of(url))
     async with anyio.create_task_group() as tasks:
         await tasks.start(store.run)
         yield store, user
@@ -583,7 +588,7 @@ class TestTls:
         with running_behind_tls(context) as port:
 
             async def scenario() -> None:
-                url = f"redis+cluster://127.0.0.1:{port}{EASY}&tls=true&tls_ca={path}"
+                url = f"redis+cluster://127.0.0.1:{port}{EASY}&tls=true&ca={path}"
                 async with running(url) as (store, user):
                     answer = await user.ask(store, Take((claim("x", 1),), "x", HOUR_US))
                     assert isinstance(answer, Verdict if trusted else Failed)
@@ -591,10 +596,8 @@ class TestTls:
             run(scenario)
 
     def test_names_are_compared_unless_one_says_otherwise(self) -> None:
-        checked = opening(parse_clustered_url(Secret("redis+cluster://a:1?tls=true"))).context
-        unchecked = opening(
-            parse_clustered_url(Secret("redis+cluster://a:1?tls=true&tls_hostname=false"))
-        ).context
+        checked = opening_of("redis+cluster://a:1?tls=true").context
+        unchecked = opening_of("redis+cluster://a:1?tls=true&names=false").context
         assert checked is not None
         assert unchecked is not None
         assert (checked.check_hostname, unchecked.check_hostname) == (True, False)
@@ -602,6 +605,29 @@ class TestTls:
 
 
 class TestShells:
+    def test_a_configuration_opens_it(self, cluster: Cluster, run: Run) -> None:
+        async def scenario() -> None:
+            user = User()
+            settings = Store(Secret(cluster.url), timeout_ms=5_000, prefix="other:")
+            store = open_store(settings, user)
+            assert store.statistics() == {"up": 0, "calls": 0, "backlog": 0}
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(store.run)
+                assert (await user.take(store, claim("x", 5))).allowed
+                assert store.up
+                assert await anyio.to_thread.run_sync(told, cluster.owner("other:x"), "EXISTS", "other:x")
+                tasks.cancel_scope.cancel()
+
+        run(scenario)
+
+    def test_before_it_runs_it_fails_at_once(self) -> None:
+        async def scenario() -> None:
+            user = User()
+            store = ClusteredStore(user, opening_of("redis+cluster://127.0.0.1:1"))
+            assert user.begin(store, ReadEntry("x")) in user.told
+
+        anyio.run(scenario)
+
     def test_it_may_be_asked_from_a_callback_of_asyncio(self, cluster: Cluster) -> None:
         async def scenario() -> None:
             async with running(cluster.url + EASY) as (store, user):

@@ -5,16 +5,19 @@
 
 The hosts are where to begin: some nodes of the cluster, from which the others are found, or the Sentinels.
 User and password are those of the Redis servers, percent-encoded where they hold `@`, `/`, `?`, `#` or `%`;
-Sentinels may have their own. After the question mark:
+Sentinels may have their own. After the question mark, the first three as for `redis://` (store_url.py):
 
-    timeout_ms=50                       how long a call may take
-    tls=true, tls_ca=/path, tls_hostname=false       speak TLS; trust these CAs; don't compare names
-    sentinel_username=…, sentinel_password=…         for the Sentinels
+    timeout_ms=50       the time limit on every question
+    ca=/path            CA certificates to trust instead of the system's
+    verify=false        take any certificate
+    tls=true            speak TLS, for which these two schemes have no name of their own
+    names=false         take a good certificate of any name
+    sentinel_username=…, sentinel_password=…
 
 redis-py and coredis know neither scheme, so there is no precedent for several hosts but that of Lettuce
 (`redis-sentinel://host1,host2/0#service`) and of libpq's and MongoDB's lists, whose commas these are. A
-certificate's name is compared unless one says otherwise, unlike in coredis; `tls_hostname=false` is for
-clusters that tell their nodes' bare addresses (`cluster-announce-hostname` came with Redis 7).
+certificate's name is compared unless one says otherwise, unlike in coredis; `names=false` is for clusters
+that tell their nodes' bare addresses (`cluster-announce-hostname` came with Redis 7).
 
 A URL may hold a password in any of its parts if somebody forgets to encode it, so no error quotes it.
 """
@@ -27,12 +30,11 @@ import msgspec
 
 from stargate_core.config.addresses import TcpAddress, parse_address
 from stargate_core.config.problems import Misfit
+from stargate_core.config.store_url import TIMEOUT_MS_MAX
 from stargate_core.secret import Secret
 
 CLUSTER: Final = "redis+cluster"
 SENTINEL: Final = "redis+sentinel"
-TIMEOUT_MS: Final = 50
-TIMEOUT_MS_MAX: Final = 10_000
 HOSTS_MAX: Final = 64
 _DATABASE_MAX: Final = 65_535
 _SERVICE: Final = re.compile(r"[A-Za-z0-9._-]{1,255}")
@@ -42,7 +44,7 @@ _FORMS: Final = {
     SENTINEL: "expected redis+sentinel://[user:password@]host:port[,host:port…]/service[/database]",
 }
 _BOOLEANS: Final = {"true": True, "false": False}
-_OPTIONS: Final = ("timeout_ms", "tls", "tls_ca", "tls_hostname")
+_OPTIONS: Final = ("timeout_ms", "tls", "ca", "verify", "names")
 _SENTINEL_OPTIONS: Final = ("sentinel_username", "sentinel_password")
 
 
@@ -60,14 +62,20 @@ class ClusteredUrl(msgspec.Struct, frozen=True, kw_only=True):
     sentinel_password: Secret | None = None
     tls: bool = False
     """Spoken with all of them, Sentinels too."""
-    tls_ca: str | None = None
-    """A file of CA certificates to trust instead of the system's."""
-    tls_hostname: bool = True
-    timeout_ms: int = TIMEOUT_MS
+    ca: str | None = None
+    """A file of CA certificates, or their PEM text; None: the system's."""
+    verify: bool = True
+    names: bool = True
+    """Whether a certificate must bear the server's name."""
+    timeout_ms: int
 
 
-def parse_clustered_url(url: Secret) -> ClusteredUrl:
-    """What a URL of the two schemes says. Raises Misfit, which quotes nothing of it."""
+def parse_clustered_url(
+    url: Secret, *, timeout_ms: int, ca: str | None = None, verify: bool = True
+) -> ClusteredUrl:
+    """What a URL of the two schemes says; it comes before the arguments. Raises Misfit, which quotes nothing
+    of it.
+    """
     scheme, _, rest = url.reveal().partition("://")
     if scheme not in _FORMS:
         raise Misfit("", "expected redis+cluster:// or redis+sentinel://")
@@ -82,8 +90,8 @@ def parse_clustered_url(url: Secret) -> ClusteredUrl:
         raise Misfit("", "expected nothing after the hosts: a cluster has no databases, and no service")
     options = _options(query, (*_OPTIONS, *_SENTINEL_OPTIONS) if scheme == SENTINEL else _OPTIONS)
     tls = _boolean(options, "tls", False)
-    if not tls and ("tls_ca" in options or "tls_hostname" in options):
-        raise Misfit("", "expected tls=true beside tls_ca and tls_hostname")
+    if not tls and any(name in options for name in ("ca", "verify", "names")):
+        raise Misfit("", "expected tls=true beside ca, verify and names")
     return ClusteredUrl(
         hosts=_hosts(hosts, _FORMS[scheme]),
         service=service,
@@ -93,9 +101,10 @@ def parse_clustered_url(url: Secret) -> ClusteredUrl:
         sentinel_username=options.get("sentinel_username"),
         sentinel_password=Secret(options["sentinel_password"]) if "sentinel_password" in options else None,
         tls=tls,
-        tls_ca=options.get("tls_ca"),
-        tls_hostname=_boolean(options, "tls_hostname", True),
-        timeout_ms=_timeout_ms(options),
+        ca=options.get("ca", ca),
+        verify=_boolean(options, "verify", verify),
+        names=_boolean(options, "names", True),
+        timeout_ms=_number(options.get("timeout_ms", str(timeout_ms)), 1, TIMEOUT_MS_MAX, "timeout_ms"),
     )
 
 
@@ -148,10 +157,6 @@ def _boolean(options: dict[str, str], name: str, default: bool) -> bool:
     if options[name] not in _BOOLEANS:
         raise Misfit("", f"expected {name}=true or {name}=false")
     return _BOOLEANS[options[name]]
-
-
-def _timeout_ms(options: dict[str, str]) -> int:
-    return _number(options.get("timeout_ms", str(TIMEOUT_MS)), 1, TIMEOUT_MS_MAX, "timeout_ms")
 
 
 def _number(text: str, least: int, most: int, what: str) -> int:

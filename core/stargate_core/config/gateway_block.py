@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, field
 
 from stargate_core.config.addresses import Address, parse_address
+from stargate_core.config.clustered_url import CLUSTER, SENTINEL, ClusteredUrl, parse_clustered_url
 from stargate_core.config.problems import Misfit
 from stargate_core.config.store_url import TIMEOUT_MS_MAX, StoreServer, parse_store_url
 from stargate_core.secret import Secret
@@ -95,6 +96,8 @@ class Store(msgspec.Struct, frozen=True):
             raise Misfit("", f"expected a host: {scheme}://host:port")
         if scheme in ("redis", "rediss"):
             self._parsed()
+        elif scheme != "memory":
+            self._parsed_cluster()
 
     @property
     def kind(self) -> str:
@@ -108,12 +111,16 @@ class Store(msgspec.Struct, frozen=True):
 
     @property
     def server(self) -> StoreServer | None:
-        """The Redis server; None for memory. Raises Misfit for what Stargate can't speak to."""
-        if self.kind == "memory":
-            return None
-        if self.kind not in ("redis", "rediss"):
-            raise Misfit("", "expected redis:// or rediss://: clusters and sentinels are not supported")
-        return self._parsed()
+        """The Redis server; None: it is memory, or several servers."""
+        return self._parsed() if self.kind in ("redis", "rediss") else None
+
+    @property
+    def cluster(self) -> ClusteredUrl | None:
+        """The Redis Cluster, or the Sentinels and their master; None: it is neither."""
+        return self._parsed_cluster() if self.kind in (CLUSTER, SENTINEL) else None
+
+    def _parsed_cluster(self) -> ClusteredUrl:
+        return parse_clustered_url(self.url, timeout_ms=self.timeout_ms, ca=self.ca, verify=self.verify)
 
     def _parsed(self) -> StoreServer:
         return parse_store_url(self.url, timeout_ms=self.timeout_ms, ca=self.ca, verify=self.verify)

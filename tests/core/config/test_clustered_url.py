@@ -1,5 +1,6 @@
 """URLs of Redis Cluster and Sentinel; urllib is the oracle for what percent-encoding means."""
 
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -15,38 +16,40 @@ HOST = TcpAddress("a", 1)
 
 
 def parsed(url: str) -> ClusteredUrl:
-    return parse_clustered_url(Secret(url))
+    return parse_clustered_url(Secret(url), timeout_ms=50)
+
+
+def expected(**fields: Any) -> ClusteredUrl:
+    return ClusteredUrl(**{"hosts": (HOST,), "service": None, "timeout_ms": 50} | fields)
 
 
 class TestParsing:
     @pytest.mark.parametrize(
-        ("url", "expected"),
+        ("url", "meant"),
         [
-            ("redis+cluster://a:1", ClusteredUrl(hosts=(HOST,), service=None)),
-            ("redis+cluster://a:1/", ClusteredUrl(hosts=(HOST,), service=None)),
-            ("redis+cluster://a:1/0", ClusteredUrl(hosts=(HOST,), service=None)),
+            ("redis+cluster://a:1", expected()),
+            ("redis+cluster://a:1/", expected()),
+            ("redis+cluster://a:1/0", expected()),
             (
                 "redis+cluster://a:1,[::1]:2,10.0.0.1:3",
-                ClusteredUrl(hosts=(HOST, TcpAddress("::1", 2), TcpAddress("10.0.0.1", 3)), service=None),
+                expected(hosts=(HOST, TcpAddress("::1", 2), TcpAddress("10.0.0.1", 3))),
             ),
             (
-                "redis+cluster://u:p@a:1?tls=true&tls_ca=/ca.pem&tls_hostname=false&timeout_ms=20",
-                ClusteredUrl(
-                    hosts=(HOST,),
-                    service=None,
+                "redis+cluster://u:p@a:1?tls=true&ca=/ca.pem&names=false&verify=false&timeout_ms=20",
+                expected(
                     username="u",
                     password=Secret("p"),
                     tls=True,
-                    tls_ca="/ca.pem",
-                    tls_hostname=False,
+                    ca="/ca.pem",
+                    names=False,
+                    verify=False,
                     timeout_ms=20,
                 ),
             ),
-            ("redis+sentinel://a:1/my-master", ClusteredUrl(hosts=(HOST,), service="my-master")),
+            ("redis+sentinel://a:1/my-master", expected(service="my-master")),
             (
                 "redis+sentinel://:p@a:1/m/3?sentinel_username=s&sentinel_password=q",
-                ClusteredUrl(
-                    hosts=(HOST,),
+                expected(
                     service="m",
                     database=3,
                     password=Secret("p"),
@@ -56,8 +59,15 @@ class TestParsing:
             ),
         ],
     )
-    def test_the_two_forms(self, url: str, expected: ClusteredUrl) -> None:
-        assert parsed(url) == expected
+    def test_the_two_forms(self, url: str, meant: ClusteredUrl) -> None:
+        assert parsed(url) == meant
+
+    def test_the_url_comes_before_what_stands_beside_it(self) -> None:
+        beside: dict[str, Any] = {"timeout_ms": 7, "ca": "/beside", "verify": False}
+        url = Secret("redis+cluster://a:1?tls=true")
+        assert parse_clustered_url(url, **beside) == expected(tls=True, **beside)
+        url = Secret("redis+cluster://a:1?tls=true&timeout_ms=8&ca=/own&verify=true")
+        assert parse_clustered_url(url, **beside) == expected(tls=True, timeout_ms=8, ca="/own", verify=True)
 
     @given(st.text(min_size=1), st.text(min_size=1))
     def test_any_account_passes_encoded(self, username: str, password: str) -> None:
@@ -75,7 +85,7 @@ class TestParsing:
 
 class TestRefusal:
     @pytest.mark.parametrize(
-        ("url", "expected"),
+        ("url", "said"),
         [
             ("redis://a:1", r"expected redis\+cluster:// or redis\+sentinel://"),
             ("redis+cluster://", r"expected redis\+cluster://\[user:password@\]host:port"),
@@ -87,9 +97,9 @@ class TestRefusal:
             ("redis+cluster://a:1/1", "no databases"),
             ("redis+cluster://a:1#x", "no #"),
             ("redis+cluster://user@a:1", "user:password@"),
-            ("redis+cluster://a:1?sentinel_password=x", "each at most once: timeout_ms, tls, tls_ca"),
+            ("redis+cluster://a:1?sentinel_password=x", "each at most once: timeout_ms, tls, ca"),
             ("redis+cluster://a:1?tls=yes", "tls=true or tls=false"),
-            ("redis+cluster://a:1?tls_ca=/x", "tls=true beside"),
+            ("redis+cluster://a:1?ca=/x", "tls=true beside"),
             ("redis+cluster://a:1?tls=true&tls=true", "at most once"),
             ("redis+cluster://a:1?tls", "name=value"),
             ("redis+cluster://a:1?timeout_ms=0", "timeout_ms from 1 to 10000"),
@@ -101,8 +111,8 @@ class TestRefusal:
             ("redis+sentinel://a:1/m/99999", "database's number"),
         ],
     )
-    def test_what_is_wrong_is_said(self, url: str, expected: str) -> None:
-        with pytest.raises(Misfit, match=expected):
+    def test_what_is_wrong_is_said(self, url: str, said: str) -> None:
+        with pytest.raises(Misfit, match=said):
             parsed(url)
 
     @pytest.mark.parametrize("mark", list("@/?#%:, &="))

@@ -102,8 +102,19 @@ class TestStore:
 
     @pytest.mark.parametrize("url", ["redis+cluster://a:1,b:2", "redis+sentinel://a:1/name"])
     def test_several_servers_are_not_one(self, url: str) -> None:
-        with pytest.raises(Misfit, match="clusters and sentinels"):
-            assert Store(Secret(url)).server
+        store = Store(Secret(url), timeout_ms=20)
+        assert store.is_shared
+        assert store.server is None
+        assert store.cluster is not None
+        assert store.cluster.timeout_ms == 20
+
+    def test_one_server_is_not_several(self) -> None:
+        assert Store().cluster is Store(Secret("redis://h")).cluster is None
+
+    @pytest.mark.parametrize("url", ["redis+cluster://a", "redis+cluster://a:1/name", "redis+sentinel://a:1"])
+    def test_a_clusters_url_is_read_when_it_is_checked(self, url: str) -> None:
+        with pytest.raises(Misfit):
+            Store(Secret(url))
 
     def test_a_password_is_not_shown(self) -> None:
         assert "hunter2" not in repr(Store(Secret("redis://:hunter2@h")))
