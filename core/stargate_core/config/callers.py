@@ -37,7 +37,7 @@ def _member(consumer: Consumer, groups: Sequence[ConsumerGroup]) -> Consumer:
     lists = [group.models for group in groups if group.models is not None]
     models = consumer.models
     if models is None and lists:
-        models = list(dict.fromkeys(glob for names in lists for glob in names))
+        models = list(dict.fromkeys(glob for globs in lists for glob in globs))
     # Where a place is taken already: a plugin stands once at each place of a consumer.
     plugins = {_place(entry): entry for entry in consumer.plugins}
     own = {entry.name for entry in consumer.plugins}
