@@ -186,6 +186,9 @@ def configuration(
                         "secret_access_key": SIMULATED_SECRET_ACCESS_KEY,
                     },
                     "models": dict(MODELS),
+                    # One call for one request, unless a test is about repetitions.
+                    "retry": {"count": 0},
+                    "breaker": {"enabled": False},
                     **(proxy or {}),
                 },
             },

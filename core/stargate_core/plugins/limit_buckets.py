@@ -7,7 +7,7 @@ so callers who make names up cost some work and no memory.
 
 A bucket's key in the store:
 
-    stargate:limit:{TAG}:ENTRY:UNIT:WINDOW:SCOPE
+    limit:{TAG}:ENTRY:UNIT:WINDOW:SCOPE
 
 TAG, in braces, is what a Redis cluster places keys by: the consumer where there is one, so that all buckets
 of a consumer are in one place and can be taken from in one step; else the whole scope. ENTRY is where the
@@ -148,7 +148,7 @@ class Limits:
         rest = ",".join(parts) or "*"
         how = limited.algorithm.value[0]
         window = f"{limited.window_us // SECOND_US or 'month'}{how}" if limited.window else how
-        return f"stargate:limit:{{{tag or rest}}}:{self._entry}:{limited.unit}:{window}:{rest}"
+        return f"limit:{{{tag or rest}}}:{self._entry}:{limited.unit}:{window}:{rest}"
 
 
 def _compiled(limit: Limit, share: int) -> Limited:

@@ -1,10 +1,12 @@
-"""The two kinds of connections, and what is heard on them.
+"""The two kinds of connections, what is heard on them, and who may lease one.
 
 A `Client` is a client's connection with its session, a `Link` an upstream connection with whoever has leased
-it. Both own a channel, and turn what happens on it into facts for the machines.
+it. Both own a channel, and turn what happens on it into facts for the machines. A `Caller` is whoever calls
+Bedrock: a client, or a flight, which has no connection of its own.
 """
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
@@ -18,6 +20,7 @@ from stargate_core.messages import (
     ClientSent,
     ClientStalled,
     ConnectionClosed,
+    FlightCommand,
     Ticked,
     UpstreamEnded,
     UpstreamLost,
@@ -30,31 +33,75 @@ if TYPE_CHECKING:
 _TICKED: Final = Ticked()
 
 
-class Client:
-    """A client connection: its channel and its session."""
-
-    __slots__ = ("armed", "broken", "channel", "gateway", "link", "session", "tickets")
-
-    def __init__(self, gateway: "Gateway", channel: Channel, session: Session) -> None:
-        self.gateway = gateway
-        self.channel = channel
-        self.session = session
-        self.armed: Look | None = None
-        self.broken = False
-        """The session has failed by a bug of ours: it is not to be asked anything any more."""
-        self.link: Link | None = None
-        """The upstream connection it has leased."""
-        self.tickets: dict[int, int] = {}
-        """The session's tickets to the pool's."""
+class Machine(Protocol):
+    """What calls Bedrock by commands: a session or a flight."""
 
     @property
     def deadline(self) -> int | None:
-        """The session's; a broken one has none."""
+        """When to call with Ticked at the latest."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over."""
+        ...
+
+    def handle(self, now: int, event: Any) -> Sequence[FlightCommand]:
+        """Take in a fact (of a session, or of a flight); what is to be done about it."""
+        ...
+
+
+class Caller:
+    """Whoever calls Bedrock: its machine, and what it holds."""
+
+    __slots__ = ("armed", "broken", "gateway", "link", "session", "tickets")
+
+    def __init__(self, gateway: "Gateway", session: Machine) -> None:
+        self.gateway = gateway
+        self.session = session
+        self.armed: Look | None = None
+        self.broken = False
+        """The machine has failed by a bug of ours: it is not to be asked anything any more."""
+        self.link: Link | None = None
+        """The upstream connection it has leased."""
+        self.tickets: dict[int, int] = {}
+        """The machine's tickets to the process's."""
+
+    @property
+    def deadline(self) -> int | None:
+        """The machine's; a broken one has none."""
         return None if self.broken else self.session.deadline
 
+    @property
+    def held_up(self) -> bool:
+        """Whether it can take nothing at the moment."""
+        return False
+
     def tick(self) -> None:
-        """Tell the session its time has come."""
+        """Tell the machine its time has come."""
         self.gateway.tell(self, _TICKED)
+
+    def abort(self) -> None:
+        """End it at once: its machine has failed by a bug of ours."""
+
+
+class Client(Caller):
+    """A client connection: its channel and its session."""
+
+    __slots__ = ("channel",)
+
+    def __init__(self, gateway: "Gateway", channel: Channel, session: Session) -> None:
+        super().__init__(gateway, session)
+        self.channel = channel
+
+    @property
+    def held_up(self) -> bool:
+        """Whether it has yet to take its last answer."""
+        return self.channel.pending
+
+    def abort(self) -> None:
+        """Cut its connection."""
+        self.channel.abort()
 
     def heard(self, data: bytes) -> None:
         """The client sent, or ended."""
@@ -96,7 +143,7 @@ class Link:
         self.connection = connection
         self.scope = trio.CancelScope()
         self.channel: Channel | None = None
-        self.client: Client | None = None
+        self.client: Caller | None = None
         self.ended = False
         """Upstream has closed it: nobody may lease it again."""
 

@@ -15,16 +15,20 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final, assert_never
+from typing import Final, TypeAlias, assert_never
 
+import msgspec
 import trio
 
 from stargate.trio_shell.channel import Channel
-from stargate.trio_shell.connections import Client, Link
+from stargate.trio_shell.connections import Caller, Client, Link
 from stargate.trio_shell.connector import connect, detail_of, trouble_of
+from stargate.trio_shell.enquiries import Enquiries
+from stargate.trio_shell.flights import Flights
 from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.sinks import Sinks
 from stargate.trio_shell.ticker import Look, Ticker, Timed, now_ns
+from stargate.trio_shell.tickets import Tickets
 from stargate_core.aws.bearer import BearerToken
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
@@ -33,7 +37,18 @@ from stargate_core.gateway.pool import Pool
 from stargate_core.gateway.session import Session
 from stargate_core.messages import (
     AbortClient,
+    AnswerBegan,
+    Answered,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerOrdered,
+    AnswerPaused,
+    AnswerResumed,
+    AnswerSent,
+    AnswerUnwanted,
+    Ask,
     AskWithdrawn,
+    CacheEvent,
     ClientLost,
     CloseClient,
     Connect,
@@ -44,27 +59,49 @@ from stargate_core.messages import (
     Draining,
     DropUpstream,
     Emit,
+    FlightBegan,
+    FlightCommand,
+    FlightEnded,
+    FlightEvent,
+    FlightSent,
+    Follow,
+    Health,
+    HealthChanged,
+    KeysChanged,
     LeaseAsked,
     LeaseReturned,
     Lend,
     Note,
     OpenUpstream,
+    PauseAnswer,
     PoolEvent,
     Refuse,
     ReleaseUpstream,
-    SessionCommand,
+    ResumeAnswer,
     SessionEvent,
+    Tell,
     Ticked,
+    Unanswered,
+    Unfollow,
     UpstreamFailed,
     UpstreamLost,
     UpstreamOpened,
+    Withdraw,
     WithdrawUpstream,
     WriteClient,
     WriteUpstream,
 )
+from stargate_core.questions import Answer
 
+SharedFact: TypeAlias = AnswerBegan | AnswerSent | AnswerEnded | AnswerFailed
 LINGER_SECONDS: Final = 2.0
 _TICKED: Final = Ticked()
+
+
+class CacheFact(msgspec.Struct, frozen=True, gc=False):
+    """A fact for the cache, in the queue."""
+
+    event: CacheEvent
 
 
 class Gateway:
@@ -86,26 +123,29 @@ class Gateway:
         self._nursery = nursery
         self._sinks = sinks
         self._tls = tls
-        self._ticker = Ticker()
+        self.ticker = Ticker()
         self._pool = Pool(plan.limits.pool)
         self._links: dict[int, Link] = {}
-        self._tickets: dict[int, tuple[Client, int]] = {}
-        self._last_ticket = 0
-        self._facts: deque[tuple[Client, SessionEvent] | PoolEvent] = deque()
+        self._tickets = Tickets()
+        self._facts: deque[tuple[Caller, FlightEvent] | PoolEvent | CacheFact] = deque()
         self._busy = False
         self._credentials: dict[str, Credentials | BearerToken | None] = {}
         self._draining: Draining | None = None
         self._deserted = trio.Event()
         """Set when the last client has gone while draining."""
-        self._reactor = Reactor(self._failed)
-        nursery.start_soon(self._ticker.run)
-        nursery.start_soon(self._reactor.run)
+        self._health: dict[str, HealthChanged] = {}
+        self._keys: KeysChanged | None = None
+        self.reactor = Reactor(self._failed)
+        self.enquiries = Enquiries(self, nursery, self.ticker)
+        self.flights = Flights(self, self.ticker, self.enquiries, shared=plan.config.gateway.store.is_shared)
+        nursery.start_soon(self.ticker.run)
+        nursery.start_soon(self.reactor.run)
 
     # -------------------------------------------------------------------------------------------- connections
 
     async def serve(self, sock: socket.socket, address: str, tls: ssl.SSLContext | None = None) -> None:
         """Serve one client connection until it is over."""
-        channel = Channel(sock, self._reactor)
+        channel = Channel(sock, self.reactor)
         if tls is not None:
             try:
                 with trio.fail_after(self.plan.limits.client_head_ns / 1e9):
@@ -121,11 +161,7 @@ class Gateway:
         client = Client(self, channel, session)
         self.clients.add(client)
         try:
-            for account, credentials in self._credentials.items():
-                self.tell(client, CredentialsChanged(account, credentials))
-            if self._draining is not None:
-                self.tell(client, self._draining)
-            self._ticker.arm(client)  # Who connects and says nothing has not for ever.
+            self.admit(client)
             if not channel.closed:
                 channel.start(client)
             await channel.wait_over(self.plan.limits.client_stall_ns / 1e9, LINGER_SECONDS)
@@ -134,15 +170,27 @@ class Gateway:
                 self.tell(client, ClientLost())
             channel.dispose()
             self.clients.discard(client)
-            self._ticker.forget(client)
+            self.ticker.forget(client)
             if self._draining is not None and not self.clients:
                 self._deserted.set()
+
+    def admit(self, caller: Caller) -> None:
+        """Tell a new session or flight how things stand."""
+        for account, credentials in self._credentials.items():
+            self.tell(caller, CredentialsChanged(account, credentials))
+        for health in tuple(self._health.values()):
+            self.tell(caller, health)
+        if self._keys is not None:
+            self.tell(caller, self._keys)
+        if self._draining is not None:
+            self.tell(caller, self._draining)
+        self.ticker.arm(caller)  # Who connects and says nothing has not for ever.
 
     async def _run_link(self, endpoint: Endpoint, link: Link) -> None:
         """Open an upstream connection, and keep it until it is over."""
         with link.scope:
             try:
-                channel = await connect(endpoint, self._reactor, self._tls)
+                channel = await connect(endpoint, self.reactor, self._tls)
             except (OSError, ssl.SSLError) as error:
                 self._links.pop(link.connection, None)
                 self.tell_pool(ConnectionFailed(link.connection, trouble_of(error), detail_of(error)))
@@ -158,7 +206,7 @@ class Gateway:
 
     # ------------------------------------------------------------------------------------- facts and commands
 
-    def tell(self, client: Client, event: SessionEvent) -> None:
+    def tell(self, client: Caller, event: FlightEvent) -> None:
         """A session learns a fact; what follows from it is done before this returns."""
         self._facts.append((client, event))
         if not self._busy:
@@ -169,6 +217,41 @@ class Gateway:
         self._facts.append(event)
         if not self._busy:
             self._work()
+
+    def tell_cache(self, event: CacheEvent) -> None:
+        """The cache learns a fact."""
+        self._facts.append(CacheFact(event))
+        if not self._busy:
+            self._work()
+
+    def answer(self, number: int, answer: Answer) -> None:
+        """The answer to a question, by the process's number of it."""
+        self._bring(number, lambda ticket: Answered(ticket, answer))
+
+    def leave_unanswered(self, number: int, why: str) -> None:
+        """There is none."""
+        self._bring(number, lambda ticket: Unanswered(ticket, why))
+
+    def _bring(self, number: int, event: Callable[[int], SessionEvent]) -> None:
+        asked = self._tickets.redeem(number)
+        if asked is None:
+            return
+        caller, ticket = asked
+        # Before all that waits: nobody may withdraw a question that has been answered already, and lose what
+        # was taken for it.
+        self._facts.appendleft((caller, event(ticket)))
+        if not self._busy:
+            self._work()
+
+    def tell_answer(self, number: int, event: SharedFact) -> None:
+        """More of a shared answer, for whoever follows it under this number."""
+        asked = self._tickets.owner(number)
+        if asked is None:
+            return
+        caller, ticket = asked
+        if isinstance(event, AnswerEnded | AnswerFailed):
+            self._tickets.redeem(number)
+        self.tell(caller, msgspec.structs.replace(event, ticket=ticket))
 
     def _work(self) -> None:
         self._busy = True
@@ -190,29 +273,38 @@ class Gateway:
                         self._perform(client, command)
                     if not touched or touched[-1] is not client:
                         touched.append(client)
+                    if type(client) is Caller and client.session.closed:
+                        self.flights.land(client)
+                elif isinstance(fact, CacheFact):
+                    self.flights.work(fact.event)
                 else:
                     self._work_for_pool(fact)
                     touched.append(self)
         finally:
             self._busy = False
         for timed in dict.fromkeys(touched):
-            self._ticker.arm(timed)
+            self.ticker.arm(timed)
 
-    def _break(self, client: Client, event: SessionEvent, error: Exception) -> None:
+    def _break(self, client: Caller, event: FlightEvent, error: Exception) -> None:
         """End a session that failed by a bug of ours: cut its connection, take back what it held."""
         client.broken = True
         self.note("error", f"{_bug(error)} on {type(event).__name__}; one session was ended")
-        client.channel.abort()
+        client.abort()
+        self.flights.land(client)
         for lease, link in tuple(self._links.items()):
             if link.client is client:
                 self._give_back(lease, clean=False)
-        for pool_ticket in client.tickets.values():
-            self._tickets.pop(pool_ticket, None)
-            self._facts.append(AskWithdrawn(pool_ticket))
+        for ticket in tuple(client.tickets):
+            number = self._tickets.withdraw(client, ticket)
+            if number is not None:
+                # It may have been any of these; the others know nothing of it.
+                self._facts += (AskWithdrawn(number), CacheFact(AnswerUnwanted(number)))
+                self.enquiries.withdraw(number)
 
-    def _perform(self, client: Client, command: SessionCommand) -> None:
+    def _perform(self, client: Caller, command: FlightCommand) -> None:
         match command:
             case WriteClient(data):
+                assert isinstance(client, Client)
                 try:
                     client.channel.write(data)
                 except OSError:
@@ -220,10 +312,11 @@ class Gateway:
             case WriteUpstream(lease, data):
                 self._write_upstream(client, lease, data)
             case OpenUpstream(ticket, endpoint, fresh):
-                self._last_ticket += 1
-                self._tickets[self._last_ticket] = (client, ticket)
-                client.tickets[ticket] = self._last_ticket
-                self._facts.append(LeaseAsked(self._last_ticket, endpoint, fresh))
+                self._facts.append(LeaseAsked(self._tickets.issue(client, ticket), endpoint, fresh))
+            case Tell(statement):
+                self.enquiries.tell(statement)
+            case Ask(ticket, question):
+                self.enquiries.ask(self._tickets.issue(client, ticket), question)
             case Emit(sink, line):
                 self._sinks.emit(sink, line)
             case ReleaseUpstream(lease):
@@ -231,20 +324,38 @@ class Gateway:
             case DropUpstream(lease):
                 self._give_back(lease, clean=False)
             case WithdrawUpstream(ticket):
-                pool_ticket = client.tickets.pop(ticket, None)
-                if pool_ticket is not None:
-                    self._tickets.pop(pool_ticket, None)
-                    self._facts.append(AskWithdrawn(pool_ticket))
+                number = self._tickets.withdraw(client, ticket)
+                if number is not None:
+                    self._facts.append(AskWithdrawn(number))
+            case Withdraw(ticket):
+                number = self._tickets.withdraw(client, ticket)
+                if number is not None:
+                    self.enquiries.withdraw(number)
+            case Follow(ticket, order):
+                self._facts.append(CacheFact(AnswerOrdered(self._tickets.issue(client, ticket), order)))
+            case Unfollow(ticket):
+                number = self._tickets.withdraw(client, ticket)
+                if number is not None:
+                    self._facts.append(CacheFact(AnswerUnwanted(number)))
+            case PauseAnswer(ticket) if ticket in client.tickets:
+                self._facts.append(CacheFact(AnswerPaused(client.tickets[ticket])))
+            case ResumeAnswer(ticket) if ticket in client.tickets:
+                self._facts.append(CacheFact(AnswerResumed(client.tickets[ticket])))
+            case PauseAnswer() | ResumeAnswer():
+                pass  # All of it has been sent.
+            case FlightBegan() | FlightSent() | FlightEnded():
+                self._facts.append(CacheFact(command))
             case Note(level, text):
                 self._sinks.note(level, text)
             case CloseClient():
+                assert isinstance(client, Client)
                 client.channel.finish()
             case AbortClient():
-                client.channel.abort()
+                client.abort()
             case _:
                 assert_never(command)
 
-    def _write_upstream(self, client: Client, lease: int, data: bytes) -> None:
+    def _write_upstream(self, client: Caller, lease: int, data: bytes) -> None:
         link = self._links.get(lease)
         try:
             if link is None or link.channel is None:
@@ -271,10 +382,9 @@ class Gateway:
                 case Lend(pool_ticket, connection, reused):
                     self._lend(pool_ticket, connection, reused)
                 case Refuse(pool_ticket, trouble, detail):
-                    asked = self._tickets.pop(pool_ticket, None)
+                    asked = self._tickets.redeem(pool_ticket)
                     if asked is not None:
                         client, ticket = asked
-                        del client.tickets[ticket]
                         self._facts.append((client, UpstreamFailed(ticket, trouble, detail)))
                 case Connect(connection, endpoint):
                     link = self._links[connection] = Link(self, connection)
@@ -289,16 +399,15 @@ class Gateway:
                     assert_never(command)
 
     def _lend(self, pool_ticket: int, connection: int, reused: bool) -> None:
-        asked = self._tickets.pop(pool_ticket, None)
+        asked = self._tickets.redeem(pool_ticket)
         if asked is None:
             self._facts.append(LeaseReturned(connection, clean=True))
             return
         client, ticket = asked
-        del client.tickets[ticket]
         link = self._links.get(connection)
         if link is not None:
             link.client, client.link = client, link
-            if client.channel.pending and link.channel is not None:
+            if client.held_up and link.channel is not None:
                 link.channel.pause()  # It has yet to take its last answer.
         self._facts.append((client, UpstreamOpened(ticket, connection, reused)))
 
@@ -317,14 +426,27 @@ class Gateway:
         """Tell every session, present and future."""
         for account, value in credentials.items():
             self._credentials[account] = value
-            for client in tuple(self.clients):
-                self.tell(client, CredentialsChanged(account, value))
+            self._tell_all(CredentialsChanged(account, value))
+
+    def broadcast(self, event: HealthChanged | KeysChanged) -> None:
+        """Tell every session, present and future."""
+        if isinstance(event, KeysChanged):
+            self._keys = event
+        elif event.health is Health.CLOSED:
+            self._health.pop(event.target, None)
+        else:
+            self._health[event.target] = event
+        self._tell_all(event)
+
+    def _tell_all(self, event: SessionEvent) -> None:
+        for client in tuple(self.clients):
+            self.tell(client, event)
+        self.flights.broadcast(event)
 
     async def drain(self, grace_seconds: float) -> None:
         """Let what runs finish within the grace time; then end it. Returns when no client is left."""
         self._draining = Draining(int(grace_seconds * 1e9))
-        for client in tuple(self.clients):
-            self.tell(client, self._draining)
+        self._tell_all(self._draining)
         self.tell_pool(self._draining)
         with trio.move_on_after(grace_seconds + LINGER_SECONDS):
             if self.clients:

@@ -17,6 +17,7 @@ from stargate.tls import listener_context, upstream_contexts
 from stargate.trio_shell.gateway import Gateway
 from stargate.trio_shell.listener import accept, names, open_listeners
 from stargate.trio_shell.sinks import Sinks
+from stargate.trio_shell.store import RedisStore
 from stargate_core.gateway.plan import Plan
 
 _COLLECT_AFTER_OBJECTS: Final = 20_000
@@ -58,6 +59,8 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
         keeper = Keeper(
             plan.accounts, wall_ns=time.time_ns, changed=gateway.change_credentials, note=sinks.note
         )
+        gateway.enquiries.use(keeper)
+        _share_store(plan, gateway, nursery)
         found = await keeper.first(_CREDENTIALS_SECONDS)
         async with trio.open_nursery() as accepting:
             urls: list[str] = []
@@ -76,6 +79,26 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
             draining.start_soon(_cancel_at_next, signals, draining.cancel_scope)
             await gateway.drain(grace)
             draining.cancel_scope.cancel()
+
+
+def _share_store(plan: Plan, gateway: Gateway, nursery: trio.Nursery) -> None:
+    """Use the store that the configuration names, if it is shared with other gateways."""
+    store = plan.config.gateway.store
+    if not store.is_shared:
+        return
+    user, server = gateway.enquiries, store.server
+    if server is not None:
+        shared = RedisStore(
+            user, gateway.ticker, gateway.reactor, nursery, server=server, prefix=store.prefix
+        )
+        user.share(shared)
+        return
+    # An optional library, and a slow one to import: only where it is wanted.
+    from stargate.clustered_store import open_store
+
+    clustered = open_store(store, user)
+    nursery.start_soon(clustered.run)
+    user.share(clustered)
 
 
 async def _cancel_at_next(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:

@@ -7,6 +7,7 @@ machine is asked again. Only a deadline nearer than the ticker's next look wakes
 
 import heapq
 import itertools
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import trio
@@ -102,3 +103,39 @@ class Ticker:
             # One nanosecond of grace: a float clock may wake a tick before the integer deadline.
             with trio.move_on_at((self._next_look + 1) / 1e9):
                 await self._wake.wait()
+
+
+class Deadlined(Protocol):
+    """A machine, as far as the ticker is concerned."""
+
+    @property
+    def deadline(self) -> int | None:
+        """When it wants to be ticked, in monotonic nanoseconds."""
+        ...
+
+
+class Alarm:
+    """A machine's place at the ticker, for one that is nobody's connection. tick: tells it that its time has
+    come. Whoever tells the machine anything arms its alarm afterwards.
+    """
+
+    __slots__ = ("_machine", "_tick", "_ticker", "armed")
+
+    def __init__(self, ticker: Ticker, machine: Deadlined, tick: Callable[[], None]) -> None:
+        self.armed: Look | None = None
+        self._ticker = ticker
+        self._machine = machine
+        self._tick = tick
+
+    @property
+    def deadline(self) -> int | None:
+        """The machine's."""
+        return self._machine.deadline
+
+    def tick(self) -> None:
+        """Its time has come."""
+        self._tick()
+
+    def arm(self) -> None:
+        """The machine has been told something: its deadline may have moved."""
+        self._ticker.arm(self)

@@ -28,19 +28,19 @@ class TestKeys:
     @pytest.mark.parametrize(
         ("by", "expected"),
         [
-            ("consumer", "stargate:limit:{c=ann}:*:requests:60s:*"),
-            ("key", "stargate:limit:{c=ann}:*:requests:60s:k=laptop"),
-            (["consumer", "model"], "stargate:limit:{c=ann}:*:requests:60s:m=amazon.nova-lite-v1:0"),
-            ("model", "stargate:limit:{m=amazon.nova-lite-v1:0}:*:requests:60s:m=amazon.nova-lite-v1:0"),
-            (["route", "address"], "stargate:limit:{r=chat,a=192.0.2.7}:*:requests:60s:r=chat,a=192.0.2.7"),
-            ([], "stargate:limit:{*}:*:requests:60s:*"),
+            ("consumer", "limit:{c=ann}:*:requests:60s:*"),
+            ("key", "limit:{c=ann}:*:requests:60s:k=laptop"),
+            (["consumer", "model"], "limit:{c=ann}:*:requests:60s:m=amazon.nova-lite-v1:0"),
+            ("model", "limit:{m=amazon.nova-lite-v1:0}:*:requests:60s:m=amazon.nova-lite-v1:0"),
+            (["route", "address"], "limit:{r=chat,a=192.0.2.7}:*:requests:60s:r=chat,a=192.0.2.7"),
+            ([], "limit:{*}:*:requests:60s:*"),
         ],
     )
     def test_by_what_is_counted_apart(self, by: Any, expected: str) -> None:
         assert key(ANN, by) == expected
 
     def test_a_caller_without_a_consumer_is_its_address(self) -> None:
-        assert key(NOBODY, "consumer") == "stargate:limit:{a=192.0.2.7}:*:requests:60s:c"
+        assert key(NOBODY, "consumer") == "limit:{a=192.0.2.7}:*:requests:60s:c"
 
     def test_a_consumer_that_is_named_like_an_address_is_another(self) -> None:
         assert key(("192.0.2.7", "", "", "", ""), "consumer") != key(NOBODY, "consumer")
@@ -84,14 +84,14 @@ class TestKeys:
         ]
         keys = [Limits(RateLimiter(minute=5), place).rows(ANN)[0].bucket.key for place in places]
         assert len(set(keys)) == len(keys)
-        assert keys[2] == "stargate:limit:{c=ann}:r=chat:requests:60s:*"
+        assert keys[2] == "limit:{c=ann}:r=chat:requests:60s:*"
 
     @given(st.lists(st.tuples(*[st.text("a:={}#,*", max_size=6)] * 5), min_size=2, max_size=2, unique=True))
     def test_no_value_can_be_made_to_look_like_another(self, scopes: list[tuple[str, ...]]) -> None:
         one, other = (key((a, b, c, d, e), ["key", "model", "route", "address"]) for a, b, c, d, e in scopes)
         assert one != other
         for made in (one, other):
-            assert re.fullmatch(r"stargate:limit:\{[^{}]+\}:\*:requests:60s:[^{}]+", made)
+            assert re.fullmatch(r"limit:\{[^{}]+\}:\*:requests:60s:[^{}]+", made)
 
     @given(st.text(max_size=3000), st.text(max_size=3000))
     def test_it_is_short_whatever_a_caller_writes(self, model: str, consumer: str) -> None:

@@ -165,7 +165,7 @@ class Exchange:
     @property
     def claims(self) -> dict[str, int]:
         """What was last asked for, by unit."""
-        return {claim.bucket.key.split(":")[4]: claim.cost for claim in self.world.takes[-1].claims}
+        return {claim.bucket.key.split(":")[3]: claim.cost for claim in self.world.takes[-1].claims}
 
     @property
     def headers(self) -> dict[str, str]:
@@ -368,7 +368,7 @@ class TestTokens:
         world = World(ALL_UNITS)
         exchange = world.ask(max_tokens=50).enter().passed
         (settled,) = exchange.end(USAGE, target=f"us.{SONNET}")
-        used = {charge.bucket.key.split(":")[4]: charge.used for charge in settled.charges}
+        used = {charge.bucket.key.split(":")[3]: charge.used for charge in settled.charges}
         price = Prices().of(SONNET)
         assert used == {
             "concurrency": 0,
@@ -379,7 +379,7 @@ class TestTokens:
             "usd": cost_nano_usd(price, USAGE),
         }
         assert used["usd"] == 100 * 3000 + 20 * 15_000 + 3000 * 300 + 400 * 3750
-        taken = {charge.bucket.key.split(":")[4]: charge.taken for charge in settled.charges}
+        taken = {charge.bucket.key.split(":")[3]: charge.taken for charge in settled.charges}
         assert taken == {unit: cost for unit, cost in exchange.claims.items() if unit != "requests"}
         assert settled.lease == exchange.ctx.known_request.request_id
         assert settled.at_us == EPOCH_NS // 1000
@@ -754,7 +754,7 @@ class TestInAGateway:
     def settled(bench: Bench) -> dict[str, int]:
         """What the one settlement says was used."""
         (settle,) = [statement for statement in bench.told if isinstance(statement, Settle)]
-        return {charge.bucket.key.split(":")[4]: charge.used for charge in settle.charges}
+        return {charge.bucket.key.split(":")[3]: charge.used for charge in settle.charges}
 
     def test_a_call_that_goes_well(self) -> None:
         bench, store = self.gateway(), MemoryStore(wall_epoch_ns=EPOCH_NS)
