@@ -264,7 +264,6 @@ class TestCallers:
         end(bench, ticket)
         bench.settle()
 
-
     def test_one_that_has_yet_to_take_its_last_answer_waits(self) -> None:
         bench = a_bench()
         bench.tell(ClientStalled())

@@ -226,7 +226,14 @@ class TestPrivacy:
         state = bench.session.state
         assert isinstance(state, Exchanging)
         exchange = state.exchange
-        shown = [bench.plan.config, bench.plan, bench.session, exchange, exchange.ctx, exchange.ctx.directions]
+        shown = [
+            bench.plan.config,
+            bench.plan,
+            bench.session,
+            exchange,
+            exchange.ctx,
+            exchange.ctx.directions,
+        ]
         shown += list(bench.plan.outer.access)
         shown += [bench.session.authority]
         text = "".join(map(repr, shown)) + "".join(map(str, shown))
