@@ -260,6 +260,15 @@ class TestOnTheServer:
         for key, us in useful.items():
             assert us / 1000 - 5_001 < client.pttl(key) <= us / 1000 + 10_001
 
+    def test_what_has_left_a_window_or_expired_is_deleted(self, client: Any) -> None:
+        twins = Twins(client)
+        for number in range(60):
+            claims = (Claim(SLIDING, number % 2), Claim(CONCURRENT, 1))
+            twins.take(Take(claims, str(number), 2 * SECOND_US))
+            twins.now += 7 * SECOND_US
+        assert client.hlen(SLIDING.key) <= 14
+        assert client.zcard(CONCURRENT.key) == 1
+
     def test_a_refused_take_leaves_no_trace(self, client: Any) -> None:
         client.flushall()
         whole = Take(tuple(Claim(one, 3) for one in ALL), "x", 60 * SECOND_US)
