@@ -19,6 +19,7 @@ from stargate_core.config.schema import (
     Certificate,
     Config,
     Consumer,
+    ConsumerGroup,
     Gateway,
     PluginEntry,
     Route,
@@ -149,6 +150,21 @@ class TestPrecedence:
         # A consumer is more specific than a route, also than one that is written below a service.
         assert chosen(plan, Place("s", "r"), bob) == "bob"
         assert chosen(plan, Place("s", "top"), bob) == "bob"
+
+    def test_a_groups_plugin_stands_at_each_member(self) -> None:
+        config = Config(
+            consumer_groups=[ConsumerGroup(name="g", plugins=[tag("group")])],
+            consumers=[
+                Consumer(username="ann", groups=["g"]),
+                Consumer(username="bob", groups=["g"], plugins=[tag("bob")]),
+                Consumer(username="eve"),
+                Consumer(username="ned", groups=["g"]),
+            ],
+            plugins=[tag("all"), tag("ned", consumer="ned")],
+        )
+        plan = a_plan(config, Tag)
+        words = {one.username: chosen(plan, NOWHERE, one) for one in plan.config.consumers}
+        assert words == {"ann": "group", "bob": "bob", "eve": "all", "ned": "ned"}
 
     def test_of_two_alike_the_first_counts(self) -> None:
         plan = a_plan(Config(plugins=[tag("one"), tag("two")]), Tag)

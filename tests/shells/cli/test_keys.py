@@ -17,7 +17,12 @@ from stargate.cli import key_store
 from stargate.cli.key_store import StoreTrouble, open_key_store
 from stargate.cli.keys import keys
 from stargate_core.config.live_key import LiveKey, parse_live_key, write_live_key
+from stargate_core.config.plugin_configs import ApiKeyAuth
+from stargate_core.config.schema import Config, Consumer, PluginEntry
+from stargate_core.gateway.redis_calls import READ_KEYS
+from stargate_core.messages import KeysChanged
 from support.config import loaded
+from support.machines import LOG, Bench, a_plan, chat, proxy
 from support.redis import RunningRedis, running_redis
 from support.tls import Authority
 
@@ -280,6 +285,36 @@ class TestList:
 
     def test_of_nothing(self) -> None:
         assert "Give a configuration (-c), a store (--store), or both" in refused("list")
+
+
+class TestGateways:
+    def test_what_is_written_is_what_a_gateway_reads(self, server: RunningRedis, redis: Any) -> None:
+        """By the script that gateways call, and by the plugin that is told of the keys."""
+
+        def read(version: bytes) -> Any:
+            names = ["stargate:keys:version", "stargate:keys"]
+            return redis.eval(READ_KEYS.text, len(names), *names, version)
+
+        key = KEY.findall(good("new", "--consumer", "ann", "--id", "ci", "--store", server.url))[0]
+        version, pairs = read(b"")
+        assert read(version) is None
+        config = Config(
+            consumers=[Consumer(username="ann")],
+            plugins=[proxy(), LOG, PluginEntry(name="api-key-auth", config=ApiKeyAuth())],
+        )
+
+        def asked(pairs: list[bytes]) -> Bench:
+            machine = Bench(a_plan(config))
+            entries = {name.decode(): entry for name, entry in zip(pairs[::2], pairs[1::2], strict=True)}
+            machine.tell(KeysChanged(entries))
+            machine.ask(chat(headers={"x-api-key": key}))
+            return machine
+
+        assert len(asked(pairs).asked) == 1
+        good("revoke", "ci", "--store", server.url)
+        newer, pairs = read(version)
+        assert newer != version
+        assert asked(pairs).only.status == 403
 
 
 class TestStores:
