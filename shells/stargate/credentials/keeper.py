@@ -71,7 +71,8 @@ class _Kept:
         self.account = account
         self.found = Found(None, "nowhere", "not found in time")
         self.ahead_seconds = 0.0
-        self.failing = False
+        self.failing: str | None = None
+        """Why the last search failed, where there are credentials nevertheless."""
         self.asked_at: float | None = None
         self.running = False
         self.asking = False
@@ -173,11 +174,10 @@ class Keeper:
         held = kept.found.credentials
         if fresh.credentials is None:
             if held is not None and self._left_seconds(held) > 0:
-                kept.failing = True
-                self._note(
-                    "warning",
-                    f"AWS credentials of {name} could not be refreshed, the old ones stay: {fresh.problem}",
-                )
+                if kept.failing != fresh.problem:
+                    why = f"could not be refreshed, the old ones stay: {fresh.problem}"
+                    self._note("warning", f"AWS credentials of {name} {why}")
+                kept.failing = fresh.problem
                 return
             if held is not None:
                 self._changed({account: None})
@@ -191,7 +191,7 @@ class Keeper:
 
     def _hold(self, kept: _Kept, found: Found) -> None:
         kept.found = found
-        kept.failing = False
+        kept.failing = None
         kept.ahead_seconds = min(AHEAD_SECONDS, self._left_seconds(found.credentials) / 2)
 
     def _unexpired(self, found: Found) -> Found:
@@ -215,7 +215,7 @@ class Keeper:
         since = anyio.current_time() - kept.asked_at
         held = kept.found.credentials
         left = self._left_seconds(held)
-        if held is None or kept.failing:
+        if held is None or kept.failing is not None:
             pause = min(RETRY_SECONDS - since, left)  # Their end is seen in time.
         elif left == math.inf:
             pause = LONG_LIVED_SECONDS - since

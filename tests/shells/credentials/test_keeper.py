@@ -287,9 +287,10 @@ class TestFailure:
         world.chain.give("A", HOUR - 7)
         async with world.running():
             world.chain.fail()
+            world.chain.takes = 0.7
             await world.until(HOUR + 60)
         # Not half a minute after their end.
-        assert world.changes == [Told(0, "=A"), Told(HOUR - 7, "=none")]
+        assert world.changes == [Told(0, "=A"), Told(HOUR - 7 + 0.7, "=none")]
         assert world.notes[-1] == "error: AWS credentials of default have ended, without others: not now"
 
     async def test_those_without_an_end_stay(self, autojump_clock: MockClock) -> None:
@@ -299,6 +300,8 @@ class TestFailure:
             world.chain.fail()
             await world.until(24 * HOUR)
         assert world.changes == [Told(0, "=A")]
+        # The same reason is not repeated every half minute.
+        assert len(world.notes) == 1
 
     async def test_expired_ones_do_not_replace_good_ones(self, autojump_clock: MockClock) -> None:
         world = World()
