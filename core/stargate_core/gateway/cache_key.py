@@ -43,7 +43,6 @@ def cache_key(call: Call, models: str, scope: str) -> str:
         b"stream" if call.stream else b"plain",
         call.method,
         call.target,
-        b"%d" % len(call.headers),
     ]
     for name, value in sorted(call.headers, key=_name):
         parts.append(name)
@@ -52,6 +51,7 @@ def cache_key(call: Call, models: str, scope: str) -> str:
     for part in parts:
         digest.update(b"%d:" % len(part))
         digest.update(part)
+    # The body's length says that it is the last part, and no header that reads like one.
     digest.update(b"%d:" % len(call.body))
     digest.update(call.body)
     return digest.hexdigest()

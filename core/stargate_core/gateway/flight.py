@@ -13,7 +13,7 @@ write to its caller is what it reports. Four things make it so:
 - Its translator is the native one, which hands frames on byte for byte, knows Bedrock's own end of a stream
   and says why the model stopped.
 - Its codec frames nothing: what it is to write as a response is the body, bare.
-- It runs no hooks and leaves no record: the followers have theirs.
+- It runs no hooks, so it leaves no record: the followers have theirs.
 
 The status line's rule (`exchange.py`) is the flight's too: it begins with the first meaningful event. So what
 fails before may be repeated by the flight, then by another flight, and is an honest HTTP error in the end.
@@ -255,13 +255,11 @@ class Flight:
 def _exchange(flight: Flight, order: Order, now: int) -> Exchange:
     """An exchange in the state after admission: only the call is still to make."""
     call = order.call
-    path, _, query = call.target.partition(b"?")
     created_seconds = (flight.wall_epoch_ns + now) // 1_000_000_000
     request = Request(
-        call.method, call.target, path, query, call.headers, call.body, order.request_id, created_seconds
+        call.method, call.target, call.target, b"", call.headers, call.body, order.request_id, created_seconds
     )
     exchange = Exchange(flight, request, now, [])
-    exchange.quiet = True
     exchange.route = "flight"
     exchange.chain = Chain(Place())
     exchange.dialect = dialect = _Composed(order)
@@ -331,15 +329,14 @@ class _Composed:
 
 def _readdressed(call: Call, target: Target) -> Call:
     """The call with another model's name in its path. Raises Refused where it doesn't fit into one."""
-    path, mark, query = call.target.partition(b"?")
-    match = operations.match(call.method, path)
+    match = operations.match(call.method, call.target)
     if match is None or "modelId" not in match.labels:
         return call
     try:
         path = operations.path(call.operation, **{**match.labels, "modelId": target.model})
     except ValueError:
         raise refuse(Cause.MODEL_UNKNOWN) from None
-    return Call(call.operation, call.method, path + mark + query, call.headers, call.body, call.stream)
+    return Call(call.operation, call.method, path, call.headers, call.body, call.stream)
 
 
 class _Passing(NativeTranslator):

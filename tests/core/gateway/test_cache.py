@@ -674,6 +674,12 @@ class TestStore:
         desk.fly(1, b"a")
         assert desk.told[2] == [Source.JOINED, b"a", True]
 
+    def test_but_who_does_not_share_does_although_it_could(self) -> None:
+        desk = Desk(shared=True)
+        desk.order(1, max_age_us=0)
+        desk.order(2, share=False)
+        assert (desk.sought, len(desk.launched)) == (["k"], 1)
+
     def test_a_slow_store_is_not_waited_for(self) -> None:
         desk = Desk(shared=True)
         desk.order(1)

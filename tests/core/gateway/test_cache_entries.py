@@ -14,7 +14,7 @@ from stargate_core.gateway.cache_entries import VERSION, Entries, Entry, cost_of
 ENTRIES: Final = st.builds(
     Entry,
     version=st.just(VERSION),
-    target=st.text(max_size=20),
+    target=st.text(max_size=400),
     headers=st.lists(st.tuples(st.binary(max_size=20), st.binary(max_size=20)), max_size=8),
     body=st.binary(max_size=100),
 )

@@ -70,6 +70,12 @@ class TestOther:
             == 4
         )
 
+    def test_a_body_that_reads_like_a_header_is_none(self) -> None:
+        first = changed(headers=[(b"a", b"b")], body=b"xy")
+        second = changed(headers=[], body=b"1:a1:b2:xy")
+        third = changed(headers=[], body=b"1:a1:bxy")
+        assert len({cache_key(each, "", "") for each in (first, second, third)}) == 3
+
     def test_a_text_that_is_no_utf8_is_as_good_as_any(self) -> None:
         assert len({KEY, cache_key(CALL, "m", "\ud800"), cache_key(CALL, "\ud800", "ann")}) == 3
 
@@ -87,7 +93,7 @@ class TestOther:
                         ),
                         max_size=3,
                     ),
-                    body=st.sampled_from([b"", b"0:", b"a", b"ab"]),
+                    body=st.sampled_from([b"", b"0:", b"a", b"ab", b"1:a1:b", b"1:a1:b1:a"]),
                     stream=st.booleans(),
                 ),
                 st.sampled_from(["", "a", "b", "ab"]),

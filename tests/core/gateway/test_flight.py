@@ -477,6 +477,13 @@ class TestTime:
         assert bench.ended.fault is not None
         assert bench.ended.fault.cause is Cause.DRAINING
 
+    def test_a_draining_gateway_repeats_nothing(self) -> None:
+        bench = a_flight(Operation.CONVERSE, count=1)
+        bench.open()
+        bench.tell(Draining(60 * SECOND))
+        bench.answer(aws_error("InternalServerException", 500))
+        assert bench.ended is not None
+
     def test_a_stream_that_is_whole_by_then_is_whole(self) -> None:
         bench = flown(Operation.CONVERSE_STREAM, stream(*STORY.frames, end=b""))
         bench.tell(Draining(0))

@@ -99,7 +99,7 @@ CONSUMERS: Final = [
     Consumer(
         username="ann",
         keyauth_credentials=[
-            KeyCredential(key=Secret("key-ann"), id="laptop"),
+            KeyCredential(key=Secret("key-ann"), id="lap top"),
             KeyCredential(key=Secret("key-ann-2"), id="phone"),
         ],
     ),
