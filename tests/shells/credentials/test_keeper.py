@@ -6,6 +6,7 @@ threads and sockets, with botocore's chain and the stand-ins.
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
@@ -563,26 +564,35 @@ class TestOverSockets:
                 nursery.cancel_scope.cancel()
         assert real.key_id() == "ASIANEXT"
 
-    async def test_searches_that_hang_are_two_at_most(
-        self, home: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    async def test_searches_that_hang_are_two_at_most(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A thread can't be ended: it is left behind, and keeps its place until it ends by itself."""
-        (home / "credentials").write_text("[default]\naws_access_key_id=AKID\naws_secret_access_key=s\n")
-        account = Account("prod", role=Role("arn:aws:iam::123456789012:role/bedrock"), region="eu-west-1")
-        monkeypatch.setattr("stargate.credentials.keeper._SEARCH_SECONDS", 1.0)
-        with Sts({"AKID": "s"}) as sts:
-            monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
-            real = Real(account)
-            await real.keeper.first(30)
-            sts.gate.clear()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(real.keeper.run)
-                await trio.testing.wait_all_tasks_blocked()
-                for _ in range(3):
-                    await real.keeper.refresh("prod", "ASIA1")
-                nursery.cancel_scope.cancel()
-            assert len(sts.asked) == 1 + 2
-        assert real.notes[-1].endswith("the old ones stay: the search did not end within 1 seconds")
+        begun: list[Account] = []
+        end = threading.Event()
+
+        def hang(account: Account) -> Found:
+            begun.append(account)
+            end.wait(60)
+            return Found(Credentials("B", Secret("s")), "env")
+
+        monkeypatch.setattr("stargate.credentials.keeper.GAP_SECONDS", 0.0)
+        monkeypatch.setattr("stargate.credentials.keeper._SEARCH_SECONDS", 0.2)
+        monkeypatch.setattr("stargate.credentials.keeper.find", hang)
+        real = Real(USUAL)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(real.keeper.run)
+            await trio.testing.wait_all_tasks_blocked()
+            for _ in range(4):
+                await real.keeper.refresh("", "A")
+            assert len(begun) == 2
+            (note,) = real.notes
+            assert note.endswith("are not to be had: the search did not end within 0.2 seconds")
+            # One that ends makes room.
+            end.set()
+            with trio.fail_after(30):
+                while not real.changes:
+                    await real.keeper.refresh("", "A")
+            nursery.cancel_scope.cancel()
+        assert real.key_id() == "B"
 
 
 @pytest.mark.trio
