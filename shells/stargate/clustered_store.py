@@ -200,28 +200,36 @@ class ClusteredStore:
         self._opened = anyio.Event()
         self._asking = anyio.Event()
         self._telling = anyio.Event()
-        async with anyio.create_task_group() as self._tasks:
-            self._tasks.start_soon(self._give_up_in_time)
-            for _ in range(_SPEAKERS):
-                self._tasks.start_soon(self._speak)
-            task_status.started()
-            pause = PAUSE_SECONDS
-            while True:
-                since = time.monotonic()
-                self._trouble = anyio.Event()
-                try:
-                    async with self._opening.client() as client:
-                        await client.probe(self._prefix)
-                        self._rise(client)
-                        await self._stay_up(client)
-                except Exception as error:  # noqa: BLE001 - the client's block may end with anything
-                    self._fall(f"it cannot be reached: {in_words(error)}")
-                self._client = None
-                pause = PAUSE_SECONDS if time.monotonic() - since > PAUSE_SECONDS_MAX else pause
-                await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret is drawn
-                pause = min(2 * pause, PAUSE_SECONDS_MAX)
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._give_up_in_time)
+                for _ in range(_SPEAKERS):
+                    tasks.start_soon(self._speak)
+                task_status.started()
+                await self._keep_connected()
+        finally:
+            self._tasks = None
 
     # ----------------------------------------------------------------------------------------- up and down
+
+    async def _keep_connected(self) -> None:
+        """Open one client after the other."""
+        pause = PAUSE_SECONDS
+        while True:
+            since = time.monotonic()
+            self._trouble = anyio.Event()
+            try:
+                async with self._opening.client() as client:
+                    await client.probe(self._prefix)
+                    self._rise(client)
+                    await self._stay_up(client)
+            except Exception as error:  # noqa: BLE001 - the client's block may end with anything
+                self._fall(f"it cannot be reached: {in_words(error)}")
+            self._client = None
+            pause = PAUSE_SECONDS if time.monotonic() - since > PAUSE_SECONDS_MAX else pause
+            await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret is drawn
+            pause = min(2 * pause, PAUSE_SECONDS_MAX)
 
     async def _stay_up(self, client: ClusteredClient) -> None:
         """Until this client is no good."""
@@ -289,8 +297,9 @@ class ClusteredStore:
                     self._trouble.set()
 
     def _give_up(self, asked: _Asked, why: str) -> None:
-        del self._asked[asked.ticket]
-        self._user.store_failed(asked.ticket, why)
+        # Whoever is told of one may withdraw others.
+        if self._asked.pop(asked.ticket, None) is not None:
+            self._user.store_failed(asked.ticket, why)
 
     async def _answer(self, asked: _Asked) -> None:
         """Make the call of a question, to its end."""
@@ -303,8 +312,7 @@ class ClusteredStore:
                 answer = await self._answer_of(client, asked.question)
             except Exception as error:  # noqa: BLE001 - the client's calls may end with anything
                 self._worry(client, error)
-                if asked.ticket in self._asked:
-                    self._give_up(asked, in_words(error))
+                self._give_up(asked, in_words(error))
                 return
         finally:
             self._under_way -= 1
