@@ -277,7 +277,6 @@ def _may_have_live_keys(walk: Walk) -> bool:
 def _without_effect(gateway: Gateway) -> list[str]:
     """Settings that are understood, and not acted on yet."""
     settings = {
-        "store": gateway.store.kind != "memory",
         "workers": gateway.workers > 1,
         "admin_listen": gateway.admin_listen is not None,
         "journal": gateway.journal.directory is not None,

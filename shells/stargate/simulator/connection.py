@@ -169,7 +169,10 @@ class SimulatedConnection:
         headers = list(request.headers)
         self._exchange = self._ledger.begin(request.method, request.target, headers, body)
         whole = Request(request.method, request.target, headers, body)
-        self._start(plan_answer(self._settings, whole, self._exchange, self._wall_ns, self._rng))
+        plan = plan_answer(
+            self._settings, whole, self._exchange, self._wall_ns, self._rng, self._ledger.wished
+        )
+        self._start(plan)
 
     @property
     def _wall_ns(self) -> int:

@@ -9,7 +9,7 @@ A gateway forwards none of its client's headers, so the wish travels in what it 
 
 Some options go with every scenario, and without any: `words` (the answer's length), `stop` (its stop
 reason), `pace` (events a second), `first-token-ms`, `cache-read`, `cache-write` and `input-tokens` (the
-usage).
+usage), and `times`: only to the first so many requests that wish for the very same does it happen.
 """
 
 import functools
@@ -33,6 +33,7 @@ COMMON_OPTIONS: Final = (
     "cache-read",
     "cache-write",
     "input-tokens",
+    "times",
 )
 _WORDS_MAX: Final = 100_000
 _SECOND: Final = 1_000_000_000

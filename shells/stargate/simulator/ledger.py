@@ -18,6 +18,7 @@ import msgspec
 
 _SECRET_HEADERS: Final = ("x-amz-security-token", "x-api-key", "api-key", "cookie", "proxy-authorization")
 _REDACTED: Final = "[redacted]"
+_WISHES_MAX: Final = 10_000
 _SIGNATURE: Final = re.compile(r"(Signature=)[^,\s]*")
 
 
@@ -68,6 +69,7 @@ class Ledger:
         self._by_operation: collections.Counter[str] = collections.Counter()
         self._by_outcome: collections.Counter[str] = collections.Counter()
         self._by_error: collections.Counter[str] = collections.Counter()
+        self._wishes: collections.Counter[str] = collections.Counter()
         self._running = 0
         self._connections_open = 0
         self._connections = 0
@@ -108,6 +110,13 @@ class Ledger:
         except (msgspec.DecodeError, RecursionError):
             return body.decode("utf-8", "replace")
 
+    def wished(self, scenario: str) -> int:
+        """Note that a scenario is wished for, in these words; how often it was before."""
+        if len(self._wishes) > _WISHES_MAX:
+            self._wishes.clear()
+        self._wishes[scenario] += 1
+        return self._wishes[scenario] - 1
+
     def end(self, exchange: Exchange, outcome: Outcome, phase: str = "") -> None:
         """The exchange is over."""
         exchange.outcome = outcome
@@ -121,7 +130,7 @@ class Ledger:
     def clear(self) -> None:
         """Forget the requests and the counts of what is over."""
         self._exchanges.clear()
-        for counter in (self._by_operation, self._by_outcome, self._by_error):
+        for counter in (self._by_operation, self._by_outcome, self._by_error, self._wishes):
             counter.clear()
         self._unfinished_requests = 0
 

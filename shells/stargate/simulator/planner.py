@@ -6,7 +6,7 @@ for. So a test that hopes for a throttle and sends a wrong body hears about the 
 """
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -57,11 +57,19 @@ class _Reply(msgspec.Struct, frozen=True):
 
 
 def plan_answer(
-    settings: Settings, request: Request, exchange: Exchange, wall_ns: int, rng: random.Random
+    settings: Settings,
+    request: Request,
+    exchange: Exchange,
+    wall_ns: int,
+    rng: random.Random,
+    wished: Callable[[str], int],
 ) -> Plan:
-    """The plan for a request; who asked for what is noted in `exchange`."""
+    """The plan for a request; who asked for what is noted in `exchange`.
+
+    wished: the ledger's; how often a scenario was wished for before, in these words.
+    """
     try:
-        plan = _planned(settings, request, exchange, wall_ns, rng)
+        plan = _planned(settings, request, exchange, wall_ns, rng, wished)
     except Refusal as refusal:
         exchange.error = refusal.error.name
         plan = error_plan(refusal.error)
@@ -73,7 +81,12 @@ def plan_answer(
 
 
 def _planned(
-    settings: Settings, request: Request, exchange: Exchange, wall_ns: int, rng: random.Random
+    settings: Settings,
+    request: Request,
+    exchange: Exchange,
+    wall_ns: int,
+    rng: random.Random,
+    wished: Callable[[str], int],
 ) -> Plan:
     call = route(request.method, request.target)
     if call is None:
@@ -88,6 +101,8 @@ def _planned(
     ).strip()
     scenario = scenario_of(directive)
     plan = reply.plan
+    if "times" in directive.options and wished(exchange.scenario) >= directive.number("times", 0):
+        scenario = None
     if scenario is not None and scenario.edit is not None:
         plan = scenario.edit(plan, Stage(directive, reply.streaming, rng))
     interval_ns = directive.interval_ns(settings.events_per_second)

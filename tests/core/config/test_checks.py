@@ -260,7 +260,6 @@ WARNED = [
     ),
 ]
 WARNED_BESIDE = [
-    ("gateway: {store: »'redis://h'}", "gateway.store", "this version does nothing with it yet", ""),
     (
         "gateway: {workers: »2, per_worker_limits: true}",
         "gateway.workers",

@@ -486,3 +486,18 @@ class TestContent:
         assert kinds("reasoning") == ["reasoningContent", "text"]
         assert kinds("redacted-reasoning") == ["reasoningContent", "text"]
         assert kinds("interleaved-reasoning") == ["reasoningContent", "text"] * 2
+
+
+class TestTimes:
+    def test_a_scenario_befalls_only_the_first_so_many(self) -> None:
+        wire = Wire()
+        wish = "[[simulator: throw-ThrottlingException times=2]]"
+        statuses = [wire.ask(converse_request(wish)).status for _ in range(4)]
+        assert statuses == [429, 429, 200, 200]
+
+    def test_each_wish_counts_for_itself_until_all_is_forgotten(self) -> None:
+        wire = Wire()
+        one, other = "[[simulator: empty-500 times=1]]", "[[simulator: empty-500 times=1 words=3]]"
+        assert [wire.ask(converse_request(wish)).status for wish in (one, other, one)] == [500, 500, 200]
+        wire.ledger.clear()
+        assert wire.ask(converse_request(one)).status == 500
