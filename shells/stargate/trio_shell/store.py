@@ -13,6 +13,7 @@ import os
 import ssl
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final, Protocol, assert_never
 
 import trio
@@ -83,18 +84,15 @@ class Store(Protocol):
         ...
 
 
-def _wall_epoch_ns() -> int:
-    return time.time_ns() - now_ns()
-
-
 class LocalStore:
-    """The store that is this process's own."""
+    """The store that is this process's own. wall_ns: wall time, in nanoseconds since 1970."""
 
-    def __init__(self, user: StoreUser, ticker: Ticker) -> None:
+    def __init__(self, user: StoreUser, ticker: Ticker, *, wall_ns: Callable[[], int] = time.time_ns) -> None:
         self.armed: Look | None = None
         self._user = user
         self._ticker = ticker
-        self._memory = MemoryStore(wall_epoch_ns=_wall_epoch_ns())
+        self._wall_ns = wall_ns
+        self._memory = MemoryStore(wall_epoch_ns=wall_ns() - now_ns())
 
     def ask(self, ticket: int, question: StoreQuestion) -> None:
         """Answer this; it is answered when this returns."""
@@ -114,7 +112,7 @@ class LocalStore:
 
     def tick(self) -> None:
         """Its time has come. Clocks are set now and then: it is told the time anew."""
-        self._memory.wall_epoch_ns = _wall_epoch_ns()
+        self._memory.wall_epoch_ns = self._wall_ns() - now_ns()
         self._work(_TICKED)
 
     def statistics(self) -> dict[str, int]:
@@ -159,7 +157,7 @@ class RedisStore:
         self._link = RedisLink(
             settings=settings_for(server, prefix),
             seed=int.from_bytes(os.urandom(16), "big"),
-            wall_epoch_ns=_wall_epoch_ns(),
+            wall_epoch_ns=time.time_ns() - now_ns(),
         )
         self._events: deque[StoreEvent] = deque()
         self._busy = False
@@ -204,7 +202,7 @@ class RedisStore:
 
     def tick(self) -> None:
         """The link's time has come. Clocks are set now and then: it is told the time anew."""
-        self._link.wall_epoch_ns = _wall_epoch_ns()
+        self._link.wall_epoch_ns = time.time_ns() - now_ns()
         self._work(_TICKED)
 
     def _work(self, event: StoreEvent) -> None:
