@@ -120,8 +120,8 @@ class Order(msgspec.Struct, frozen=True):
     """How long the call may take, if it is made."""
     sharing: Sharing
     others: tuple[tuple[Target, Call], ...] = ()
-    """The same call as composed for other targets than the first direction's, where it differs in more than
-    the model's name.
+    """The same call as composed for the other targets among the directions; one that is not there cannot be
+    called.
     """
     request_id: str = ""
     """Of the exchange that orders it, for notes."""

@@ -24,14 +24,13 @@ may, and nobody loses an answer to another one's haste.
 
 *It begins when it is first ticked*, at once: until then it is told of credentials and breakers.
 
-*A call for several targets* is composed once. For another target only the model's name in the path is
-replaced, as the native dialect does; where the body differs too, the order brings the other call along.
+*A call for several targets* has been composed for each of them: how a request is worded can depend on the
+model. A target for which the order brings no call is one that cannot take it.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
-from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
 from stargate_core.clock import NEVER
 from stargate_core.dialects.bedrock_native_answer import NativeTranslator
@@ -305,14 +304,14 @@ class _Composed:
         return Ask(model=None, stream=call.stream, operation=call.operation)
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
-        """The order's call, to this target. Raises Refused where its name fits into no path."""
+        """The order's call to this target. Raises Refused where it has none."""
         order = self._order
-        if target.model == order.directions[0].target.model:
+        if target == order.directions[0].target:
             return order.call
         for other, call in order.others:
             if other == target:
                 return call
-        return _readdressed(order.call, target)
+        raise refuse(Cause.INTERNAL, detail=f"{target.model} cannot take this call")
 
     def translator(self, request: Request, ask: Ask, call: Call) -> "_Passing":
         """A fresh translator for the answer to `call`."""
@@ -325,18 +324,6 @@ class _Composed:
     def failure(self, fault: Fault, request_id: str) -> Reply:
         """No bytes: the fault itself is reported."""
         return Reply(fault.row.status, [], b"")
-
-
-def _readdressed(call: Call, target: Target) -> Call:
-    """The call with another model's name in its path. Raises Refused where it doesn't fit into one."""
-    match = operations.match(call.method, call.target)
-    if match is None or "modelId" not in match.labels:
-        return call
-    try:
-        path = operations.path(call.operation, **{**match.labels, "modelId": target.model})
-    except ValueError:
-        raise refuse(Cause.MODEL_UNKNOWN) from None
-    return Call(call.operation, call.method, path, call.headers, call.body, call.stream)
 
 
 class _Passing(NativeTranslator):
