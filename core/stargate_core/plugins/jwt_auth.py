@@ -184,7 +184,7 @@ def _check_claims(claims: dict[str, Any], issuer: _Issuer, wall_ns: int) -> None
     """Whether the token is for us, and for now. Raises _Unacceptable."""
     audience: Any = claims.get("aud")
     named = cast("list[Any]", audience) if isinstance(audience, list) else [audience]
-    if not any(one in issuer.audiences for one in named if isinstance(one, str)):
+    if not any(one in issuer.audiences for one in named):
         raise _Unacceptable("the audience (aud) is not the configuration's")
     leeway_ns = issuer.leeway_seconds * _SECOND
     expires, begins, issued = (_time(claims, name) for name in ("exp", "nbf", "iat"))

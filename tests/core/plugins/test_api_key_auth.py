@@ -379,6 +379,12 @@ class TestLiveKeys:
         assert why in note.text
         assert why in machine.record["detail"]
 
+    def test_of_one_that_has_ended_nobody_need_be_told(self) -> None:
+        for entry in LiveKey(consumer="carol", revoked=True), LiveKey(consumer="bob", disabled=True):
+            machine = shown(told({"key-live": entry}), "x-api-key: key-live")
+            assert refused(machine) == FORBIDDEN
+            assert machine.notes == []
+
     @pytest.mark.parametrize("early_ns", [0, 1])
     def test_it_ends_with_its_time(self, early_ns: int) -> None:
         machine = bench(client_idle=7200)

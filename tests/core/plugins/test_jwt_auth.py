@@ -129,6 +129,10 @@ class TestSecret:
         token = signed()
         assert let_in(shown(bench(), f"authorization: Bearer {token}", f"x-api-key: {token}")) == "ann"
 
+    @pytest.mark.parametrize("header", ["authorization: Basic {}", "authorization: {}", "x-token: {}"])
+    def test_and_nowhere_else(self, header: str) -> None:
+        refused(shown(bench(), header.format(signed())), 401, "KEY_MISSING")
+
     def test_two_tokens_prove_nothing(self) -> None:
         lines = f"authorization: Bearer {signed()}", f"x-api-key: {signed(sub='bob')}"
         refused(shown(bench(), *lines), 401, "KEYS_DISAGREE")
@@ -234,6 +238,12 @@ class TestClaims:
         token = jwt.api_jws.encode(text, SECRET, algorithm="HS256")
         refused(bearing(token), 401, "TOKEN_INVALID", "stands twice")
 
+    @pytest.mark.parametrize("name", ["exp", "nbf", "iat"])
+    def test_nothing_is_no_time(self, name: str) -> None:
+        claims = {"iss": "https://own.test", "aud": "stargate", "sub": "ann", "exp": NOW + 600, name: None}
+        token = jwt.api_jws.encode(msgspec.json.encode(claims), SECRET, algorithm="HS256")
+        refused(bearing(token), 401, "TOKEN_INVALID", f"{name} is no time")
+
     def test_a_long_one_is_not_read(self) -> None:
         refused(bearing(signed(filler="x" * 8192)), 401, "TOKEN_INVALID", "longer than 8192 bytes")
 
@@ -325,6 +335,11 @@ class TestPublicKeys:
 
 
 class TestHolders:
+    def test_what_is_logged_of_it_is_bounded(self) -> None:
+        machine = bearing(signed(sub="a" * 257), bench(jwt_auth(own(consumer="bob"))))
+        assert let_in(machine) == "bob"
+        assert machine.record["key_id"] == "jwt:"
+
     @pytest.mark.parametrize(
         ("issuer", "claims", "consumer"),
         [
