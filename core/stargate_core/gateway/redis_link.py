@@ -85,6 +85,8 @@ _TOO_NEW: Final = ("ERR", "NOPROTO")
 """What a server that has no HELLO, or no RESP3, answers to `HELLO 3`."""
 
 _Asked: TypeAlias = StoreQuestion | StoreStatement
+_QUESTIONS: Final = (Take, ReadEntry, ReadKeys)
+_SCRIPTED: Final = (Take, ReadKeys, Settle)
 
 
 class _Phase(enum.Enum):
@@ -164,13 +166,27 @@ class RedisLink:
     def handle(self, now: int, event: StoreEvent) -> list[StoreCommand]:
         """Take in a fact; what is to be done about it."""
         out: list[StoreCommand] = []
+        # The commonest first, and by their types: patterns take three times as long.
+        if type(event) is StoreSent:
+            self._received(now, event.data, out)
+        elif type(event) is StoreAsked:
+            self._ask(now, event.ticket, event.question, out)
+        elif type(event) is StoreTold:
+            self._tell(now, event.statement, out)
+        else:
+            self._hear(now, event, out)
+        writes = self._writes
+        if writes:
+            out.append(WriteStore(writes[0] if len(writes) == 1 else b"".join(writes)))
+            writes.clear()
+        due = self._due
+        while due and due[0].over:
+            due.popleft()
+        return out
+
+    def _hear(self, now: int, event: StoreEvent, out: list[StoreCommand]) -> None:
+        """The other facts."""
         match event:
-            case StoreSent(data):
-                self._received(now, data, out)
-            case StoreAsked(ticket, question):
-                self._ask(now, ticket, question, out)
-            case StoreTold(statement):
-                self._tell(now, statement, out)
             case Ticked():
                 self._tick(now, out)
             case StoreUnasked(ticket):
@@ -183,13 +199,8 @@ class RedisLink:
                     self._fail(now, detail, out, lost=True)
             case Draining():
                 self._drain(now, out)
-        if self._writes:
-            out.append(WriteStore(b"".join(self._writes)))
-            self._writes.clear()
-        due = self._due
-        while due and due[0].over:
-            due.popleft()
-        return out
+            case _:
+                pass
 
     @property
     def deadline(self) -> int | None:
@@ -300,8 +311,10 @@ class RedisLink:
         self._kept_in_flight -= call.kept
         if isinstance(reply, ErrorReply):
             self._refused(now, call, reply.code, out)
-        elif isinstance(call.asked, Take | ReadEntry | ReadKeys):
-            self._answer(now, call, call.asked, reply, out)
+        else:
+            asked = call.asked
+            if isinstance(asked, _QUESTIONS):
+                self._answer(now, call, asked, reply, out)
         if self._backlog and self._phase is _Phase.READY:
             self._catch_up(now, out)
 
@@ -321,11 +334,8 @@ class RedisLink:
             del self._tickets[ticket]
             out.append(AnswerStore(ticket, answer))
             return
-        match question, answer:
-            case Take() as take, Verdict(allowed=True) as decided:
-                self._say(now, given_back(take, decided), out)
-            case _:
-                pass
+        if isinstance(question, Take) and isinstance(answer, Verdict) and answer.allowed:
+            self._say(now, given_back(question, answer), out)
 
     def _refused(self, now: int, call: _Call, code: str, out: list[StoreCommand]) -> None:
         """The server has answered with an error."""
@@ -338,7 +348,7 @@ class RedisLink:
     def _repeat(self, now: int, call: _Call) -> bool:
         """A script is forgotten: say it in full, which the server will remember. Whether that was done."""
         asked = call.asked
-        if call.repeated or not isinstance(asked, Take | ReadKeys | Settle):
+        if call.repeated or not isinstance(asked, _SCRIPTED):
             return False
         if call.ticket is None and not isinstance(asked, Settle):
             return False  # It was not run, and nobody wants it any more.
