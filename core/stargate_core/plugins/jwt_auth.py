@@ -182,8 +182,8 @@ def _asks_for_keys(config: Config, place: tuple[str | None, str | None, str | No
 
 def _check_claims(claims: dict[str, Any], issuer: _Issuer, wall_ns: int) -> None:
     """Whether the token is for us, and for now. Raises _Unacceptable."""
-    audience: Any = claims.get("aud")
-    named = cast("list[Any]", audience) if isinstance(audience, list) else [audience]
+    audience: object = claims.get("aud")
+    named = cast("list[object]", audience) if isinstance(audience, list) else [audience]
     if not any(one in issuer.audiences for one in named):
         raise _Unacceptable("the audience (aud) is not the configuration's")
     leeway_ns = issuer.leeway_seconds * _SECOND
