@@ -7,8 +7,9 @@ knows. What had to be seen to, as of 6.9 (file names are coredis'):
   client/sentinel.py hands down `connect_timeout` but no `stream_timeout`). So all of them are given.
 - It repeats what failed by default, blindly. A Take that may have happened must not happen twice: no retries.
 - A slot of the Sentinel pool is lost whenever no master is found (pool/_basic.py, `_construct_connection`),
-  and a slot of either when a connection's making is cancelled; when all are lost, every call waits in vain.
-  So its calls are never cancelled, and after trouble with a connection the whole client is thrown away.
+  and one of either pool when the making of a connection is cancelled; when all are lost, every call waits in
+  vain, also when the servers are long back. So its calls are never cancelled, and after trouble with a
+  connection the whole client is thrown away.
 - A layout that could not be read (cluster/_layout.py, `monitor`: a TimeoutError) ends the client's own tasks,
   and its block with them. So one block is one life, and who opens it must expect any exception.
 - Certificates' names are not compared by default. Contexts are made here.
@@ -145,9 +146,9 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, Unsayable) or (isinstance(error, ResponseError) and not _not_here(error))
 
 
-def not_done(error: Exception) -> bool:
-    """Whether it is certain that nothing was done."""
-    return isinstance(error, Unsayable | ResponseError | RedisClusterError)
+def may_have_happened(error: Exception) -> bool:
+    """Whether what was asked may have been done all the same: no server has said that it was not."""
+    return not isinstance(error, Unsayable | ResponseError | RedisClusterError)
 
 
 def in_words(error: BaseException) -> str:

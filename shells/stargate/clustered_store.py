@@ -50,7 +50,7 @@ from stargate.clustered_client import (
     Unsayable,
     in_words,
     is_refusal,
-    not_done,
+    may_have_happened,
     opening,
 )
 from stargate_core.config.gateway_block import Store
@@ -333,7 +333,8 @@ class ClusteredStore:
 
     async def _take(self, client: ClusteredClient, take: Take) -> Verdict:
         """Take group by group."""
-        parts = groups(take.claims) if client.has_slots else [list(range(len(take.claims)))]
+        # Without claims it is one group all the same, as it is for a single server.
+        parts = (client.has_slots and groups(take.claims)) or [list(range(len(take.claims)))]
         said: list[tuple[list[int], Verdict]] = []
         at_us: int | None = None
         for indexes in parts:
@@ -342,7 +343,7 @@ class ClusteredStore:
                 answer = await self._take_part(client, part, at_us)
             except Exception as error:
                 self._take_back(take, [index for indexes, _ in said for index in indexes], at_us or 0)
-                if not not_done(error):
+                if may_have_happened(error):
                     self._release(part.claims, take.lease)
                 raise
             at_us = answer.at_us if at_us is None else at_us
@@ -365,7 +366,7 @@ class ClusteredStore:
             try:
                 await client.call(self._words(given_back(_part(take, indexes), refused[1])))
             except Exception as error:
-                unsure = indexes if not not_done(error) else []
+                unsure = indexes if may_have_happened(error) else []
                 self._release([take.claims[index] for index in unsure], take.lease)
                 rest = taken[number if not unsure else number + 1 :]
                 self._take_back(take, [index for indexes, _ in rest for index in indexes], at_us)
@@ -445,8 +446,8 @@ class ClusteredStore:
                 self._worry(client, error)
                 if is_refusal(error):
                     continue
-                again = parts[number:] if not_done(error) else parts[number + 1 :]
-                if not not_done(error):
+                again = parts[number + 1 :] if may_have_happened(error) else parts[number:]
+                if may_have_happened(error):
                     self._release((claims[index] for index in indexes), settle.lease)
                 rest = [index for indexes in again for index in indexes]
                 if rest:

@@ -205,6 +205,14 @@ class TestTaking:
 
         run(scenario)
 
+    def test_who_wants_nothing_gets_it(self, cluster: Cluster, run: Run) -> None:
+        async def scenario() -> None:
+            async with running(cluster.url + EASY) as (store, user):
+                verdict = await user.take(store)
+                assert verdict == Verdict(allowed=True, at_us=verdict.at_us, levels=())
+
+        run(scenario)
+
     def test_what_a_later_group_refuses_is_given_back(self, cluster: Cluster, run: Run) -> None:
         first, second = spread(cluster)
 
