@@ -204,8 +204,10 @@ def running_gateway(upstream: str, **changes: Any) -> Generator[RunningGateway]:
     """`stargate serve` in front of `upstream`, with `configuration`'s changes; ended by SIGTERM.
 
     `log`: where its request log goes, if not to a file of its own. `tells`: a pattern for lines on standard
-    error that are expected beside a healthy gateway's. `environment`: variables it has beside ours.
+    error that are expected beside a healthy gateway's. `environment`: variables it has beside ours. `ends`:
+    the status it ends with, if a test kills it.
     """
+    ends = changes.pop("ends", 0)
     tells = re.compile(changes.pop("tells", r"(?!)"))
     environment = {**os.environ, **changes.pop("environment", {})}
     with tempfile.TemporaryDirectory(prefix="stargate-test-") as folder:
@@ -224,4 +226,4 @@ def running_gateway(upstream: str, **changes: Any) -> Generator[RunningGateway]:
             finally:
                 process.kill()
         unexpected = [line for line in running.told if not (_HEALTHY.match(line) or tells.search(line))]
-        assert (status, unexpected) == (0, []), f"status {status}; told: {unexpected}"
+        assert (status, unexpected) == (ends, []), f"status {status}; told: {unexpected}"
