@@ -57,10 +57,10 @@ class StoreServer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_store_url(url: Secret, *, timeout_ms: int, ca: str | None, verify: bool) -> StoreServer:
-    """The server that a URL names; what it says comes before the arguments. Raises Misfit."""
+    """The server that a URL names; what it says comes before the arguments. Raises Misfit of `url`."""
     found = _URL.fullmatch(url.reveal())
     if found is None:
-        raise Misfit("", _FORM, hint=_ESCAPE)
+        raise Misfit("url", _FORM, hint=_ESCAPE)
     address = _address(found["host"], found["port"])
     username, password = _authority(found["authority"])
     options = _options(found["options"])
@@ -82,9 +82,9 @@ def _address(host: str, port: str | None) -> TcpAddress:
     try:
         address = parse_address(f"{host}:{port or _PORT}")
     except Misfit:
-        raise Misfit("", "expected a host name or an IP address, and a port up to 65535") from None
+        raise Misfit("url", "expected a host name or an IP address, and a port up to 65535") from None
     if not isinstance(address, TcpAddress) or not address.port:
-        raise Misfit("", "expected a host name or an IP address, and a port from 1 to 65535")
+        raise Misfit("url", "expected a host name or an IP address, and a port from 1 to 65535")
     return address
 
 
@@ -93,7 +93,7 @@ def _authority(text: str | None) -> tuple[str, Secret | None]:
         return "", None
     user, colon, password = text.partition(":")
     if not colon or not password:
-        raise Misfit("", "expected user:password@, or :password@ for the default user")
+        raise Misfit("url", "expected user:password@, or :password@ for the default user")
     return unquote(user), Secret(unquote(password))
 
 
@@ -105,24 +105,24 @@ def _options(text: str | None) -> dict[str, str]:
             continue
         if name not in _OPTIONS or not equals or name in options:
             expected = f"expected options behind the ? of these names, each once: {', '.join(_OPTIONS)}"
-            raise Misfit("", expected, hint=_ESCAPE)
+            raise Misfit("url", expected, hint=_ESCAPE)
         options[name] = unquote(value)
     return options
 
 
 def _number(text: str, most: int, what: str, *, least: int = 0) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text) or not least <= int(text) <= most:
-        raise Misfit("", f"expected {what} from {least} to {most}")
+        raise Misfit("url", f"expected {what} from {least} to {most}")
     return int(text)
 
 
 def _protocol(text: str) -> int:
     if text not in ("2", "3"):
-        raise Misfit("", "expected protocol=2 or protocol=3")
+        raise Misfit("url", "expected protocol=2 or protocol=3")
     return int(text)
 
 
 def _truth(text: str) -> bool:
     if text not in ("true", "false"):
-        raise Misfit("", "expected verify=true or verify=false")
+        raise Misfit("url", "expected verify=true or verify=false")
     return text == "true"

@@ -16,7 +16,7 @@ from stargate_core.config.gateway_block import (
 )
 from stargate_core.config.problems import Misfit
 from stargate_core.secret import Secret
-from support.config import examined, loaded, said
+from support.config import examined, loaded, marked, places, said
 
 
 class TestDefaults:
@@ -89,6 +89,27 @@ class TestStore:
             False,
             "stargate:",
         )
+
+    def test_it_may_be_written_as_a_mapping(self) -> None:
+        text = "gateway:\n  store: {url: '${URL}', timeout_ms: 20, prefix: 'mine:', verify: false}\n"
+        store = loaded(text, URL="rediss://:hunter2@h").gateway.store
+        assert store == Store(Secret("rediss://:hunter2@h"), timeout_ms=20, prefix="mine:", verify=False)
+
+    @pytest.mark.parametrize(
+        ("store", "expected"),
+        [
+            ("»redis://:hunter2@h:x", "expected redis[s]://"),
+            ("{url: »'redis://h?hunter2=1'}", "expected options"),
+            ("{url: 'redis://h', timeout_ms: »0}", "1"),
+            ("{url: 'redis://h', prefix: »'a b'}", "visible ASCII"),
+        ],
+    )
+    def test_what_is_wrong_with_it_is_told_where_it_stands(self, store: str, expected: str) -> None:
+        text, where = marked(f"gateway:\n  store: {store}\n")
+        found = examined(text).problems
+        assert places(found) == where
+        assert expected in str(found[0])
+        assert "hunter2" not in str(found[0])
 
     def test_which_are_shared(self) -> None:
         assert not Store().is_shared
