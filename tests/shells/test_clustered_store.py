@@ -646,6 +646,20 @@ class TestShells:
 
         run(scenario)
 
+    def test_a_prefix_with_a_hash_tag_keeps_everything_together(self, cluster: Cluster, run: Run) -> None:
+        async def scenario() -> None:
+            user = User()
+            store = open_store(Store(Secret(cluster.url), timeout_ms=5_000, prefix="{one}:"), user)
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(store.run)
+                verdict = await user.take(store, *(claim(key, 5) for key in spread(cluster)))
+                assert [level.remaining for level in verdict.levels] == [4, 4]
+                sizes = [await anyio.to_thread.run_sync(told, node, "DBSIZE") for node in cluster.nodes]
+                assert sorted(sizes)[:2] == [0, 0]
+                tasks.cancel_scope.cancel()
+
+        run(scenario)
+
     def test_before_it_runs_it_fails_at_once(self) -> None:
         async def scenario() -> None:
             user = User()
