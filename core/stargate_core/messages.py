@@ -15,7 +15,7 @@ upstream until `ClientDrained`.
 
 import enum
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -34,6 +34,7 @@ from stargate_core.questions import (
     StoreQuestion,
     StoreStatement,
 )
+from stargate_core.secret import Private
 
 
 class Trouble(enum.Enum):
@@ -50,7 +51,7 @@ class Trouble(enum.Enum):
 # -------------------------------------------------------------------------------------------- session: events
 
 
-class ClientSent(msgspec.Struct, frozen=True, tag=True, gc=False):
+class ClientSent(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """Bytes came from the client."""
 
     data: bytes
@@ -89,7 +90,7 @@ class UpstreamFailed(msgspec.Struct, frozen=True, tag=True, gc=False):
     detail: str = ""
 
 
-class UpstreamSent(msgspec.Struct, frozen=True, tag=True, gc=False):
+class UpstreamSent(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """Bytes came from upstream."""
 
     lease: int
@@ -165,8 +166,10 @@ class Source(enum.Enum):
     """It was being made already, for somebody else's."""
 
 
-class AnswerBegan(msgspec.Struct, frozen=True, tag=True):
+class AnswerBegan(Private, msgspec.Struct, frozen=True, tag=True):
     """A shared answer begins; what of it has come already follows at once. Always a success (200)."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("target", "attempts")
 
     ticket: int
     source: Source
@@ -178,7 +181,7 @@ class AnswerBegan(msgspec.Struct, frozen=True, tag=True):
     """What was tried, in the words of the log; of a kept answer nothing."""
 
 
-class AnswerSent(msgspec.Struct, frozen=True, tag=True, gc=False):
+class AnswerSent(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """More of a shared answer's body."""
 
     ticket: int
@@ -237,7 +240,7 @@ SessionEvent: TypeAlias = (
 # ------------------------------------------------------------------------------------------ session: commands
 
 
-class WriteClient(msgspec.Struct, frozen=True, tag=True, gc=False):
+class WriteClient(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """Write to the client."""
 
     data: bytes
@@ -266,7 +269,7 @@ class WithdrawUpstream(msgspec.Struct, frozen=True, tag=True, gc=False):
     ticket: int
 
 
-class WriteUpstream(msgspec.Struct, frozen=True, tag=True, gc=False):
+class WriteUpstream(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """Write to the upstream connection."""
 
     lease: int
@@ -483,7 +486,7 @@ class StoreOpened(msgspec.Struct, frozen=True, tag=True, gc=False):
     """The connection ordered by `OpenStore` stands, TLS included."""
 
 
-class StoreSent(msgspec.Struct, frozen=True, tag=True, gc=False):
+class StoreSent(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """Bytes came from the store's server."""
 
     data: bytes
@@ -521,7 +524,7 @@ class OpenStore(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Connect to the store's server; answer with `StoreOpened` or `StoreLost`."""
 
 
-class WriteStore(msgspec.Struct, frozen=True, tag=True, gc=False):
+class WriteStore(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """Write to it."""
 
     data: bytes
@@ -633,8 +636,10 @@ class AnswerResumed(msgspec.Struct, frozen=True, tag=True, gc=False):
     ticket: int
 
 
-class FlightBegan(msgspec.Struct, frozen=True, tag=True):
+class FlightBegan(Private, msgspec.Struct, frozen=True, tag=True):
     """The call that a flight makes is being answered, with success."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("target", "attempts")
 
     flight: int
     headers: Headers
@@ -642,7 +647,7 @@ class FlightBegan(msgspec.Struct, frozen=True, tag=True):
     attempts: tuple[str, ...]
 
 
-class FlightSent(msgspec.Struct, frozen=True, tag=True, gc=False):
+class FlightSent(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """More of the answer's body."""
 
     flight: int
@@ -664,8 +669,10 @@ class Grounded(msgspec.Struct, frozen=True, tag=True, gc=False):
     """For a flight, which has no client that could leave: nobody waits for it any more (`Ground`)."""
 
 
-class EntryFound(msgspec.Struct, frozen=True, tag=True, gc=False):
+class EntryFound(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """The store's answer to `SeekEntry`: nothing, also where the store could not be asked."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("key",)
 
     key: str
     value: bytes | None
@@ -705,21 +712,35 @@ class Ground(msgspec.Struct, frozen=True, tag=True, gc=False):
     flight: int
 
 
+class HoldFlight(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Read no more of this flight's upstream, and tell it `ClientStalled`: all its followers have paused."""
+
+    flight: int
+
+
+class FreeFlight(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Read on, and tell it `ClientDrained`."""
+
+    flight: int
+
+
 class SeekEntry(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Look into the shared store."""
 
     key: str
 
 
-class KeepEntry(msgspec.Struct, frozen=True, tag=True, gc=False):
+class KeepEntry(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     """Write into the shared store."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("key",)
 
     key: str
     value: bytes
     ttl_us: int
 
 
-CacheCommand: TypeAlias = TellAnswer | Launch | Ground | SeekEntry | KeepEntry | Note
+CacheCommand: TypeAlias = TellAnswer | Launch | Ground | HoldFlight | FreeFlight | SeekEntry | KeepEntry | Note
 
 FlightEvent: TypeAlias = SessionEvent | Grounded
 FlightCommand: TypeAlias = SessionCommand | FlightBegan | FlightSent | FlightEnded

@@ -158,3 +158,20 @@ def test_a_slow_reader_holds_up_nobody_else() -> None:
                 assert json.loads(raw.answer().body)["object"] == "list"
                 raw.send(request(body=chat("Hello", stream=True)))
                 assert raw.answer().whole
+
+
+def test_nor_is_one_whose_answer_may_be_shared() -> None:
+    """The call is a flight's then; but if nobody takes anything of it, nobody reads it."""
+    limits = {"client_stall": 60, "idle": 60}
+    cache = {"name": "response-cache"}
+    with running_upstream(a_long_stream) as upstream:
+        with running_gateway(upstream.url, gateway={"time_limits": limits}, plugins=[cache]) as gateway:
+            before = gateway.resident_bytes()
+            with connected(gateway.url) as raw:
+                small_window(raw)
+                raw.send(request(body=chat("Hello", stream=True)))
+                level = _Level()
+                eventually(lambda: upstream.sent_bytes and level.settled(upstream.sent_bytes))
+                assert upstream.sent_bytes < 20 * MEGABYTE
+                assert gateway.resident_bytes() - before < GROWTH_MAX
+                assert deltas(raw.answer().body) == TEXT * DELTAS

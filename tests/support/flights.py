@@ -28,6 +28,8 @@ from stargate_core.messages import (
     AnswerUnwanted,
     Ask,
     CacheEvent,
+    ClientDrained,
+    ClientStalled,
     CredentialsChanged,
     DropUpstream,
     EntryFound,
@@ -37,8 +39,10 @@ from stargate_core.messages import (
     FlightEvent,
     FlightSent,
     Follow,
+    FreeFlight,
     Ground,
     Grounded,
+    HoldFlight,
     KeepEntry,
     Launch,
     Note,
@@ -324,6 +328,11 @@ class Crowd:
                 self.collect()
             case Ground(number):
                 next(each for each in self.flights if each.number == number).ground()
+                self.collect()
+            case HoldFlight(number) | FreeFlight(number):
+                held = isinstance(command, HoldFlight)
+                flight = next(each for each in self.flights if each.number == number)
+                flight.tell(ClientStalled() if held else ClientDrained())
                 self.collect()
             case SeekEntry(key):
                 self._facts.append(EntryFound(key, self.store.get(key)))

@@ -29,6 +29,9 @@ dropped; a follower who has paused may fall as many bytes behind, and then fails
 hold `bytes_max`: entries make room first, being a mere saving; then the flight that holds most gives up
 being joined, and in the end those who keep it from dropping what the others have had.
 
+*A flight that nobody takes anything of is held*: as long as all its followers have paused, its upstream is
+not read, and TCP slows Bedrock down, as it does where a call is not shared.
+
 *A flight whose last follower leaves is grounded*: Bedrock need not finish what nobody reads. Where it turns
 out to have been whole already, it is kept all the same.
 """
@@ -55,7 +58,9 @@ from stargate_core.messages import (
     FlightBegan,
     FlightEnded,
     FlightSent,
+    FreeFlight,
     Ground,
+    HoldFlight,
     KeepEntry,
     Launch,
     Note,
@@ -110,6 +115,7 @@ class _Flight:
         "followers",
         "grounded",
         "held",
+        "is_held",
         "keepable",
         "number",
         "order",
@@ -129,6 +135,8 @@ class _Flight:
         self.began: FlightBegan | None = None
         self.ended: FlightEnded | None = None
         self.grounded = False
+        self.is_held = False
+        """All its followers have paused, and so has it."""
         self.keepable = True
         """No newer flight has been launched for the key, and it has not outgrown the bound."""
         self.outgrown = False
@@ -188,7 +196,7 @@ class Cache:
             case AnswerUnwanted(ticket):
                 self._unwanted(ticket, out)
             case AnswerPaused(ticket):
-                self._paused(ticket)
+                self._paused(ticket, out)
             case AnswerResumed(ticket):
                 self._resumed(ticket, out)
             case FlightBegan():
@@ -259,6 +267,7 @@ class Cache:
         flight.followers[follower.ticket] = follower
         if flight.began is not None:
             self._catch_up(flight, follower, out)
+        self._hold_or_free(flight, out)
 
     def _launch(self, order: Order, relaunches: int, out: list[CacheCommand]) -> _Flight:
         older = self._open.get(order.key)
@@ -284,15 +293,18 @@ class Cache:
             del flight.followers[ticket]
             self._settle(flight, out)
 
-    def _paused(self, ticket: int) -> None:
+    def _paused(self, ticket: int, out: list[CacheCommand]) -> None:
         follower = self._followers.get(ticket)
         if follower is None or follower.paused:
             return
         follower.paused = True
         flight = follower.flight
-        if flight is not None and follower.live:
+        if flight is None:
+            return
+        if follower.live:
             follower.live = False
             follower.piece, follower.taken = flight.dropped + len(flight.pieces), flight.total
+        self._hold_or_free(flight, out)
 
     def _resumed(self, ticket: int, out: list[CacheCommand]) -> None:
         follower = self._followers.get(ticket)
@@ -300,9 +312,11 @@ class Cache:
             return
         follower.paused = False
         flight = follower.flight
-        if flight is not None and flight.began is not None:
+        if flight is None:
+            return
+        if flight.began is not None:
             self._catch_up(flight, follower, out)
-            self._settle(flight, out)
+        self._settle(flight, out)
 
     # -------------------------------------------------------------------------------------------------- seeks
 
@@ -449,8 +463,18 @@ class Cache:
                 flight.grounded = True
                 self._shut(flight)
                 out.append(Ground(flight.number))
+        self._hold_or_free(flight, out)
         if flight.outgrown:
             self._trim(flight, out)
+
+    def _hold_or_free(self, flight: _Flight, out: list[CacheCommand]) -> None:
+        """Let it wait while all its followers do."""
+        if flight.ended is not None or flight.grounded:
+            return
+        nobody_takes = all(follower.paused for follower in flight.followers.values())
+        if nobody_takes is not flight.is_held:
+            flight.is_held = nobody_takes
+            out.append(HoldFlight(flight.number) if nobody_takes else FreeFlight(flight.number))
 
     def _shut(self, flight: _Flight) -> None:
         """Nobody joins it any more."""

@@ -172,7 +172,11 @@ class Flight:
             case Draining(grace_ns):
                 self.draining = True
                 self._grace_at = now + grace_ns
-            case ClientSent() | ClientEnded() | ClientLost() | ClientStalled() | ClientDrained():
+            case ClientStalled() | ClientDrained():
+                # It has no client; but its followers may all take nothing for a while.
+                self.stalled = isinstance(event, ClientStalled)
+                exchange.handle(now, event, out)
+            case ClientSent() | ClientEnded() | ClientLost():
                 pass  # It has no client, and follows nobody.
             case AnswerBegan() | AnswerSent() | AnswerEnded() | AnswerFailed():
                 pass

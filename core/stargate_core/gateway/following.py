@@ -13,7 +13,11 @@ own copy; one that leaves only stops following.
 A kept answer that cannot be read is as good as none: the call is made directly.
 """
 
+from collections.abc import Iterable, Iterator
+
+from stargate_core.dialects.face import Call, Target
 from stargate_core.direction import Order, Sharing
+from stargate_core.faults import Refused
 from stargate_core.gateway.answering import UNDER_WAY, progress, progress_tail
 from stargate_core.gateway.cache_key import cache_key
 from stargate_core.gateway.exchange import (
@@ -48,8 +52,7 @@ def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
     # In whatever order they are drawn, the same models may answer.
     models = "\n".join(sorted({one.target.model for one in ctx.directions}))
     first = ctx.directions[0].target
-    others = {one.target: None for one in ctx.directions if one.target != first}
-    ask, dialect = ctx.read_ask(), exchange.dialect
+    targets = {one.target: None for one in ctx.directions if one.target != first}
     order = Order(
         key=cache_key(call, models, sharing.scope),
         call=call,
@@ -58,7 +61,7 @@ def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
         total_ns=exchange.timers.when(Timer.TOTAL) - now,
         sharing=sharing,
         request_id=exchange.request.request_id,
-        others=tuple((target, dialect.compose(exchange.request, ask, target)) for target in others),
+        others=tuple(_composed(exchange, targets)),
     )
     out.append(Follow(ticket, order))
     if exchange.host.stalled:
@@ -67,6 +70,17 @@ def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
     exchange.upstream = answer = SharedAnswer(ticket, call.stream)
     exchange.arm_keepalive(now)
     return Awaiting(answer)
+
+
+def _composed(exchange: Exchange, targets: Iterable[Target]) -> Iterator[tuple[Target, Call]]:
+    """The call for each of the other targets; those that can't carry it are left out."""
+    ask = exchange.ctx.read_ask()
+    for target in targets:
+        try:
+            call = exchange.dialect.compose(exchange.request, ask, target)
+        except Refused:
+            continue
+        yield target, call
 
 
 # -------------------------------------------------------------------------------------------------- the rules

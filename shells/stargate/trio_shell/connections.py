@@ -85,6 +85,31 @@ class Caller:
         """End it at once: its machine has failed by a bug of ours."""
 
 
+class Flyer(Caller):
+    """A flight. `held`: nobody takes anything of its answer, so its upstream is not read."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, gateway: "Gateway", session: Machine) -> None:
+        super().__init__(gateway, session)
+        self.held = False
+
+    @property
+    def held_up(self) -> bool:
+        """Whether its followers can take nothing at the moment."""
+        return self.held
+
+    def hold(self, held: bool) -> None:
+        """Do not read its upstream, or read it again; and tell it."""
+        self.held = held
+        if self.link is not None and self.link.channel is not None:
+            if held:
+                self.link.channel.pause()
+            else:
+                self.link.channel.resume()
+        self.gateway.tell(self, ClientStalled() if held else ClientDrained())
+
+
 class Client(Caller):
     """A client connection: its channel and its session."""
 

@@ -17,7 +17,7 @@ import trio
 from stargate.credentials import Keeper
 from stargate.trio_shell.store import LocalStore, Store
 from stargate.trio_shell.ticker import Alarm, Ticker, now_ns
-from stargate.verifier import Verifier
+from stargate.verifier import CannotVerify, Verifier
 from stargate_core.gateway.breaker import Breaker
 from stargate_core.gateway.keyring import Keyring
 from stargate_core.messages import (
@@ -127,7 +127,12 @@ class Enquiries:
                 assert_never(statement)
 
     async def _verify(self, number: int, question: VerifyToken) -> None:
-        self._gateway.answer(number, await self._verifier.verify(question))
+        try:
+            why = await self._verifier.verify(question)
+        except CannotVerify as error:
+            self._gateway.leave_unanswered(number, str(error))
+        else:
+            self._gateway.answer(number, why)
 
     async def _refresh(self, number: int, account: str, access_key_id: str) -> None:
         if self._keeper is not None:

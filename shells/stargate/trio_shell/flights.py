@@ -9,7 +9,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Final, assert_never
 
-from stargate.trio_shell.connections import Caller
+from stargate.trio_shell.connections import Caller, Flyer
 from stargate.trio_shell.enquiries import Enquiries
 from stargate.trio_shell.ticker import Alarm, Ticker, now_ns
 from stargate_core.direction import Order
@@ -20,8 +20,10 @@ from stargate_core.messages import (
     CacheEvent,
     EntryFound,
     FlightEnded,
+    FreeFlight,
     Ground,
     Grounded,
+    HoldFlight,
     KeepEntry,
     Launch,
     Note,
@@ -50,7 +52,7 @@ class Flights:
         )
         self._ticker = ticker
         self._alarm = Alarm(ticker, self._cache, lambda: gateway.tell_cache(_TICKED))
-        self._callers: dict[int, Caller] = {}
+        self._callers: dict[int, Flyer] = {}
 
     def work(self, event: CacheEvent) -> None:
         """The cache learns a fact; what it orders is done. Called by the gateway, in the order of facts."""
@@ -64,6 +66,10 @@ class Flights:
                     caller = self._callers.get(flight)
                     if caller is not None:
                         self._gateway.tell(caller, Grounded())
+                case HoldFlight(flight) | FreeFlight(flight):
+                    caller = self._callers.get(flight)
+                    if caller is not None:
+                        caller.hold(isinstance(command, HoldFlight))
                 case SeekEntry(key):
                     self._seek(key)
                 case KeepEntry(key, value, ttl_us):
@@ -101,7 +107,7 @@ class Flights:
             seed=seed,
             now=now,
         )
-        caller = self._callers[number] = Caller(self._gateway, flight)
+        caller = self._callers[number] = Flyer(self._gateway, flight)
         self._gateway.admit(caller)
         self._gateway.tell(caller, _TICKED)  # Now it knows how things stand: let it begin.
 

@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from stargate.trio_shell.channel import Channel
-from stargate.trio_shell.connections import Caller, Client, Link
+from stargate.trio_shell.connections import Caller, Client, Flyer, Link
 from stargate.trio_shell.connector import connect, detail_of, trouble_of
 from stargate.trio_shell.enquiries import Enquiries
 from stargate.trio_shell.flights import Flights
@@ -273,7 +273,7 @@ class Gateway:
                         self._perform(client, command)
                     if not touched or touched[-1] is not client:
                         touched.append(client)
-                    if type(client) is Caller and client.session.closed:
+                    if type(client) is Flyer and client.session.closed:
                         self.flights.land(client)
                 elif isinstance(fact, CacheFact):
                     self.flights.work(fact.event)

@@ -29,7 +29,9 @@ from stargate_core.messages import (
     FlightBegan,
     FlightEnded,
     FlightSent,
+    FreeFlight,
     Ground,
+    HoldFlight,
     KeepEntry,
     Launch,
     Note,
@@ -65,6 +67,7 @@ class Desk:
         """By ticket: the source, then the bytes, then True or the fault."""
         self.launched: list[Launch] = []
         self.grounded: list[int] = []
+        self.held: list[int] = []
         self.sought: list[str] = []
         self.kept: list[KeepEntry] = []
         self.notes: list[Note] = []
@@ -87,6 +90,11 @@ class Desk:
             case Ground(flight):
                 assert flight not in self.grounded
                 self.grounded.append(flight)
+            case HoldFlight(flight):
+                assert flight not in self.held
+                self.held.append(flight)
+            case FreeFlight(flight):
+                self.held.remove(flight)
             case SeekEntry(key):
                 self.sought.append(key)
             case KeepEntry():
@@ -736,6 +744,7 @@ class Flight:
         self.begun = False
         self.end: Fault | bool | None = None
         self.grounded = False
+        self.held = False
 
 
 class Follower:
@@ -749,6 +758,46 @@ class Follower:
         self.paused = False
         self.flight: int | None = None
         """The one whose bytes it is told; known when it has been told something."""
+
+
+class TestHolding:
+    """Where nobody takes anything of a flight, its upstream is not read either."""
+
+    def test_one_whose_only_follower_pauses_is_held_until_it_goes_on(self) -> None:
+        desk = Desk()
+        desk.order(1)
+        desk.begin(1, b"one")
+        desk.tell(AnswerPaused(1))
+        assert desk.held == [1]
+        desk.tell(AnswerResumed(1))
+        assert desk.held == []
+
+    def test_it_takes_all_of_them(self) -> None:
+        desk = Desk()
+        for ticket in (1, 2):
+            desk.order(ticket)
+        desk.tell(AnswerPaused(1))
+        assert desk.held == []
+        desk.tell(AnswerPaused(2))
+        assert desk.held == [1]
+        desk.tell(AnswerPaused(2), AnswerResumed(1))
+        assert desk.held == []
+
+    def test_one_more_follower_frees_it(self) -> None:
+        desk = Desk()
+        desk.order(1)
+        desk.tell(AnswerPaused(1))
+        desk.order(2)
+        assert desk.held == []
+        desk.tell(AnswerUnwanted(2))
+        assert desk.held == [1]
+
+    def test_one_that_is_over_is_not_held(self) -> None:
+        desk = Desk()
+        desk.order(1)
+        desk.begin(1, b"one")
+        desk.tell(FlightEnded(1, None, worth_keeping=True), AnswerPaused(1))
+        assert desk.held == []
 
 
 class CacheAgainstModel(RuleBasedStateMachine):
@@ -790,6 +839,10 @@ class CacheAgainstModel(RuleBasedStateMachine):
                     assert known.end is None
                     assert not known.grounded
                     known.grounded = True
+                case HoldFlight(flight) | FreeFlight(flight):
+                    known = self.flights[flight]
+                    assert known.held is isinstance(command, FreeFlight)
+                    known.held = isinstance(command, HoldFlight)
                 case SeekEntry(key):
                     assert self.shared
                     self.sought.append(key)
@@ -921,7 +974,8 @@ class CacheAgainstModel(RuleBasedStateMachine):
     def somebody_pauses(self, data: st.DataObject) -> None:
         ticket = data.draw(st.sampled_from(sorted(self.followers)))
         self.followers[ticket].paused = True
-        assert self.tell(AnswerPaused(ticket)) == []
+        commands = self.tell(AnswerPaused(ticket))
+        assert all(isinstance(each, HoldFlight) for each in commands)
 
     @precondition(lambda self: self.followers)
     @rule(data=st.data())
@@ -987,6 +1041,17 @@ class CacheAgainstModel(RuleBasedStateMachine):
         for flight in self.flights.values():
             if flight.end is None and flight.key not in waiting:
                 assert flight.grounded
+
+    @invariant()
+    def a_flight_is_held_while_nobody_takes_anything(self) -> None:
+        for number, flight in self.flights.items():
+            if flight.end is not None or flight.grounded:
+                continue
+            waiting = [each for each in self.followers.values() if each.key == flight.key]
+            if all(each.paused for each in waiting):
+                assert flight.held
+            if any(not each.paused for each in waiting if each.flight == number):
+                assert not flight.held
 
 
 TestAgainstModel = CacheAgainstModel.TestCase
