@@ -185,7 +185,7 @@ async def _cluster(opening: Opening) -> AsyncGenerator[ClusteredClient]:
         ssl_context=opening.context,
         connect_timeout=PATIENCE_SECONDS,
         stream_timeout=patience(url),
-        pool_timeout=PATIENCE_SECONDS,
+        pool_timeout=patience(url),
         max_connections=_CONNECTIONS,
         max_connections_per_node=True,
         # It would ask with CONFIG, which managed Redis forbids; `probe` looks itself.
@@ -209,7 +209,7 @@ async def _master(opening: Opening, service: str) -> AsyncGenerator[ClusteredCli
             "ssl_context": opening.context,
             "connect_timeout": PATIENCE_SECONDS,
             "stream_timeout": patience(url),
-            "pool_timeout": PATIENCE_SECONDS,
+            "pool_timeout": patience(url),
         },
         decode_responses=False,
         retry_policy=NoRetryPolicy(),
@@ -219,7 +219,7 @@ async def _master(opening: Opening, service: str) -> AsyncGenerator[ClusteredCli
         ssl_context=opening.context,
         connect_timeout=PATIENCE_SECONDS,
         stream_timeout=patience(url),
-        timeout=PATIENCE_SECONDS,
+        timeout=patience(url),
         max_connections=_CONNECTIONS,
     )
     master = sentinels.primary_for(service)
