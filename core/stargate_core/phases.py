@@ -14,6 +14,7 @@ protocols (`Rewrite`, `Access`, …) are the views a plugin's author types a hoo
 
 import enum
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Final, NoReturn, Protocol
 
 import msgspec
@@ -92,6 +93,10 @@ _RECORD: Final = int(CAPABILITIES["record"])
 _EMIT: Final = int(CAPABILITIES["emit"])
 
 
+_ONCE: Final = Persistence()
+_NO_KEYS: Final[Mapping[str, bytes]] = MappingProxyType({})
+
+
 class PhaseMisuse(Exception):
     """A plugin used a member of its context in a phase that doesn't have it."""
 
@@ -148,14 +153,14 @@ class Context:
         """The name of the route; empty until one is found."""
         self.directions: tuple[Direction, ...] = ()
         """Where the call may go, in the order of trying."""
-        self.persistence = Persistence()
+        self.persistence = _ONCE
         self.sharing: Sharing | None = None
         self.answer_source: Source | None = None
         """Of a shared answer: where it came from, and how old it is."""
         self.age_seconds = 0
         self.entropy: Entropy | None = None
-        self.keys: Mapping[str, bytes] = {}
-        self._kept: dict[str, Any] = {}
+        self.keys: Mapping[str, bytes] = _NO_KEYS
+        self._kept: dict[str, Any] | None = None
         self.models: Sequence[ModelCard] = ()
         self.ready_reply: Reply | None = None
         self.ledger: Ledger | None = None
@@ -299,7 +304,7 @@ class Context:
         return Asking(self._ledger(), ReadEntry(key))
 
     def verify_token(self, question: VerifyToken) -> Asking[str]:
-        """'' if the signature is good, else why not; to be yielded from. Raises WaitFailed where nobody knows."""
+        """'' if the signature is good, else why not; to be yielded from. May raise WaitFailed."""
         self._must("verify_token")
         return Asking(self._ledger(), question)
 
@@ -341,11 +346,13 @@ class Context:
     def kept(self) -> Any:
         """What this plugin has kept of this exchange, from an earlier phase; None if nothing."""
         self._must("kept")
-        return self._kept.get(self.plugin)
+        return None if self._kept is None else self._kept.get(self.plugin)
 
     @kept.setter
     def kept(self, value: Any) -> None:
         self._must("kept")
+        if self._kept is None:
+            self._kept = {}
         self._kept[self.plugin] = value
 
     def _must(self, member: str) -> None:

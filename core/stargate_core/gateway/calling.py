@@ -7,7 +7,8 @@ before a byte of an answer has gone to the caller, this file decides whether it 
   better), *elsewhere* (only another target can), or not at all.
 - Another target first, at once; when all of them have been tried, the next round begins after a pause. A
   pause is drawn from zero up to `delay * 2**round` (full jitter: the callers of a crowd must not come back
-  as one), and no shorter than upstream's own Retry-After.
+  as one), and no target is called again before its own Retry-After. One that may not be called (left alone,
+  no turn, no credentials) is passed over, as long as there is another.
 - Within the exchange's own time. A pause that would outlast the total limit is not begun: the caller hears
   the fault now, with all the time it has left. Nor is one in which a streaming caller would have to be kept
   alive: that would commit its status line to a success which nothing speaks for yet.
@@ -97,6 +98,9 @@ def compose(exchange: Exchange, direction: Direction) -> None:
 
 def begin_call(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:
     """Make the first attempt, at the first direction that may be called."""
+    host, first = exchange.host, exchange.ctx.directions[0]
+    if not host.health and host.authority.signer(first) is not None and first is exchange.direction:
+        return open_upstream(exchange, now, out, fresh=False)  # As nearly always.
     return _turn_to(exchange, range(len(exchange.ctx.directions)), None, now, out)
 
 
@@ -118,14 +122,14 @@ def call_failed(exchange: Exchange, now: int, fault: Fault, out: list[SessionCom
     if at is None:
         return exchange.fail(now, fault, out)
     exchange.repeats += 1
-    pause_ns = _pause_ns(exchange, at, fault)
+    pause_ns = _pause_ns(exchange, at, now, fault)
+    if not pause_ns:
+        return _turn_to(exchange, (at, *_behind(exchange, at, fault)), fault, now, out)
     patient_until = min(exchange.timers.when(Timer.TOTAL), exchange.timers.when(Timer.KEEPALIVE))
     if pause_ns > PAUSE_NS_MAX or now + pause_ns >= patient_until:
         return exchange.fail(now, fault, out)
-    if pause_ns:
-        exchange.timers.arm(Timer.STEP, now + pause_ns)
-        return Pausing(at, fault)
-    return _turn_to(exchange, (at,), fault, now, out)
+    exchange.timers.arm(Timer.STEP, now + pause_ns)
+    return Pausing(at, fault)
 
 
 def _unshare(
@@ -164,17 +168,27 @@ def _next(exchange: Exchange, fault: Fault) -> int | None:
     return here if row.retry_here else None
 
 
-def _pause_ns(exchange: Exchange, at: int, fault: Fault) -> int:
+def _behind(exchange: Exchange, at: int, fault: Fault) -> list[int]:
+    """Which directions come next where the one of number `at` may not be called: up to the one that has
+    failed, and not including it, for it would have to be waited for.
+    """
+    here, count = _at(exchange), len(exchange.ctx.directions)
+    numbers = [(at + step) % count for step in range(1, (here - at) % count)]
+    # Only another target can help: those before the one that has failed have been tried, or left out.
+    return numbers if fault.row.retry_here else [number for number in numbers if number > here]
+
+
+def _pause_ns(exchange: Exchange, at: int, now: int, fault: Fault) -> int:
     """How long to wait: not at all between targets, unless all of them have had their turn."""
-    same, count = at == _at(exchange), len(exchange.ctx.directions)
+    here, count = _at(exchange), len(exchange.ctx.directions)
+    if fault.retry_after_seconds is not None:
+        exchange.not_before[here] = now + fault.retry_after_seconds * SECOND
     rounds, step = divmod(exchange.repeats, count)
-    if step and not same:
+    if step and at != here:
         return 0
     longest = min(exchange.ctx.persistence.delay_ns << min(max(rounds - 1, 0), 20), PAUSE_NS_MAX)
     drawn = int(exchange.host.chance.fraction() * longest)
-    if same and fault.retry_after_seconds is not None:
-        return max(drawn, fault.retry_after_seconds * SECOND)
-    return drawn
+    return max(drawn, exchange.not_before.get(at, 0) - now)
 
 
 def _is_open(exchange: Exchange, direction: Direction) -> bool:
@@ -199,17 +213,23 @@ def _turn_to(
         if exchange.host.authority.signer(direction) is None:
             missing = Fault(Cause.CREDENTIALS_MISSING, detail=f"account {direction.account or 'default'!r}")
             continue
-        if direction is not exchange.direction or fault is not None:
-            try:
-                compose(exchange, direction)
-            except Refused as refused:
-                return exchange.fail(now, fault or refused.fault, out)
         if fault is None and (told is None or told.health is Health.CLOSED):
-            return open_upstream(exchange, now, out, fresh=False)
+            return _call(exchange, number, fault, now, out)
         ticket = exchange.host.next_ticket()
         out.append(Ask(ticket, Turn(direction.name, direction.breaker, repeats=fault is not None)))
         return Asking(ticket, number, fault)
     return exchange.fail(now, fault or missing or _left_alone(exchange, now), out)
+
+
+def _call(exchange: Exchange, number: int, fault: Fault | None, now: int, out: list[SessionCommand]) -> State:
+    """Make the call at this direction, of which nobody has said no."""
+    direction = exchange.ctx.directions[number]
+    if direction is not exchange.direction or fault is not None:
+        try:
+            compose(exchange, direction)
+        except Refused as refused:
+            return exchange.fail(now, fault or refused.fault, out)
+    return open_upstream(exchange, now, out, fresh=False)
 
 
 def _left_alone(exchange: Exchange, now: int) -> Fault:
@@ -243,6 +263,7 @@ def open_upstream(exchange: Exchange, now: int, out: list[SessionCommand], *, fr
     exchange.opened_at = now
     exchange.sent_at = 0
     exchange.reported = False
+    exchange.upstream = None  # What an earlier attempt has heard says nothing of this one.
     out.append(OpenUpstream(ticket, exchange.direction.endpoint, fresh))
     return Opening(ticket, fresh)
 
@@ -260,14 +281,11 @@ def _answered(
     exchange.state = SETTLED  # Nothing is held until the next lease is asked for.
     directions, fault = exchange.ctx.directions, state.fault
     if isinstance(event, Answered) and event.answer is False:
-        if fault is not None:
-            return exchange.fail(now, fault, out)
-        return _turn_to(exchange, range(state.at + 1, len(directions)), None, now, out)
+        others = range(state.at + 1, len(directions)) if fault is None else _behind(exchange, state.at, fault)
+        return _turn_to(exchange, others, fault, now, out)
     if exchange.host.authority.signer(directions[state.at]) is None:
         return exchange.fail(now, fault or Fault(Cause.CREDENTIALS_MISSING), out)
-    if fault is not None:
-        compose(exchange, directions[state.at])
-    return open_upstream(exchange, now, out, fresh=False)
+    return _call(exchange, state.at, fault, now, out)
 
 
 @TABLE.on(Pausing, Ticked)
@@ -285,7 +303,8 @@ def _pause_ticked(
     exchange.state = SETTLED
     if exchange.host.draining:
         return exchange.fail(now, state.fault, out)
-    return _turn_to(exchange, (state.at,), state.fault, now, out)
+    numbers = (state.at, *_behind(exchange, state.at, state.fault))
+    return _turn_to(exchange, numbers, state.fault, now, out)
 
 
 @TABLE.on(Opening, UpstreamOpened)
