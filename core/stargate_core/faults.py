@@ -4,7 +4,7 @@ A fault is data, not an exception: a cause, whose row in the table (causes.py) s
 everybody, and what is particular to this time. AWS's errors become faults here, by their names.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -12,6 +12,7 @@ from stargate_core.causes import TABLE as TABLE
 from stargate_core.causes import Blame as Blame
 from stargate_core.causes import Cause as Cause
 from stargate_core.causes import Row as Row
+from stargate_core.secret import Private
 
 RETRY_AFTER_SECONDS_MAX: Final = 60
 """Claude Code and anthropic-sdk-python give up on, or ignore, anything longer."""
@@ -65,8 +66,10 @@ _OVERFLOW_WORDS: Final = (
 )
 
 
-class Fault(msgspec.Struct, frozen=True):
+class Fault(Private, msgspec.Struct, frozen=True):
     """One failure of one request: its cause, and what is particular to this time."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("aws_name",)
 
     cause: Cause
     message: str = ""

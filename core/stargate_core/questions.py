@@ -6,12 +6,13 @@ journal of a session holds all it was ever told. Who answers is the shell's to r
 (memory or Redis), the breaker, the verifier of tokens, the keeper of credentials.
 """
 
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
 from stargate_core.direction import BreakerPolicy
 from stargate_core.limits.buckets import Charge, Claim, Verdict
+from stargate_core.secret import Private
 
 # ------------------------------------------------------------------------------------------------- the store
 
@@ -45,7 +46,7 @@ class ReadEntry(msgspec.Struct, frozen=True, tag=True):
     key: str
 
 
-class Entry(msgspec.Struct, frozen=True, tag=True):
+class Entry(Private, msgspec.Struct, frozen=True, tag=True):
     """Something kept."""
 
     value: bytes
@@ -53,8 +54,10 @@ class Entry(msgspec.Struct, frozen=True, tag=True):
     """How long ago it was written."""
 
 
-class WriteEntry(msgspec.Struct, frozen=True, tag=True):
+class WriteEntry(Private, msgspec.Struct, frozen=True, tag=True):
     """A statement: keep this for `ttl_us`."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("key",)
 
     key: str
     value: bytes
@@ -105,8 +108,10 @@ class CallEnded(msgspec.Struct, frozen=True, tag=True):
 # ---------------------------------------------------------------------------------- the verifier, the keeper
 
 
-class VerifyToken(msgspec.Struct, frozen=True, tag=True):
+class VerifyToken(Private, msgspec.Struct, frozen=True, tag=True):
     """Has the holder of one of this issuer's keys signed that? Answer: str, '' for yes, else why not."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("algorithm",)
 
     jwks_url: str
     """https://…, or file:/path."""

@@ -3,10 +3,16 @@
 A key or a credential lives in a `Secret` from the moment it is parsed until the moment a signature or a
 comparison needs it. Printing, formatting, logging, pickling, copying into JSON: each either shows `Secret(…)`
 or raises, so that a leak needs a deliberate `reveal()` — a word one can search for.
+
+What people say to models, and models to them, travels as plain bytes and texts: it is what the gateway is
+for. But it has no business in what a debugger, a traceback with its locals or a failed assertion shows. So
+whatever carries it is `Private`: its `repr` tells of each field how much is in it, and not what.
 """
 
+import enum
 import hmac
-from typing import Final, NoReturn, final
+from collections.abc import Sized
+from typing import Any, ClassVar, Final, NoReturn, final
 
 _SHOWN: Final = "Secret(…)"
 
@@ -49,3 +55,38 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled or copied")
+
+
+class Private:
+    """A mixin for Structs that carry others' words. Shown are numbers, members of enumerations, what `SHOWN`
+    names, and of all the rest the type and the length. They are encoded and compared like any others.
+    """
+
+    __slots__ = ()
+    SHOWN: ClassVar[tuple[str, ...]] = ()
+    """The fields whose texts are not private: ids and names of our own."""
+    __struct_fields__: ClassVar[tuple[str, ...]]
+
+    def __rich_repr__(self, /) -> list[tuple[str, Any]]:
+        fields = [(name, getattr(self, name)) for name in self.__struct_fields__]
+        return [(name, value if name in self.SHOWN else _Sketch(value)) for name, value in fields]
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({fields})"
+
+
+class _Sketch:
+    """Stands for a value where it would be shown."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, value: object) -> None:
+        if value is None or isinstance(value, int | float | enum.Enum | Secret | Private):
+            self._text = repr(value)
+        else:
+            size = f" of {len(value)}" if isinstance(value, Sized) else ""
+            self._text = f"<{type(value).__name__}{size}>"
+
+    def __repr__(self) -> str:
+        return self._text

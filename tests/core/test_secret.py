@@ -1,12 +1,19 @@
-"""A secret can be used and not shown: every way a value usually gets out, tried."""
+"""A secret can be used and not shown: every way a value usually gets out, tried. What others say is private:
+it is sent, compared and encoded, but who prints an object, or a bug's traceback with locals, reads none of it.
+"""
 
 import copy
+import enum
+import importlib
 import json
 import pickle
+import pkgutil
 import pprint
 import string
 import traceback
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -14,10 +21,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import stargate_core
 from stargate_core.aws.sigv4 import Credentials
-from stargate_core.config.plugin_configs import AwsCredentials
-from stargate_core.config.schema import KeyCredential
-from stargate_core.secret import Secret
+from stargate_core.config.plugin_configs import ApiKeyAuth, AwsCredentials
+from stargate_core.config.schema import Consumer, KeyCredential, PluginEntry
+from stargate_core.dialects.face import Call, Request
+from stargate_core.dialects.openai_chat_request import ChatRequest
+from stargate_core.messages import AnswerBegan, ClientSent, Source
+from stargate_core.questions import VerifyToken
+from stargate_core.secret import Private, Secret
+from stargate_core.wire.http1.events import RequestHead
+from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head
+from support.hooks import entry, plugin_of
+from support.machines import Bench, a_config, a_plan, chat, request
 
 TEXT: Final = "sk-planted-1234567890"
 
@@ -109,3 +125,174 @@ class TestSecret:
     def test_an_empty_one_is_false(self) -> None:
         assert not Secret("")
         assert Secret("0")
+
+
+# ---------------------------------------------------------------------------------------------- others' words
+
+SAID: Final = b"PLANTED words"
+HEADERS: Final = [(b"authorization", b"Bearer " + SAID)]
+
+HARMLESS: Final[dict[str, str]] = {
+    "stargate_core.messages.KeysChanged": "hashes of keys, and what each may do",
+    "stargate_core.messages.Emit": "a line for the log, as closed as the log's record",
+    "stargate_core.questions.Keys": "hashes of keys, and what each may do",
+    "stargate_core.limits.script.Script": "our own Lua",
+    "stargate_core.dialects.registry.Route": "our own paths",
+    "stargate_core.dialects.openai_chat_parameters.Parameter": "our own table",
+    "stargate_core.aws.operations.OperationSpec": "our own table",
+    "stargate_core.aws.sigv4._Plan": "names of headers",
+    "stargate_core.aws.sigv4.Presented": "a signature, which is good for one request and tells no key",
+    "stargate_core.wire.eventstream.Uuid": "one value of a header of Bedrock's",
+    "stargate_core.plugins.api_key_auth._Key": "a digest",
+    "stargate_core.dialects.bedrock_native._Limits": "numbers",
+    "stargate_core.gateway.plan.Hook": "a function",
+}
+"""Structs with room for words, and what is in them instead."""
+
+
+def structs() -> Iterator[type[msgspec.Struct]]:
+    """All Structs of the core."""
+    for module in pkgutil.walk_packages(stargate_core.__path__, "stargate_core."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and (value.__module__, True) == (
+                module.name,
+                issubclass(value, msgspec.Struct),
+            ):
+                yield value
+
+
+def has_room(kind: Any) -> bool:
+    """Whether bytes, or anything, may stand in a field of this type."""
+    return kind in (bytes, Any) or any(has_room(part) for part in typing.get_args(kind))
+
+
+class Kind(enum.Enum):
+    ONE = 1
+
+
+class Letter(Private, msgspec.Struct):
+    SHOWN = ("name",)
+
+    name: str
+    text: str
+    data: bytes
+    number: int
+    kind: Kind
+    members: dict[str, str]
+    inner: "Letter | None" = None
+    other: Any = None
+
+
+class TestPrivate:
+    def test_it_tells_how_much_there_is_and_not_what(self) -> None:
+        inner = Letter("inner", "xyz", b"", 1, Kind.ONE, {})
+        letter = Letter("outer", "PLANTED", b"PLANTED", 7, Kind.ONE, {"PLANTED": "PLANTED"}, inner, object())
+        shown = repr(letter)
+        assert shown == str(letter) == f"{letter}" == pprint.pformat(letter, width=1000)
+        assert "PLANTED" not in shown
+        assert shown.startswith(
+            "Letter(name='outer', text=<str of 7>, data=<bytes of 7>, number=7, kind=<Kind.ONE: 1>, "
+            "members=<dict of 1>, inner=Letter(name='inner', text=<str of 3>, "
+        )
+        assert shown.endswith("other=<object>)")
+
+    def test_rich_shows_no_more(self) -> None:
+        letter = Letter("outer", "PLANTED", b"PLANTED", 7, Kind.ONE, {}, other=Secret("PLANTED"))
+        assert dict(letter.__rich_repr__())["name"] == "outer"
+        assert "PLANTED" not in repr(letter.__rich_repr__())
+
+    def test_it_is_encoded_and_compared_like_any_other(self) -> None:
+        letter = Letter("a", "b", b"c", 1, Kind.ONE, {"d": "e"})
+        assert msgspec.msgpack.decode(msgspec.msgpack.encode(letter), type=Letter) == letter
+        assert letter != msgspec.structs.replace(letter, text="B")
+
+    @pytest.mark.parametrize(
+        "carrier",
+        [
+            Request(b"POST", b"/v1?k=" + SAID, b"/v1", b"k=" + SAID, HEADERS, SAID, "id", 1, "192.0.2.7"),
+            RequestHead(b"POST", b"/v1?k=" + SAID, b"1.1", HEADERS, True, False, 3, False),
+            Call("Converse", b"POST", b"/model/m/converse", HEADERS, SAID, False),  # type: ignore[arg-type]
+            ClientSent(SAID),
+            AnswerBegan(1, Source.MADE, HEADERS),
+            VerifyToken("https://a/b", "RS256", "kid", SAID, SAID),
+            msgspec.json.decode(
+                b'{"messages": [{"role": "user", "content": "PLANTED words"}], "user": "PLANTED"}',
+                type=ChatRequest,
+            ),
+        ],
+        ids=lambda carrier: type(carrier).__name__,
+    )
+    def test_nothing_that_was_said_is_shown(self, carrier: Any) -> None:
+        assert SAID in msgspec.msgpack.encode(carrier)
+        for show in SHOWING.values():
+            assert "PLANTED" not in str(show(carrier))
+
+    def test_all_that_has_room_for_words_is_private(self) -> None:
+        open_ = {
+            f"{struct.__module__}.{struct.__qualname__}"
+            for struct in structs()
+            if not issubclass(struct, Private)
+            and any(has_room(field.type) for field in msgspec.structs.fields(struct))
+        }
+        assert open_ - HARMLESS.keys() == set()
+        assert HARMLESS.keys() - open_ == set(), "no exception outlives its reason"
+
+
+# ------------------------------------------------------------------------------------ tracebacks with locals
+
+CORE: Final = str(Path(stargate_core.__file__).parent)
+MARKS: Final = ("PLANTED", "aws-secret", "sk-planted")
+
+
+def witness(seen: list[str], catcher: str) -> Callable[[Any], None]:
+    """A hook that writes down what a traceback from within it would show of the core, locals and all, if it
+    were caught in `catcher`.
+    """
+
+    def look(_: Any) -> None:
+        stack = traceback.StackSummary.extract(traceback.walk_stack(None), capture_locals=True)
+        frames = [frame for frame in stack if frame.filename.startswith(CORE)]
+        caught = next(number for number, frame in enumerate(frames) if frame.name == catcher)
+        seen.extend(f"{frame.filename}:{frame.name}: {frame.locals}" for frame in frames[: caught + 1])
+
+    return look
+
+
+class TestTracebacks:
+    """A traceback with locals of whatever raises in a plugin tells nobody's words, as far up as it can come.
+    On the session's own way to a plugin that holds too, but for mid-stream, where bytes are bytes: of a bug
+    there the shell tells the place, and no locals.
+    """
+
+    @pytest.mark.parametrize(
+        ("phase", "catcher"),
+        [
+            ("rewrite", "handle"),
+            ("access", "handle"),
+            ("header_filter", "run_hook"),
+            ("body_filter", "run_hook"),
+            ("log", "run_hook"),
+        ],
+    )
+    @pytest.mark.parametrize("dialect", ["chat", "native"])
+    def test_they_hold_no_words(self, phase: str, catcher: str, dialect: str) -> None:
+        seen: list[str] = []
+        key = KeyCredential(key=Secret(f"sk-planted-{'0' * 20}"))
+        consumers = [Consumer(username="ann", keyauth_credentials=[key])]
+        auth = PluginEntry(name="api-key-auth", config=ApiKeyAuth())
+        config = a_config(auth, entry(), consumers=consumers)
+        bench = Bench(a_plan(config, plugin_of({phase: witness(seen, catcher)}, priority=500)))
+        headers = {"x-api-key": f"sk-planted-{'0' * 20}", "cookie": "PLANTED"}
+        if dialect == "chat":
+            bench.ask(chat(stream=True, headers=headers, messages=[{"role": "user", "content": "PLANTED"}]))
+        else:
+            body = b'{"messages": [{"role": "user", "content": [{"text": "PLANTED"}]}]}'
+            bench.ask(request("/model/m/converse", body, headers=headers))
+        bench.open()
+        if dialect == "chat":
+            bench.answer(stream_head() + chunk(converse_story(("PLANTED",)).whole) + LAST_CHUNK)
+        else:
+            bench.answer(converse_answer("PLANTED"))
+        assert bench.only.status == 200
+        assert seen
+        assert [line for line in seen for mark in MARKS if mark in line] == []

@@ -37,6 +37,7 @@ from stargate_core.aws.operations import Operation
 from stargate_core.dialects.converse import ANSWER, MESSAGE_STOP, METADATA, NOT_JSON, any_json
 from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Usage
 from stargate_core.faults import Blame, Fault
+from stargate_core.secret import Private
 from stargate_core.wire.eventstream import Frame, encode_event, encode_exception
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
@@ -67,7 +68,7 @@ Members: TypeAlias = Mapping[str, Any]
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class _Chunk(msgspec.Struct):
+class _Chunk(Private, msgspec.Struct):
     bytes: bytes
     p: str | None = None
 

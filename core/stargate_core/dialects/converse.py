@@ -17,6 +17,7 @@ import msgspec
 
 from stargate_core.dialects.face import BadAnswer, Usage
 from stargate_core.faults import Cause, Fault
+from stargate_core.secret import Private
 
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """All that msgspec raises on bytes that are no JSON, or not of the expected type."""
@@ -46,7 +47,7 @@ class TokenUsage(msgspec.Struct, rename="camel", gc=False):
         )
 
 
-class ServiceTier(msgspec.Struct):
+class ServiceTier(Private, msgspec.Struct):
     """Which tier has served a call."""
 
     type: str | None = None
@@ -55,7 +56,7 @@ class ServiceTier(msgspec.Struct):
 # --------------------------------------------------------------------------------------------- a whole answer
 
 
-class ToolUse(msgspec.Struct, rename="camel"):
+class ToolUse(Private, msgspec.Struct, rename="camel"):
     """The model calls a tool. Its `type` says whose: absent or `tool_use`, the caller's; else Bedrock's."""
 
     tool_use_id: str
@@ -69,31 +70,31 @@ class ToolUse(msgspec.Struct, rename="camel"):
         return self.type is None or self.type == "tool_use"
 
 
-class ReasoningText(msgspec.Struct):
+class ReasoningText(Private, msgspec.Struct):
     """What the model thought."""
 
     text: str | None = None
 
 
-class ReasoningContent(msgspec.Struct, rename="camel"):
+class ReasoningContent(Private, msgspec.Struct, rename="camel"):
     """Thoughts; redacted ones have no text."""
 
     reasoning_text: ReasoningText | None = None
 
 
-class CitedText(msgspec.Struct):
+class CitedText(Private, msgspec.Struct):
     """A piece of text that has citations."""
 
     text: str | None = None
 
 
-class CitationsContent(msgspec.Struct):
+class CitationsContent(Private, msgspec.Struct):
     """Text with its citations."""
 
     content: list[CitedText] | None = None
 
 
-class ContentBlock(msgspec.Struct, rename="camel"):
+class ContentBlock(Private, msgspec.Struct, rename="camel"):
     """One block of a message; exactly one member is there, or none that we know."""
 
     text: str | None = None
@@ -102,19 +103,19 @@ class ContentBlock(msgspec.Struct, rename="camel"):
     citations_content: CitationsContent | None = None
 
 
-class Message(msgspec.Struct):
+class Message(Private, msgspec.Struct):
     """What the model said."""
 
     content: list[ContentBlock]
 
 
-class Output(msgspec.Struct):
+class Output(Private, msgspec.Struct):
     """Where the message is."""
 
     message: Message
 
 
-class Answer(msgspec.Struct, rename="camel"):
+class Answer(Private, msgspec.Struct, rename="camel"):
     """A whole answer of Converse."""
 
     output: Output
@@ -126,7 +127,7 @@ class Answer(msgspec.Struct, rename="camel"):
 # ---------------------------------------------------------------------------------------------- stream events
 
 
-class ToolUseStart(msgspec.Struct, rename="camel"):
+class ToolUseStart(Private, msgspec.Struct, rename="camel"):
     """The head of a tool call."""
 
     tool_use_id: str
@@ -139,32 +140,32 @@ class ToolUseStart(msgspec.Struct, rename="camel"):
         return self.type is None or self.type == "tool_use"
 
 
-class Start(msgspec.Struct, rename="camel"):
+class Start(Private, msgspec.Struct, rename="camel"):
     """What begins: a tool call, or something that we do not know."""
 
     tool_use: ToolUseStart | None = None
 
 
-class ContentBlockStart(msgspec.Struct, rename="camel"):
+class ContentBlockStart(Private, msgspec.Struct, rename="camel"):
     """A block begins. Bedrock sends this for tool blocks only."""
 
     content_block_index: int
     start: Start
 
 
-class ToolUseDelta(msgspec.Struct):
+class ToolUseDelta(Private, msgspec.Struct):
     """A fragment of a tool call's JSON."""
 
     input: str = ""
 
 
-class ReasoningDelta(msgspec.Struct):
+class ReasoningDelta(Private, msgspec.Struct):
     """A fragment of a thought; a signature or a redacted thought has no text."""
 
     text: str | None = None
 
 
-class Delta(msgspec.Struct, rename="camel"):
+class Delta(Private, msgspec.Struct, rename="camel"):
     """One fragment; exactly one member is there, or none that we know."""
 
     text: str | None = None
@@ -172,26 +173,26 @@ class Delta(msgspec.Struct, rename="camel"):
     reasoning_content: ReasoningDelta | None = None
 
 
-class ContentBlockDelta(msgspec.Struct, rename="camel"):
+class ContentBlockDelta(Private, msgspec.Struct, rename="camel"):
     """A fragment of a block."""
 
     content_block_index: int
     delta: Delta
 
 
-class ContentBlockStop(msgspec.Struct, rename="camel"):
+class ContentBlockStop(Private, msgspec.Struct, rename="camel"):
     """A block ends."""
 
     content_block_index: int
 
 
-class MessageStop(msgspec.Struct, rename="camel"):
+class MessageStop(Private, msgspec.Struct, rename="camel"):
     """The message ends; its usage is still to come."""
 
     stop_reason: str
 
 
-class Metadata(msgspec.Struct, rename="camel"):
+class Metadata(Private, msgspec.Struct, rename="camel"):
     """The last event."""
 
     usage: TokenUsage | None = None

@@ -22,13 +22,16 @@ import msgspec
 
 from stargate_core.aws.operations import Operation
 from stargate_core.faults import Fault
+from stargate_core.secret import Private
 from stargate_core.wire.eventstream import Frame
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(Private, msgspec.Struct, frozen=True):
     """One HTTP request, whole."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("method", "request_id", "client")
 
     method: bytes
     target: bytes
@@ -68,8 +71,10 @@ class Target(msgspec.Struct, frozen=True):
     surface: Surface = Surface.CONVERSE
 
 
-class Ask(msgspec.Struct):
+class Ask(Private, msgspec.Struct):
     """What a caller asks for, as far as policy must know."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("operation",)
 
     model: str | None
     """The name the caller used; None where the caller named none and the configuration's default applies."""
@@ -86,8 +91,10 @@ class Ask(msgspec.Struct):
     """Answered by the gateway itself (a model list): no call to Bedrock."""
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(Private, msgspec.Struct, frozen=True):
     """One call to Bedrock, complete but for authority, date and signature."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("operation", "method")
 
     operation: Operation
     method: bytes
@@ -107,10 +114,12 @@ class PartKind(enum.Enum):
     EVENT = "event"
 
 
-class Part(msgspec.Struct):
+class Part(Private, msgspec.Struct):
     """One unit of an answer, in the caller's dialect. Plugins may change `payload` in place, or drop the
     part.
     """
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("name",)
 
     kind: PartKind
     name: str
@@ -136,7 +145,7 @@ class Usage(msgspec.Struct, frozen=True):
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
 
 
-class Reply(msgspec.Struct, frozen=True):
+class Reply(Private, msgspec.Struct, frozen=True):
     """A whole HTTP answer in the caller's dialect, without framing headers and request ids."""
 
     status: int

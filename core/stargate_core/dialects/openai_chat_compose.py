@@ -26,6 +26,7 @@ from stargate_core.dialects.openai_chat_request import (
 from stargate_core.dialects.openai_chat_tools import renamed, tool_config
 from stargate_core.dialects.reasoning import is_claude, reasoning_fields
 from stargate_core.faults import Cause, refuse
+from stargate_core.secret import Private
 
 JSON_INSTRUCTION: Final = "Answer with one valid JSON object and nothing else: no prose, no code fence."
 """What `json_object` becomes: Converse has no such mode."""
@@ -37,7 +38,7 @@ _TIERS: Final = {"flex": "flex", "priority": "priority", "fast": "priority"}
 _ENCODER: Final = msgspec.json.Encoder()
 
 
-class ChatAsk(msgspec.Struct):
+class ChatAsk(Private, msgspec.Struct):
     """A request as it was read, and what has been made of it so far."""
 
     request: ChatRequest
@@ -46,7 +47,7 @@ class ChatAsk(msgspec.Struct):
     prepared: "Prepared | None" = None
 
 
-class Prepared(msgspec.Struct, frozen=True):
+class Prepared(Private, msgspec.Struct, frozen=True):
     """The part of a call that is the same for every target."""
 
     body: dict[str, Any]

@@ -22,20 +22,21 @@ from msgspec import UNSET, Raw, UnsetType
 
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
 from stargate_core.faults import Cause, Refused, refuse
+from stargate_core.secret import Private
 
 INT32_MAX: Final = 2**31 - 1
 
 # ---------------------------------------------------------------------------------------------- message parts
 
 
-class CacheControl(msgspec.Struct):
+class CacheControl(Private, msgspec.Struct):
     """Anthropic's mark on a part, which many clients of this API send: cache the prompt up to here."""
 
     type: str = "ephemeral"
     ttl: str | None = None
 
 
-class _Part(msgspec.Struct, tag_field="type"):
+class _Part(Private, msgspec.Struct, tag_field="type"):
     cache_control: CacheControl | None = None
     prompt_cache_breakpoint: CacheControl | None = None
     """OpenAI's own mark for the same; its lifetimes (30m, 12h) are not Bedrock's, and not passed on."""
@@ -47,7 +48,7 @@ class TextPart(_Part, tag="text", kw_only=True):
     text: str
 
 
-class ImageUrl(msgspec.Struct):
+class ImageUrl(Private, msgspec.Struct):
     """Where an image is."""
 
     url: str
@@ -59,7 +60,7 @@ class ImagePart(_Part, tag="image_url", kw_only=True):
     image_url: ImageUrl
 
 
-class InputAudio(msgspec.Struct):
+class InputAudio(Private, msgspec.Struct):
     """Sound, in base64."""
 
     data: str
@@ -72,7 +73,7 @@ class AudioPart(_Part, tag="input_audio", kw_only=True):
     input_audio: InputAudio
 
 
-class File(msgspec.Struct):
+class File(Private, msgspec.Struct):
     """A document, as data URL or base64."""
 
     file_data: str | None = None
@@ -99,45 +100,45 @@ AssistantPart: TypeAlias = TextPart | RefusalPart
 # --------------------------------------------------------------------------------------------------- messages
 
 
-class SystemMessage(msgspec.Struct, tag_field="role", tag="system"):
+class SystemMessage(Private, msgspec.Struct, tag_field="role", tag="system"):
     """Instructions."""
 
     content: str | list[TextPart]
 
 
-class DeveloperMessage(msgspec.Struct, tag_field="role", tag="developer"):
+class DeveloperMessage(Private, msgspec.Struct, tag_field="role", tag="developer"):
     """Instructions, by their newer name."""
 
     content: str | list[TextPart]
 
 
-class UserMessage(msgspec.Struct, tag_field="role", tag="user"):
+class UserMessage(Private, msgspec.Struct, tag_field="role", tag="user"):
     """What the user says."""
 
     content: str | list[UserPart]
 
 
-class CalledFunction(msgspec.Struct):
+class CalledFunction(Private, msgspec.Struct):
     """A function and what it is called with: JSON, as a string."""
 
     name: str
     arguments: str = ""
 
 
-class FunctionCall(msgspec.Struct, tag_field="type", tag="function"):
+class FunctionCall(Private, msgspec.Struct, tag_field="type", tag="function"):
     """A call that the assistant has made."""
 
     id: str
     function: CalledFunction
 
 
-class CustomCall(msgspec.Struct, tag_field="type", tag="custom"):
+class CustomCall(Private, msgspec.Struct, tag_field="type", tag="custom"):
     """A call with free text instead of JSON, for which Converse has no place."""
 
     id: str
 
 
-class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
+class AssistantMessage(Private, msgspec.Struct, tag_field="role", tag="assistant"):
     """What the assistant has said.
 
     `reasoning_content` is left out on purpose: Claude refuses thoughts without their signature, which this
@@ -151,14 +152,14 @@ class AssistantMessage(msgspec.Struct, tag_field="role", tag="assistant"):
     audio: Any = None
 
 
-class ToolMessage(msgspec.Struct, tag_field="role", tag="tool"):
+class ToolMessage(Private, msgspec.Struct, tag_field="role", tag="tool"):
     """What a tool has answered."""
 
     content: str | list[ToolPart]
     tool_call_id: str
 
 
-class FunctionMessage(msgspec.Struct, tag_field="role", tag="function"):
+class FunctionMessage(Private, msgspec.Struct, tag_field="role", tag="function"):
     """What a function has answered, before there were tools."""
 
 
@@ -169,7 +170,7 @@ ChatMessage: TypeAlias = (
 # ------------------------------------------------------------------------------------------------------ tools
 
 
-class Function(msgspec.Struct):
+class Function(Private, msgspec.Struct):
     """A function the model may call."""
 
     name: Annotated[str, msgspec.Meta(min_length=1)]
@@ -178,46 +179,46 @@ class Function(msgspec.Struct):
     strict: bool | None = None
 
 
-class FunctionTool(msgspec.Struct, tag_field="type", tag="function"):
+class FunctionTool(Private, msgspec.Struct, tag_field="type", tag="function"):
     """A tool that is a function."""
 
     function: Function
 
 
-class CustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+class CustomTool(Private, msgspec.Struct, tag_field="type", tag="custom"):
     """A tool that takes free text."""
 
 
-class FunctionName(msgspec.Struct):
+class FunctionName(Private, msgspec.Struct):
     """A function, by name."""
 
     name: str
 
 
-class NamedTool(msgspec.Struct, tag_field="type", tag="function"):
+class NamedTool(Private, msgspec.Struct, tag_field="type", tag="function"):
     """This tool and no other."""
 
     function: FunctionName
 
 
-class NamedCustomTool(msgspec.Struct, tag_field="type", tag="custom"):
+class NamedCustomTool(Private, msgspec.Struct, tag_field="type", tag="custom"):
     """This custom tool and no other."""
 
 
-class AllowedTool(msgspec.Struct):
+class AllowedTool(Private, msgspec.Struct):
     """One of the tools that may be called."""
 
     function: FunctionName
 
 
-class AllowedTools(msgspec.Struct):
+class AllowedTools(Private, msgspec.Struct):
     """The tools that may be called."""
 
     mode: Literal["auto", "required"]
     tools: list[AllowedTool]
 
 
-class AllowedToolsChoice(msgspec.Struct, tag_field="type", tag="allowed_tools"):
+class AllowedToolsChoice(Private, msgspec.Struct, tag_field="type", tag="allowed_tools"):
     """Some of the tools."""
 
     allowed_tools: AllowedTools
@@ -228,7 +229,7 @@ ToolChoice: TypeAlias = Literal["none", "auto", "required"] | NamedTool | NamedC
 # ------------------------------------------------------------------------------------------------ the request
 
 
-class JsonSchema(msgspec.Struct):
+class JsonSchema(Private, msgspec.Struct):
     """A schema that the answer must follow."""
 
     name: str
@@ -236,21 +237,21 @@ class JsonSchema(msgspec.Struct):
     description: str | None = None
 
 
-class TextFormat(msgspec.Struct, tag_field="type", tag="text"):
+class TextFormat(Private, msgspec.Struct, tag_field="type", tag="text"):
     """Any text."""
 
 
-class JsonObjectFormat(msgspec.Struct, tag_field="type", tag="json_object"):
+class JsonObjectFormat(Private, msgspec.Struct, tag_field="type", tag="json_object"):
     """Any JSON object."""
 
 
-class JsonSchemaFormat(msgspec.Struct, tag_field="type", tag="json_schema"):
+class JsonSchemaFormat(Private, msgspec.Struct, tag_field="type", tag="json_schema"):
     """JSON of this schema."""
 
     json_schema: JsonSchema
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(Private, msgspec.Struct):
     """How a stream is to be."""
 
     include_usage: bool | None = None
@@ -260,7 +261,7 @@ Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh",
 _Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=INT32_MAX)]
 
 
-class ChatRequest(msgspec.Struct, forbid_unknown_fields=True):
+class ChatRequest(Private, msgspec.Struct, forbid_unknown_fields=True):
     """A request, as far as Converse has a place for it."""
 
     messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]

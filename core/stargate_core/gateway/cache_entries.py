@@ -14,11 +14,12 @@ or when its turn comes; there is no sweep, since the memory is set aside for the
 version's or somebody else's bytes under our key, is as good as nothing kept.
 """
 
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
 from stargate_core.dialects.face import Headers
+from stargate_core.secret import Private
 
 VERSION: Final = 1
 """Of the form in the store: to be raised whenever an older gateway would misread a newer one's entry."""
@@ -31,8 +32,10 @@ _HEADER_BYTES: Final = 160
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Entry(Private, msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """One kept answer; always a success (200)."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("target",)
 
     version: int
     target: str

@@ -37,6 +37,7 @@ from stargate_core.messages import (
     Ticked,
 )
 from stargate_core.questions import Entry, ReadEntry, ReadKeys, Settle, Take, WriteEntry
+from stargate_core.secret import Private
 
 SWEEP_NS: Final = SECOND
 SWEPT_MAX: Final = 2_000
@@ -45,7 +46,7 @@ ENTRY_OVERHEAD_BYTES: Final = 256
 """What Python and the table take beside the key's and the value's bytes, about."""
 
 
-class _Kept(msgspec.Struct, frozen=True, gc=False):
+class _Kept(Private, msgspec.Struct, frozen=True, gc=False):
     """An entry."""
 
     value: bytes

@@ -35,7 +35,7 @@ from stargate_core.config.store_url import StoreServer
 from stargate_core.limits.buckets import Charge, Verdict
 from stargate_core.limits.script import SETTLE, TAKE, Script, settle_arguments, take_arguments, verdict
 from stargate_core.questions import Entry, Keys, ReadEntry, ReadKeys, Settle, StoreAnswer, Take, WriteEntry
-from stargate_core.secret import Secret
+from stargate_core.secret import Private, Secret
 from stargate_core.wire.resp import REPLY_BYTES_MAX
 
 Words: TypeAlias = list[bytes]
@@ -99,7 +99,7 @@ def settings_for(server: StoreServer, prefix: str) -> LinkSettings:
     )
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(Private, msgspec.Struct, frozen=True):
     """A part of the greeting."""
 
     words: tuple[bytes | str | int, ...]

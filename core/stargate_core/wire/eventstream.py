@@ -34,9 +34,11 @@ import zlib
 from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from typing import ClassVar, Final, Literal, TypeAlias
 
 import msgspec
+
+from stargate_core.secret import Private
 
 FRAME_BYTES_MAX: Final = 24 * 1024 * 1024
 """The largest frame by default: the specification's largest payload; in aws-c-event-stream a frame's."""
@@ -116,8 +118,10 @@ class FrameKind(enum.Enum):
     """Well-formed, but no client may accept it: end the stream with an error."""
 
 
-class Frame(msgspec.Struct, frozen=True):
+class Frame(Private, msgspec.Struct, frozen=True):
     """One frame, as received."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("name",)
 
     kind: FrameKind
     name: str

@@ -19,9 +19,11 @@ What comes out is signed by nobody yet.
 
 import binascii
 import re
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
+
+from stargate_core.secret import Private
 
 _LOOK: Final = re.compile(rb"ey[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*")
 """An opened brace and a quote or a blank are `ey` in base64url: what begins so was meant to be a token."""
@@ -36,8 +38,10 @@ class BadToken(ValueError):
     """What came is no token, or one that nobody should believe; the text says why, and quotes nothing."""
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(Private, msgspec.Struct, frozen=True):
     """A token, read and not yet believed."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("algorithm",)
 
     algorithm: str
     key_id: str

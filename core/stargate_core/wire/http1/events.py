@@ -18,9 +18,11 @@ Sources: RFC 9112 (messages), RFC 9110 (semantics); the shape of h11's events an
 """
 
 import enum
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 import msgspec
+
+from stargate_core.secret import Private
 
 Headers = list[tuple[bytes, bytes]]
 """Header fields in order of arrival, names in lower case, values without surrounding blanks."""
@@ -52,8 +54,10 @@ class Limits(msgspec.Struct, frozen=True, gc=False):
 DEFAULT_LIMITS: Final = Limits()
 
 
-class RequestHead(msgspec.Struct, frozen=True, gc=False):
+class RequestHead(Private, msgspec.Struct, frozen=True, gc=False):
     """A request's start line and headers, found to be acceptable. `RequestBody` follows."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("method", "version")
 
     method: bytes
     target: bytes
@@ -70,14 +74,16 @@ class RequestHead(msgspec.Struct, frozen=True, gc=False):
     chunked: bool
 
 
-class RequestBody(msgspec.Struct, frozen=True, gc=False):
+class RequestBody(Private, msgspec.Struct, frozen=True, gc=False):
     """The whole body of the request, perhaps empty. The request ends here."""
 
     data: bytes
 
 
-class ResponseHead(msgspec.Struct, frozen=True, gc=False):
+class ResponseHead(Private, msgspec.Struct, frozen=True, gc=False):
     """A final response's status line and headers. `Body`s and one `EndOfMessage` follow."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("version",)
 
     status: int
     reason: bytes
@@ -91,7 +97,7 @@ class ResponseHead(msgspec.Struct, frozen=True, gc=False):
     chunked: bool
 
 
-class Body(msgspec.Struct, frozen=True, gc=False):
+class Body(Private, msgspec.Struct, frozen=True, gc=False):
     """Some bytes of a response's body, never empty; cut where the network cut them."""
 
     data: bytes
