@@ -1,5 +1,5 @@
 """A secret can be used and not shown: every way a value usually gets out, tried. What others say is private:
-it is sent, compared and encoded, but who prints an object, or a bug's traceback with locals, reads none of it.
+it is sent, compared and encoded, but whoever prints an object, or a traceback with locals, reads none of it.
 """
 
 import copy
