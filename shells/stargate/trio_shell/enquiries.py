@@ -6,6 +6,9 @@ credentials. Who can answer at once calls back before `ask` returns. Nothing her
 must be waited for (the keys of an issuer, newer credentials), a task of its own does.
 
 The keyring and the cache ask the shared store by themselves: their questions have negative numbers.
+
+Settlements are kept while the shared store is down. At the end of the process that is over: the store is
+tried at once, and given a moment to hear them; what it has not heard then is lost.
 """
 
 import itertools
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
     from stargate.trio_shell.gateway import Gateway
 
 _TICKED: Final = Ticked()
+_LAST_WORDS_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.01
 
 
 class Enquiries:
@@ -85,6 +90,21 @@ class Enquiries:
     def use(self, keeper: Keeper) -> None:
         """Whom to ask for newer credentials."""
         self._keeper = keeper
+
+    def drain(self, grace_seconds: float) -> None:
+        """The process is to end: what the shared store has yet to hear is told it now."""
+        self._store.drain(int(grace_seconds * 1e9))
+
+    async def last_words(self) -> None:
+        """Wait until the shared store has heard everything, but not for long."""
+        self.drain(_LAST_WORDS_SECONDS)
+        with trio.move_on_after(_LAST_WORDS_SECONDS):
+            while self._unheard():  # noqa: ASYNC110  (once in a process's life; no store has an event for it)
+                await trio.sleep(_LOOK_SECONDS)
+
+    def _unheard(self) -> int:
+        counts = self._store.statistics()
+        return counts.get("calls", 0) + counts.get("backlog", 0)
 
     # -------------------------------------------------------------------------------- of sessions and flights
 

@@ -444,13 +444,17 @@ class Gateway:
         self.flights.broadcast(event)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Let what runs finish within the grace time; then end it. Returns when no client is left."""
+        """Let what runs finish within the grace time; then end it. Returns when no client is left, and the
+        store has heard how all of it ended.
+        """
         self._draining = Draining(int(grace_seconds * 1e9))
         self._tell_all(self._draining)
         self.tell_pool(self._draining)
+        self.enquiries.drain(grace_seconds)
         with trio.move_on_after(grace_seconds + LINGER_SECONDS):
             if self.clients:
                 await self._deserted.wait()
+        await self.enquiries.last_words()
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours outside the core, while serving one connection."""

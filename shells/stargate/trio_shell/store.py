@@ -83,6 +83,14 @@ class Store(Protocol):
         """Take note of this."""
         ...
 
+    def drain(self, grace_ns: int) -> None:
+        """The process is to end: say what was kept for later. May be told again."""
+        ...
+
+    def statistics(self) -> dict[str, int]:
+        """Of one that is shared: `calls` that have no answer yet, and the `backlog` kept for later."""
+        ...
+
 
 class LocalStore:
     """The store that is this process's own. wall_ns: wall time, in nanoseconds since 1970."""
@@ -104,6 +112,9 @@ class LocalStore:
     def tell(self, statement: StoreStatement) -> None:
         """Take note of this."""
         self._work(StoreTold(statement))
+
+    def drain(self, grace_ns: int) -> None:
+        """Nothing is kept for later."""
 
     @property
     def deadline(self) -> int | None:
