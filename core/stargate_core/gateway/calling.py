@@ -8,7 +8,7 @@ before a byte of an answer has gone to the caller, this file decides whether it 
 - Another target first, at once; when all of them have been tried, the next round begins after a pause. A
   pause is drawn from zero up to `delay * 2**round` (full jitter: the callers of a crowd must not come back
   as one), and no target is called again before its own Retry-After. One that may not be called (left alone,
-  no turn, no credentials) is passed over, as long as there is another.
+  no turn, no credentials, a model that can't take the call) is passed over, as long as there is another.
 - Within the exchange's own time. A pause that would outlast the total limit is not begun: the caller hears
   the fault now, with all the time it has left. Nor is one in which a streaming caller would have to be kept
   alive: that would commit its status line to a success which nothing speaks for yet.
@@ -182,13 +182,14 @@ def _pause_ns(exchange: Exchange, at: int, now: int, fault: Fault) -> int:
     """How long to wait: not at all between targets, unless all of them have had their turn."""
     here, count = _at(exchange), len(exchange.ctx.directions)
     if fault.retry_after_seconds is not None:
-        exchange.not_before[here] = now + fault.retry_after_seconds * SECOND
+        until = now + fault.retry_after_seconds * SECOND
+        exchange.not_before = {**(exchange.not_before or {}), here: until}
     rounds, step = divmod(exchange.repeats, count)
     if step and at != here:
         return 0
     longest = min(exchange.ctx.persistence.delay_ns << min(max(rounds - 1, 0), 20), PAUSE_NS_MAX)
     drawn = int(exchange.host.chance.fraction() * longest)
-    return max(drawn, exchange.not_before.get(at, 0) - now)
+    return max(drawn, (exchange.not_before or {}).get(at, 0) - now)
 
 
 def _is_open(exchange: Exchange, direction: Direction) -> bool:
@@ -213,12 +214,26 @@ def _turn_to(
         if exchange.host.authority.signer(direction) is None:
             missing = Fault(Cause.CREDENTIALS_MISSING, detail=f"account {direction.account or 'default'!r}")
             continue
+        if fault is not None and not _is_taken(exchange, direction):
+            continue
         if fault is None and (told is None or told.health is Health.CLOSED):
             return _call(exchange, number, fault, now, out)
         ticket = exchange.host.next_ticket()
         out.append(Ask(ticket, Turn(direction.name, direction.breaker, repeats=fault is not None)))
         return Asking(ticket, number, fault)
     return exchange.fail(now, fault or missing or _left_alone(exchange, now), out)
+
+
+def _is_taken(exchange: Exchange, direction: Direction) -> bool:
+    """Whether this direction's model takes the call at all; no turn must be spent to find that out."""
+    assert exchange.direction is not None
+    if direction.target == exchange.direction.target:
+        return True
+    try:
+        exchange.dialect.compose(exchange.request, exchange.ctx.read_ask(), direction.target)
+    except Refused:
+        return False
+    return True
 
 
 def _call(exchange: Exchange, number: int, fault: Fault | None, now: int, out: list[SessionCommand]) -> State:

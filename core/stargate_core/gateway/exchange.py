@@ -289,6 +289,7 @@ class Exchange:
         "first_byte_at",
         "head_written",
         "host",
+        "not_before",
         "opened_at",
         "outcome",
         "quiet",
@@ -334,6 +335,8 @@ class Exchange:
         """Calls written."""
         self.repeats = 0
         """Attempts that were made because an earlier one had failed."""
+        self.not_before: dict[int, int] | None = None
+        """When a direction, by its number, may be called again; None: none of them has said."""
         self.refreshed = False
         """AWS has refused our credentials once, and newer ones were asked for."""
         self.reported = True
@@ -472,12 +475,13 @@ class Exchange:
         if self.reported or direction is None:
             return
         self.reported = True
-        if fault is not None or self.repeats:
+        first = not self.tried
+        if fault is not None or not first:
             word = "OK" if fault is None else fault.cause.name
             took_ms = (now - self.opened_at) // MILLISECOND
             self.tried.append(f"{direction.name or direction.region} {word} {took_ms}ms")
         ok = fault is None or not fault.row.ails
-        statement = CallEnded(direction.name, direction.breaker, ok, self.repeats == 0)
+        statement = CallEnded(direction.name, direction.breaker, ok, first)
         self.ctx.out.append(Tell(statement))
 
     def let_go(self, out: list[SessionCommand]) -> None:
@@ -530,10 +534,15 @@ class Exchange:
 
     def _tell_attempts(self, headers: Headers) -> None:
         """Name the attempts in a header, where an operator wants callers to see them."""
-        if self.ctx.persistence.tell_attempts and self.direction is not None:
-            under_way = [] if self.reported else [self.direction.name or self.direction.region]
-            attempts = ", ".join([*self.tried, *under_way])
-            headers.append((b"x-stargate-attempts", attempts.encode("ascii", "replace")))
+        direction = self.direction
+        if not self.ctx.persistence.tell_attempts or direction is None:
+            return
+        attempts = list(self.tried)
+        if not self.reported or (self.attempts and not attempts):
+            # It is under way, or was the only one and went well.
+            attempts.append(direction.name or direction.region)
+        if attempts:
+            headers.append((b"x-stargate-attempts", ", ".join(attempts).encode("ascii", "replace")))
 
     def _filter_headers(self, status: int, headers: Headers) -> None:
         if self.chain.header_filter:

@@ -11,7 +11,9 @@ import pytest
 
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import MILLISECOND, SECOND
-from stargate_core.config.bedrock_proxy import AwsCredentials, ModelTarget, ProxyTarget, Retry
+from stargate_core.config.bedrock_proxy import AwsAccount, AwsCredentials, ModelTarget, ProxyTarget, Retry
+from stargate_core.config.gateway_block import TimeLimits
+from stargate_core.config.schema import Gateway
 from stargate_core.messages import CredentialsChanged, Draining, Health, HealthChanged, Trouble
 from stargate_core.questions import CallEnded, RefreshCredentials, Turn
 from stargate_core.secret import Secret
@@ -317,6 +319,18 @@ class TestStreams:
         assert bench.record["tried"][0].split()[1:] == ["FIRST_TOKEN_TIMEOUT", "60000ms"]
         bench.settle()
 
+    def test_what_needs_no_pause_is_done_even_where_a_keep_alive_is_due(self) -> None:
+        gateway = Gateway(time_limits=TimeLimits(first_token=15), keepalive_seconds=15)
+        targets = [ProxyTarget(name=one, endpoint_url=f"http://{one}.test:80") for one in REGIONS[:2]]
+        entry = proxy(retry=Retry(count=1), targets=targets)
+        plan = a_plan(a_config(gateway=gateway, plugins=[entry, *a_config().plugins[1:]]))
+        bench = Bench(plan)
+        bench.ask(chat(stream=True))
+        bench.open()
+        bench.advance(15 * SECOND)
+        assert not bench.client.answers
+        assert grant(bench).target.startswith("us-west-2/")
+
 
 class TestSeveralTargets:
     def test_the_next_one_is_called_at_once(self) -> None:
@@ -345,6 +359,67 @@ class TestSeveralTargets:
             grant(bench)
         assert waits == [False, True, False, True]
         assert where(bench) == ["us-east-1", "us-west-2"] * 2 + ["us-east-1"]
+
+    def test_one_that_gives_no_turn_is_passed_over(self) -> None:
+        bench = a_bench(regions=3)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(THROTTLED)
+        assert grant(bench, granted=False).target.startswith("us-west-2/")
+        assert grant(bench).target.startswith("eu-west-1/")
+        bench.open()
+        bench.answer(converse_answer())
+        assert (bench.now, bench.only.status) == (0, 200)
+        assert where(bench) == ["us-east-1", "eu-west-1"]
+        bench.settle()
+
+    def test_where_none_gives_one_the_caller_hears_the_fault(self) -> None:
+        bench = a_bench(regions=3)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(THROTTLED)
+        grant(bench, granted=False)
+        grant(bench, granted=False)
+        assert (bench.only.status, bench.record["region"]) == (429, "us-east-1")
+        assert len(bench.record["tried"]) == 1
+        bench.settle()
+
+    def test_those_that_have_refused_for_good_are_not_come_back_to(self) -> None:
+        bench = a_bench(regions=3)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(QUOTA)
+        grant(bench)
+        bench.open()
+        bench.answer(QUOTA)
+        assert grant(bench, granted=False).target.startswith("eu-west-1/")
+        assert (bench.only.status, where(bench)) == (503, ["us-east-1", "us-west-2"])
+        bench.settle()
+
+    def test_one_without_credentials_is_passed_over(self) -> None:
+        targets = [
+            ProxyTarget(region="us-east-1", endpoint_url="http://us-east-1.test:80"),
+            ProxyTarget(region="us-west-2", endpoint_url="http://us-west-2.test:80", account="other"),
+            ProxyTarget(region="eu-west-1", endpoint_url="http://eu-west-1.test:80"),
+        ]
+        bench = a_bench(targets=targets, accounts={"other": AwsAccount(profile="other")})
+        bench.ask(chat())
+        bench.open()
+        bench.answer(THROTTLED)
+        grant(bench)
+        assert where(bench) == ["us-east-1", "eu-west-1"]
+
+    def test_none_is_come_back_to_before_its_retry_after(self) -> None:
+        bench = a_bench(delay=0, regions=2)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(aws_error("ThrottlingException", 429, retry_after="7"))
+        grant(bench)
+        bench.open()
+        bench.advance(2 * SECOND)
+        bench.answer(BROKEN)
+        assert rest_until_asked(bench) == 5 * SECOND
+        assert grant(bench).target.startswith("us-east-1/")
 
     def test_each_call_is_signed_for_its_own_region(self) -> None:
         bench = a_bench(regions=2)
@@ -409,6 +484,23 @@ class TestSeveralTargets:
             [f"us-east-1/{MODEL}", "UPSTREAM_THROTTLED"],
             [f"us-west-2/{MODEL}", "OK"],
         ]
+
+    def test_also_where_the_first_one_goes_well(self) -> None:
+        bench = a_bench(regions=2, attempts_header=True)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.header("x-stargate-attempts") == f"us-east-1/{MODEL}"
+        assert not bench.record.get("tried")
+
+    def test_but_no_target_that_was_not_called(self) -> None:
+        bench = a_bench(attempts_header=True, regions=2)
+        for region in REGIONS[:2]:
+            bench.tell(HealthChanged(f"{region}/{MODEL}", Health.HALF_OPEN))
+        bench.ask(chat())
+        grant(bench, granted=False)
+        grant(bench, granted=False)
+        assert (bench.only.status, bench.only.header("x-stargate-attempts")) == (503, None)
 
     def test_and_not_otherwise(self) -> None:
         bench = a_bench()
@@ -499,6 +591,33 @@ class TestBreakers:
         assert (bench.only.status, bench.record["attempts"]) == (500, 1)
         bench.settle()
 
+    def test_the_other_is_called_then(self) -> None:
+        bench = a_bench(count=5, regions=2)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(BROKEN)
+        grant(bench)
+        bench.open()
+        bench.answer(BROKEN)
+        bench.tell(left_alone("us-east-1"))
+        bench.advance(2 * SECOND)
+        assert not bench.questions
+        assert bench.only.status == 500, "the other one has just failed"
+        bench.settle()
+
+    def test_nor_is_the_third_when_the_second_is(self) -> None:
+        bench = a_bench(count=5, regions=3)
+        bench.ask(chat())
+        for _ in range(2):
+            bench.open()
+            bench.answer(BROKEN)
+            grant(bench)
+        bench.open()
+        bench.answer(BROKEN)
+        bench.tell(left_alone("us-east-1"))
+        bench.advance(2 * SECOND)
+        assert grant(bench).target.startswith("us-west-2/")
+
     @pytest.mark.parametrize(
         ("answer", "ok"),
         [(converse_answer(), True), (THROTTLED, True), (REFUSED, True), (BROKEN, False), (QUOTA, True)],
@@ -560,6 +679,8 @@ class TestCredentials:
         assert "Credential=AKIDNEW/" in bench.call.headers["authorization"]
         bench.answer(converse_answer())
         assert (bench.only.status, bench.record["attempts"]) == (200, 2)
+        assert [line.split()[-2] for line in bench.record["tried"]] == ["UPSTREAM_CREDENTIALS", "OK"]
+        assert [one.first for one in bench.told if isinstance(one, CallEnded)] == [True, False]
         bench.settle()
 
     def test_and_not_twice(self) -> None:
@@ -624,6 +745,18 @@ class TestLeaving:
         assert bench.questions
         bench.leave()
         bench.settle()
+
+    def test_while_a_connection_is_opened_for_the_second_attempt(self) -> None:
+        """The first one's answer must not be taken for that of a call which was never made."""
+        bench = a_bench(regions=2)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(BROKEN)
+        grant(bench)
+        bench.leave()
+        bench.settle()
+        assert [one.ok for one in bench.told if isinstance(one, CallEnded)] == [False]
+        assert len(bench.record["tried"]) == 1
 
     def test_while_credentials_are_looked_for(self) -> None:
         bench = a_bench()
