@@ -1,5 +1,6 @@
 """`stargate serve`: run the gateway."""
 
+import importlib
 import sys
 from collections.abc import Iterator
 from typing import cast
@@ -15,7 +16,7 @@ from stargate.trio_shell.listener import CannotListen
 from stargate.trio_shell.serve import Started
 from stargate.trio_shell.serve import serve as serve_on_trio
 from stargate_core.config.problems import Misfit
-from stargate_core.config.schema import Config, Listener
+from stargate_core.config.schema import Config, Listener, Store
 from stargate_core.gateway.plan import Plan
 
 
@@ -58,6 +59,7 @@ def serve(path: str | None, listen: tuple[str, ...], shell: str, log_level: str)
         config = msgspec.structs.replace(
             config, gateway=msgspec.structs.replace(config.gateway, listen=listeners)
         )
+    _need_client_of(config.gateway.store)
     plan = Plan(config, plugins)
     try:
         trio.run(lambda: serve_on_trio(plan, started=lambda what: _tell(plan, config, what), level=log_level))
@@ -65,6 +67,15 @@ def serve(path: str | None, listen: tuple[str, ...], shell: str, log_level: str)
         for reason in _leaves(group):
             click.echo(f"error: {reason}", err=True)
         sys.exit(1)
+
+
+def _need_client_of(store: Store) -> None:
+    """End the command where the store takes an optional library that is not there."""
+    if store.cluster is not None:
+        try:
+            importlib.import_module("stargate.clustered_store")
+        except ImportError as error:
+            raise click.ClickException(str(error)) from None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -82,7 +93,7 @@ def _tell(plan: Plan, config: Config, started: Started) -> None:
     for url in started.urls:
         click.echo(f"stargate: listening on {url}", err=True)
     for account, found in started.credentials.items():
-        name = f"profile {account}" if account else "AWS credentials"
+        name = f"credentials for account {account}" if account else "AWS credentials"
         if found.credentials is None:
             click.echo(
                 f"stargate: no {name}: {found.problem}; calls will be answered 503 until there are some",

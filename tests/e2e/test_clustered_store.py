@@ -1,0 +1,50 @@
+"""The running gateway with its limits, cache and keys in a Redis Cluster of three nodes."""
+
+from collections.abc import Generator
+from typing import Final
+
+import pytest
+
+from support.gateway import RunningGateway, running_gateway
+from support.raw import Answer, chat, connected, request
+from support.redis import needs_redis
+from support.redis_cluster import running_cluster
+from support.simulator import RunningSimulator
+
+pytestmark = [
+    needs_redis,
+    # coredis leaves streams of anyio's to the collector; the gateway is a process of its own.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+LIMITED: Final = {"name": "rate-limiter", "config": {"hour": 5, "limits": [
+    {"unit": "requests", "limit": 7, "window": "hour", "by": "model"},
+]}}  # fmt: skip
+CACHED: Final = {"name": "response-cache"}
+
+
+@pytest.fixture(scope="module")
+def gateway(simulator: RunningSimulator) -> Generator[RunningGateway]:
+    """A gateway whose store is a cluster."""
+    with running_cluster() as cluster:
+        store = {"url": cluster.url, "timeout_ms": 2000}
+        with running_gateway(
+            simulator.url, gateway={"store": store}, plugins=[LIMITED, CACHED], tells="info: the store"
+        ) as running:
+            yield running
+
+
+def ask(gateway: RunningGateway, text: str) -> Answer:
+    """One chat request."""
+    with connected(gateway.url) as raw:
+        raw.send(request(body=chat(text)))
+        return raw.answer()
+
+
+def test_limits_and_answers_are_kept_in_it(gateway: RunningGateway) -> None:
+    first = ask(gateway, "In a cluster")
+    again = ask(gateway, "In a cluster")
+    assert (first.status, again.status) == (200, 200)
+    assert {first.headers["x-cache-status"], again.headers["x-cache-status"]} <= {"Miss", "Hit"}
+    statuses = [ask(gateway, f"And another one, {number}").status for number in range(5)]
+    assert statuses == [200, 200, 200, 429, 429]
