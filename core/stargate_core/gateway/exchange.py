@@ -480,9 +480,10 @@ class Exchange:
             word = "OK" if fault is None else fault.cause.name
             took_ms = (now - self.opened_at) // MILLISECOND
             self.tried.append(f"{direction.name or direction.region} {word} {took_ms}ms")
-        ok = fault is None or not fault.row.ails
-        statement = CallEnded(direction.name, direction.breaker, ok, first)
-        self.ctx.out.append(Tell(statement))
+        ailing = fault is not None and fault.row.ails
+        # What has neither failed nor answered says nothing: no connection was free, or the time was up.
+        if ailing or (self.upstream is not None and self.upstream.started):
+            self.ctx.out.append(Tell(CallEnded(direction.name, direction.breaker, not ailing, first)))
 
     def let_go(self, out: list[SessionCommand]) -> None:
         """Give back whatever the state holds: a script, a ticket, a lease."""

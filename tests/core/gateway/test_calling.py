@@ -632,6 +632,24 @@ class TestBreakers:
         assert (reported.ok, reported.first) == (ok, True)
         bench.settle()
 
+    def test_a_target_that_was_not_called_is_not_spoken_of(self) -> None:
+        """All connections may be busy because it does not answer: that must not count as health."""
+        bench = a_bench(count=0)
+        bench.ask(chat())
+        bench.refuse(Trouble.POOL_TIMEOUT)
+        assert (bench.only.status, bench.record["cause"]) == (504, "POOL_TIMEOUT")
+        assert not bench.told
+        bench.settle()
+
+    def test_nor_is_one_that_has_not_answered_when_the_time_is_up(self) -> None:
+        bench = a_bench(count=0, timeout=5000)
+        bench.ask(chat())
+        bench.open()
+        bench.advance(5 * SECOND)
+        assert (bench.only.status, bench.record["cause"]) == (504, "TOTAL_TIMEOUT")
+        assert not bench.told
+        bench.settle()
+
     def test_repetitions_do_not_pay_into_the_budget(self) -> None:
         bench = a_bench(regions=2)
         bench.ask(chat())
