@@ -740,7 +740,9 @@ class KeepEntry(Private, msgspec.Struct, frozen=True, tag=True, gc=False):
     ttl_us: int
 
 
-CacheCommand: TypeAlias = TellAnswer | Launch | Ground | HoldFlight | FreeFlight | SeekEntry | KeepEntry | Note
+CacheCommand: TypeAlias = (
+    TellAnswer | Launch | Ground | HoldFlight | FreeFlight | SeekEntry | KeepEntry | Note
+)
 
 FlightEvent: TypeAlias = SessionEvent | Grounded
 FlightCommand: TypeAlias = SessionCommand | FlightBegan | FlightSent | FlightEnded

@@ -1060,7 +1060,7 @@ class AnythingAtAll(RuleBasedStateMachine):
         if not hasattr(self, "bench"):
             return
         bench = self.bench
-        assert sum(map(len, (bench.held, bench.asked, bench.questions, bench.followed))) <= 1
+        assert len(bench.held) + len(bench.asked) + len(bench.questions) + len(bench.followed) <= 1
         if not isinstance(self.bench.session.state, Exchanging):
             assert not self.bench.held
             assert not self.bench.asked
