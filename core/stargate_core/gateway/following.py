@@ -86,13 +86,21 @@ def _composed(exchange: Exchange, targets: Iterable[Target]) -> Iterator[tuple[T
 # -------------------------------------------------------------------------------------------------- the rules
 
 
+def _followed(
+    state: Awaiting, event: AnswerBegan | AnswerSent | AnswerEnded | AnswerFailed
+) -> SharedAnswer | None:
+    """The answer that the fact is about; None where it is not followed any more, or the call is our own."""
+    answer = state.call
+    return answer if isinstance(answer, SharedAnswer) and event.ticket == answer.ticket else None
+
+
 @TABLE.on(UNDER_WAY, AnswerBegan)
 def _began(
     exchange: Exchange, state: Awaiting, now: int, event: AnswerBegan, out: list[SessionCommand]
 ) -> State:
     """The head has come, and where the answer is from."""
-    answer = state.call
-    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket or answer.started:
+    answer = _followed(state, event)
+    if answer is None or answer.started:
         return state
     answer.source = event.source
     answer.begin(200, event.headers)
@@ -110,8 +118,8 @@ def _sent(
     exchange: Exchange, state: Awaiting, now: int, event: AnswerSent, out: list[SessionCommand]
 ) -> State:
     """More of the body."""
-    answer = state.call
-    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+    answer = _followed(state, event)
+    if answer is None:
         return state
     return progress(exchange, state, now, answer.receive(event.data), out)
 
@@ -121,8 +129,8 @@ def _ended(
     exchange: Exchange, state: Awaiting, now: int, event: AnswerEnded, out: list[SessionCommand]
 ) -> State:
     """The body is whole; whether the answer is too, its translator says."""
-    answer = state.call
-    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+    answer = _followed(state, event)
+    if answer is None:
         return state
     answer.ended = True
     return progress(exchange, state, now, b"", out)
@@ -133,8 +141,8 @@ def _failed(
     exchange: Exchange, state: Awaiting, now: int, event: AnswerFailed, out: list[SessionCommand]
 ) -> State:
     """It will not come, or no further."""
-    answer = state.call
-    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+    answer = _followed(state, event)
+    if answer is None:
         return state
     answer.ended = True  # There is nothing to stop following.
     exchange.tried += event.attempts
@@ -146,8 +154,8 @@ def _tail_sent(
     exchange: Exchange, state: Tailing, now: int, event: AnswerSent, out: list[SessionCommand]
 ) -> State:
     """Bytes behind Bedrock's own end."""
-    answer = state.call
-    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+    answer = _followed(state, event)
+    if answer is None:
         return state
     return progress_tail(exchange, state, now, answer.receive(event.data), out)
 
@@ -161,8 +169,8 @@ def _tail_ended(
     out: list[SessionCommand],
 ) -> State:
     """Nothing more will come; the caller has its whole answer."""
-    answer = state.call
-    if not isinstance(answer, SharedAnswer) or event.ticket != answer.ticket:
+    answer = _followed(state, event)
+    if answer is None:
         return state
     answer.ended = True
     return exchange.end_tail(state, now, out)
