@@ -28,7 +28,7 @@ POLICIES: Final = ("allow", "deny", "local")
 LIMIT: Final = 5
 TIME_MAX_MS: Final = 1000
 """For whole requests, the simulated Bedrock's part included: 50 ms and a busy machine."""
-TELLS: Final = r"(warning|info): the store is "
+TELLS: Final = r"(warning|info): the store (is|refuses) "
 TOKENS: Final = 10_000
 
 
@@ -243,13 +243,15 @@ class TestAServerThatForgetsAndRefuses:
         assert told(gateway) == []
 
     def test_a_full_one(self, gateway: RunningGateway, redis: RunningRedis) -> None:
-        """Its errors are each call's own: it may have room for the next."""
+        """Its errors are each call's own, for it may have room for the next; but they are told."""
         with contextlib.closing(redis.client()) as client:
             client.config_set("maxmemory", 1)
             assert outcomes(gateway, "full") == WITHOUT_STORE
             client.config_set("maxmemory", 0)
         assert statuses(gateway, "deny-full") == [200] * LIMIT + [429] * 2
         assert told(gateway) == []
+        (line,) = eventually(lambda: [line for line in gateway.told if "the store refuses" in line])
+        assert line.endswith("it answers -OOM")
 
     def test_one_that_is_loading(self, bedrock: RunningSimulator) -> None:
         loading = False

@@ -18,7 +18,8 @@ The rules:
   and its like) are the same. Other errors are their call's alone.
 - The link is up when its greeting has gone well, and within the deadline: a server that is too slow to be of
   use stays down, rather than up for three calls and down again.
-- The operator is told once when it goes down, and once when it is up again.
+- The operator is told once when it goes down, and once when it is up again. Of errors that are a call's alone
+  too, but once a minute at the most: a server that is full refuses call after call.
 - The pauses start anew only after a connection that has lasted: a server that greets and then fails is
   not asked ten times a second.
 
@@ -81,6 +82,7 @@ from stargate_core.wire.resp import BadReply, ErrorReply, Push, Reply, ReplyRead
 _SLICE: Final = 100
 """Kept settlements on their way at once: 2 ms of a server's time, or thereabouts."""
 _DOUBLINGS_MAX: Final = 16
+_COMPLAINT_NS: Final = 60 * SECOND
 _TOO_NEW: Final = ("ERR", "NOPROTO")
 """What a server that has no HELLO, or no RESP3, answers to `HELLO 3`."""
 
@@ -135,6 +137,8 @@ class RedisLink:
         self._ready_at = 0
         self._down_since: int | None = None
         self._why_down = ""
+        self._complains_at = 0
+        """When the operator may be told of another call that the server refuses."""
         self._misses = 0
         self._missed_at = 0
 
@@ -344,6 +348,9 @@ class RedisLink:
             if isinstance(call.asked, Settle):
                 self._keep(call.asked, out)
             self._fail(now, f"it answers -{code}", out)
+        elif code != "NOSCRIPT" and now >= self._complains_at:
+            self._complains_at = now + _COMPLAINT_NS
+            out.append(Note("warning", f"the store refuses what it is asked: it answers -{code}"))
 
     def _repeat(self, now: int, call: _Call) -> bool:
         """A script is forgotten: say it in full, which the server will remember. Whether that was done."""

@@ -344,7 +344,8 @@ class TestTrouble:
                 with server.client() as client:
                     client.config_set("maxmemory", 0)
                 await scene.allowed()
-                assert scene.user.notes == []
+                text = "the store refuses what it is asked: it answers -OOM"
+                assert scene.user.notes == [("warning", text)]
 
     async def test_a_replica_is_not_asked(self, mock_clock: MockClock) -> None:
         with running_redis() as server:
