@@ -8,7 +8,7 @@ must be waited for (the keys of an issuer, newer credentials), a task of its own
 The keyring and the cache ask the shared store by themselves: their questions have negative numbers.
 
 Settlements are kept while the shared store is down. At the end of the process that is over: the store is
-tried at once, and given a moment to hear them; what it has not heard then is lost.
+tried again and again for a moment; what it has not heard then is lost.
 """
 
 import itertools
@@ -58,8 +58,8 @@ if TYPE_CHECKING:
     from stargate.trio_shell.gateway import Gateway
 
 _TICKED: Final = Ticked()
-_LAST_WORDS_SECONDS: Final = 1.0
-_LOOK_SECONDS: Final = 0.01
+_LAST_WORDS_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 0.05
 
 
 class Enquiries:
@@ -97,9 +97,10 @@ class Enquiries:
 
     async def last_words(self) -> None:
         """Wait until the shared store has heard everything, but not for long."""
-        self.drain(_LAST_WORDS_SECONDS)
         with trio.move_on_after(_LAST_WORDS_SECONDS):
-            while self._unheard():  # noqa: ASYNC110  (once in a process's life; no store has an event for it)
+            while self._unheard():
+                # Each time, for a store that is only just coming back may fail the first.
+                self.drain(_LAST_WORDS_SECONDS)
                 await trio.sleep(_LOOK_SECONDS)
 
     def _unheard(self) -> int:
