@@ -86,8 +86,10 @@ CONSUMERS: Final[Sequence[dict[str, Any]]] = (
     *(limited(f"fixed-{window}", window_type="fixed", **{window: 1}) for window in WINDOWS[1:]),
     limited("local", policy="local", hour=2),
     limited("lists", hour=3, tokens_per_hour=1),
+    limited("impatient", **exact("requests", 10)),
     limited("leaves", tokens_per_hour=10_000),
     limited("cut", tokens_per_hour=10_000),
+    limited("cached", tokens_per_hour=10_000),
     limited("quiet", hour=1, headers=False),
     limited("junk", hour=2),
     {
@@ -98,6 +100,7 @@ CONSUMERS: Final[Sequence[dict[str, Any]]] = (
     limited("sdk", second=1),
     limited("sdk-error", minute=1, tokens_per_minute=50_000),
 )
+CACHE: Final = {"name": "response-cache", "config": {"cache_ttl": 60}, "consumer": "cached"}
 ROUTES: Final = ({"name": "other", "paths": ["/other"]}, {"name": "usual", "paths": ["/"]})
 
 
@@ -110,6 +113,7 @@ def settings(store: str) -> dict[str, Any]:
         },
         "proxy": {"allow_unlisted": True},
         "consumers": CONSUMERS,
+        "plugins": [CACHE],
         "consumer_groups": [
             {"name": "limited-each", "plugins": [{"name": "rate-limiter", "config": {"hour": 1}}]}
         ],
@@ -317,6 +321,21 @@ class TestAFleet:
         assert used > 0
         assert bucket(redis, "leased", "tokens") == used + 3 * reserved_for(body_of(HELD))
 
+    def test_gives_back_what_was_taken_for_somebody_who_had_left(
+        self, fleet: list[RunningGateway], bedrock: RunningSimulator, server: RunningRedis, redis: Any
+    ) -> None:
+        server.pause()
+        try:
+            with connected(fleet[0].url) as raw:
+                raw.send(request(body=chat("Hello"), key=key_of("impatient")))
+            fleet[0].record(consumer="impatient", outcome="client_left")
+        finally:
+            server.resume()
+        eventually(lambda: redis.keys("*{c=impatient}*"))
+        eventually(lambda: bucket(redis, "impatient", "requests") == 0)
+        assert ask(fleet[0], "impatient").headers["x-ratelimit-remaining-month"] == "9"
+        assert calls(bedrock) == 1
+
     def test_counts_apart_where_that_is_the_policy(self, fleet: list[RunningGateway], redis: Any) -> None:
         for gateway in fleet[:2]:
             assert [ask(gateway, "local").status for _ in range(3)] == [200, 200, 429]
@@ -497,10 +516,23 @@ class TestWhatCounts:
         text = "[[simulator: reset-mid-stream after=6 words=50]]"
         answer = ask(either, "cut", text, stream=True, max_tokens=5000)
         assert b"upstream_stream_broken" in answer.body
+        assert answer.headers["x-ratelimit-limit-tokens"] == "10000"
         record = either.record(consumer="cut")
         assert record["usage_estimated"]
         assert record["output_tokens"] > 0
         assert self.settled(either, "cut") == tokens(record)
+
+    def test_an_answer_that_was_kept_costs_nothing(self, either: RunningGateway) -> None:
+        def asked() -> Answer:
+            return ask(either, "cached", "Once more", max_tokens=3000)
+
+        assert asked().headers["x-cache-status"] == "Miss"
+        first = either.record(consumer="cached", cache="miss")
+        assert self.settled(either, "cached") == tokens(first) > 0  # Of which the question is no hit.
+        assert [asked().headers["x-cache-status"] for _ in range(3)] == ["Hit"] * 3
+        eventually(lambda: len(either.records(consumer="cached", cache="hit")) == 3)
+        used = sum(map(tokens, either.records(consumer="cached", cache="miss")))
+        assert self.settled(either, "cached") == used
 
 
 class TestClients:
