@@ -17,6 +17,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import botocore.exceptions
 import openai
 import pytest
 
@@ -162,6 +163,7 @@ def ordered(east: RunningSimulator, west: RunningSimulator) -> Generator[Running
     scenarios += ["stall-before-headers", "stall-before-first-token"]
     models: dict[str, Any] = {one: pair((east, west), f"simulator.{one}") for one in scenarios}
     models["broken"] = pair((east, west), "simulator.stream-throttlingException:after.2")
+    models["broken-natively"] = pair((east, west), "simulator.cut-mid-frame:after.2")
     models["throttled-by-both"] = pair(
         (east, west), "simulator.throw-ThrottlingException", "simulator.throw-ServiceUnavailableException"
     )
@@ -287,6 +289,20 @@ def test_after_the_first_byte_no_other_target_sees_the_call(
     assert said.code == "rate_limit_exceeded"
     assert [calls(region) for region in regions] == [1, 0]
     assert ordered.record(model="broken")["attempts"] == 1
+
+
+def test_nor_does_it_in_bedrocks_own_dialect(
+    ordered: RunningGateway, regions: tuple[RunningSimulator, RunningSimulator]
+) -> None:
+    events: list[Any] = []
+    with contextlib.closing(ordered.bedrock()) as bedrock:
+        answer = bedrock.converse_stream(modelId="broken-natively", messages=[user(HEALTHY_WORDS)])
+        with contextlib.closing(answer["stream"]) as stream:
+            with pytest.raises(botocore.exceptions.EventStreamError, match="modelStreamErrorException"):
+                events += iter(stream)
+    assert any("contentBlockDelta" in event for event in events)
+    assert [calls(region) for region in regions] == [1, 0]
+    assert ordered.record(model="broken-natively")["attempts"] == 1
 
 
 def test_when_all_fail_the_caller_hears_the_last_fault(
