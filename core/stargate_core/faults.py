@@ -4,6 +4,7 @@ A fault is data, not an exception: a cause, whose row in the table (causes.py) s
 everybody, and what is particular to this time. AWS's errors become faults here, by their names.
 """
 
+import re
 from typing import ClassVar, Final
 
 import msgspec
@@ -57,6 +58,12 @@ _PRIVATE: Final = frozenset({Cause.UPSTREAM_ACCESS_DENIED, Cause.UPSTREAM_CREDEN
 
 _OF_AUTHORITY: Final = (401, 403)
 """Statuses that judge the gateway's own credentials: whatever the exception's name, their text stays here."""
+
+_SHOWN_BACK: Final = re.compile(r"""(?<!\w)'[^']*'?|"[^"]*"?|\bAuthorization=.*""")
+"""What AWS quotes of a request whose authority it does not accept. InvalidSignatureException gives the whole
+canonical request, with the session token in it; IncompleteSignatureException the Authorization header, be it
+a signature or an API key.
+"""
 
 _OVERFLOW_WORDS: Final = (
     "input is too long",
@@ -147,11 +154,16 @@ def fault_of_aws(
     return Fault(
         cause,
         message="" if private else message,
-        detail=message if private else "",
+        detail=_without_quotations(message) if private else "",
         retry_after_seconds=retry_after_seconds,
         aws_name=name or None,
         aws_status=status or None,
     )
+
+
+def _without_quotations(message: str) -> str:
+    """AWS's private wording as it may stand in a log: what it shows back may be the gateway's own secrets."""
+    return _SHOWN_BACK.sub("'…'", message.partition("\n")[0])
 
 
 def _cause_of_status(status: int) -> Cause:

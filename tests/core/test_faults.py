@@ -188,6 +188,44 @@ class TestPrivacy:
     def test_nor_a_model_error_that_hides_a_403(self) -> None:
         assert "arn:" not in fault_of_aws("ModelErrorException", 424, ARN, original_status=403).text
 
+    @pytest.mark.parametrize(
+        ("name", "message", "kept"),
+        [
+            (
+                "InvalidSignatureException",
+                (
+                    "The request signature we calculated does not match the signature you provided.\n\n"
+                    "The Canonical String for this request should have been\n"
+                    "'POST\n/model/m/converse\n\nx-amz-security-token:PLANTED\n'"
+                ),
+                "The request signature we calculated does not match the signature you provided.",
+            ),
+            (
+                "IncompleteSignatureException",
+                (
+                    "'PLANTED' not a valid key=value pair (missing equal-sign) in Authorization header: "
+                    "'Bearer PLANTED'."
+                ),
+                "'…' not a valid key=value pair (missing equal-sign) in Authorization header: '…'.",
+            ),
+            (
+                "IncompleteSignatureException",
+                "Authorization header requires 'Signature' parameter. Authorization=Bearer PLANTED words",
+                "Authorization header requires '…' parameter. '…'",
+            ),
+            ("UnheardOfException", 'There is no "PLANTED', "There is no '…'"),
+            (
+                "AccessDeniedException",
+                "You don't have access to the model with the specified model ID.",
+                "You don't have access to the model with the specified model ID.",
+            ),
+        ],
+    )
+    def test_not_even_the_log_learns_what_aws_shows_back_of_a_request(
+        self, name: str, message: str, kept: str
+    ) -> None:
+        assert fault_of_aws(name, 403, message).detail == kept
+
     def test_what_the_caller_can_act_on_is_passed_on_in_aws_own_words(self) -> None:
         words = "The text field in the ContentBlock object at messages.0.content.0 is blank."
         assert fault_of_aws("ValidationException", 400, words).text == words
