@@ -205,17 +205,20 @@ def running_gateway(upstream: str, **changes: Any) -> Generator[RunningGateway]:
 
     `log`: where its request log goes, if not to a file of its own. `tells`: a pattern for lines on standard
     error that are expected beside a healthy gateway's. `environment`: variables it has beside ours. `ends`:
-    the status it ends with, if a test kills it.
+    the status it ends with, if a test kills it. `options`: more of the command's. `output`: where its standard
+    output goes, if not to ours.
     """
     ends = changes.pop("ends", 0)
     tells = re.compile(changes.pop("tells", r"(?!)"))
     environment = {**os.environ, **changes.pop("environment", {})}
+    options, output = changes.pop("options", ()), changes.pop("output", None)
     with tempfile.TemporaryDirectory(prefix="stargate-test-") as folder:
         log, file = Path(changes.pop("log", f"{folder}/requests.jsonl")), Path(folder, "stargate.yaml")
         # JSON is YAML.
         file.write_text(json.dumps(configuration(upstream, log, **changes), indent=1))
-        command = [sys.executable, "-m", "stargate", "serve", "-c", str(file)]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        command = [sys.executable, "-m", "stargate", "serve", "-c", str(file), *options]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdout=output, stderr=pipe, text=True, env=environment) as process:
             running = RunningGateway(process, log)
             try:
                 running.wait_until_ready()
