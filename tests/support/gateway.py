@@ -205,8 +205,8 @@ def running_gateway(upstream: str, **changes: Any) -> Generator[RunningGateway]:
 
     `log`: where its request log goes, if not to a file of its own. `tells`: a pattern for lines on standard
     error that are expected beside a healthy gateway's. `environment`: variables it has beside ours. `ends`:
-    the status it ends with, if a test kills it. `options`: more of the command's. `output`: where its standard
-    output goes, if not to ours.
+    the status it ends with, if a test kills it. `options`: more of the command's. `output`: where its
+    standard output goes, if not to ours.
     """
     ends = changes.pop("ends", 0)
     tells = re.compile(changes.pop("tells", r"(?!)"))
