@@ -15,6 +15,7 @@ import pytest
 
 from support.gateway import RunningGateway, eventually, on_linux, running_gateway
 from support.raw import chat, connected, converse, deltas, request
+from support.redis import needs_redis, running_redis
 from support.simulator import RunningSimulator, running_simulator
 
 SEED: Final = 20_261_123
@@ -213,6 +214,63 @@ def test_ten_thousand_requests() -> None:
         eventually(lambda: gateway.descriptors() == own + connections_at(simulator))
         assert gateway.resident_bytes() - halfway < GROWTH_MAX
         check_records(gateway, simulator, len(asked) + REQUESTS // 10 + REQUESTS)
+
+
+POLICY: Final = [
+    {
+        "name": "rate-limiter",
+        "config": {
+            "day": 1_000_000,
+            "tokens_per_day": 10_000_000_000,
+            "usd_per_day": 1_000_000,
+            "concurrency": 1000,
+        },
+    },
+    {"name": "response-cache", "config": {"cache_ttl": 1}},
+]
+"""All that may hold something for somebody: limits that nobody reaches, and answers that soon grow old."""
+
+
+@on_linux
+@needs_redis
+@pytest.mark.timeout(300)
+def test_with_the_whole_policy_in_redis() -> None:
+    """Whoever leaves, and whenever: no lease stays taken, and what was reserved and not used goes back."""
+    with running_redis() as redis, running_simulator() as simulator:
+        options: dict[str, Any] = {"plugins": POLICY, "gateway": {"store": redis.url}}
+        with running_gateway(simulator.url, **options) as gateway, redis.client() as store:
+            asked = questions()
+            learn(gateway, asked)
+            eventually(lambda: len(gateway.records()) == len(asked))
+            own = gateway.descriptors() - connections_at(simulator)
+            soak(gateway, asked, REQUESTS // 10, SEED)
+            first = soak(gateway, asked, REQUESTS // 5, SEED + 1)
+            halfway = gateway.resident_bytes()
+            second = soak(gateway, asked, REQUESTS // 5, SEED + 2)
+
+            assert (first.wrong, second.wrong) == ([], [])
+            eventually(lambda: simulator.statistics()["running"] == 0)
+            eventually(lambda: gateway.descriptors() == own + connections_at(simulator))
+            assert gateway.resident_bytes() - halfway < GROWTH_MAX
+            caches = [record.get("cache") for record in gateway.records()]
+            assert {"hit", "miss", "coalesced"} <= set(caches)
+            (leases,) = store.keys("*:concurrency:*") or [None]
+            assert leases is None or eventually(lambda: store.zcard(leases) == 0)
+            eventually(lambda: taken(store, "tokens") == tokens_of(gateway.records()))
+
+
+def taken(store: Any, unit: str) -> int:
+    """What the sliding bucket of this unit holds."""
+    (bucket,) = store.keys(f"*:{unit}:*")
+    slices = {name: int(value) for name, value in store.hgetall(bucket).items() if name.isdigit()}
+    return sum(slices.values())
+
+
+def tokens_of(records: list[dict[str, Any]]) -> int:
+    """What the log says has been used and not come from the cache."""
+    names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+    made = [record for record in records if record.get("cache") not in ("hit", "coalesced")]
+    return sum(record.get(name, 0) for record in made for name in names)
 
 
 def connections_at(simulator: RunningSimulator) -> int:
