@@ -11,6 +11,9 @@ questions.py. An *answer* in capital letters is Bedrock's, shared by all who ord
 EOF, loss and stall are different facts. `…Ended`: the peer closed its side in good order. `…Lost`: the
 connection broke. `ClientStalled`: bytes written to the client are not leaving; the shell has stopped reading
 upstream until `ClientDrained`.
+
+A journal is made of them: each can be written down, and read again from its union. All but secrets: there is
+no encoding of a `Secret`, so whoever writes a journal must say what stands in its place.
 """
 
 import enum

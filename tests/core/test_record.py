@@ -8,11 +8,11 @@ import pytest
 from stargate_core.record import LogRecord, Outcome
 
 FIELDS = {
-    "attempts", "cache_read_tokens", "cache_write_tokens", "cause", "client", "code", "consumer", "detail",
-    "dialect", "first_byte_ms", "generation", "input_tokens", "key_id", "lease_ms", "method", "model",
-    "operation", "outcome", "output_tokens", "region", "request_bytes", "request_id", "response_bytes",
-    "route", "status", "stop_reason", "stream", "target", "time", "total_ms", "upstream_exception",
-    "upstream_request_id", "upstream_status",
+    "attempts", "cache", "cache_read_tokens", "cache_write_tokens", "cause", "client", "code", "consumer",
+    "cost_usd", "detail", "dialect", "first_byte_ms", "generation", "input_tokens", "key_id", "lease_ms",
+    "method", "model", "operation", "outcome", "output_tokens", "region", "request_bytes", "request_id", "response_bytes",
+    "route", "status", "stop_reason", "stream", "target", "time", "total_ms", "tried",
+    "upstream_exception", "upstream_request_id", "upstream_status", "usage_estimated",
 }  # fmt: skip
 
 
@@ -26,8 +26,10 @@ class TestSchema:
         assert set(LogRecord.__struct_fields__) == FIELDS
 
     def test_none_of_them_can_hold_a_structure(self) -> None:
-        """A prompt, a body or a header map would need one."""
-        assert set(get_type_hints(LogRecord).values()) == {str, int, float, bool, Outcome}
+        """A body or a header map would need one. `tried` is the gateway's own words, one text an attempt."""
+        kinds = get_type_hints(LogRecord)
+        assert kinds.pop("tried") == tuple[str, ...]
+        assert set(kinds.values()) == {str, int, float, bool, Outcome}
 
     def test_no_plugin_can_add_one(self) -> None:
         with pytest.raises(AttributeError):

@@ -13,7 +13,7 @@ from stargate_core.aws.canonical import Headers
 from stargate_core.secret import Secret
 
 
-class BearerToken(msgspec.Struct, frozen=True):
+class BearerToken(msgspec.Struct, frozen=True, tag=True):
     """A Bedrock API key, in the place of credentials."""
 
     token: Secret

@@ -73,7 +73,7 @@ _KEYS_MAX: Final = 16
 _ADDED: Final = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-token"})
 
 
-class Credentials(msgspec.Struct, frozen=True):
+class Credentials(msgspec.Struct, frozen=True, tag=True):
     """AWS credentials, of long or short life."""
 
     access_key_id: str

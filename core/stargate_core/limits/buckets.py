@@ -63,7 +63,7 @@ class Level(msgspec.Struct, frozen=True):
     """Until the whole limit is there again, if nothing more is taken; 0: it is. Of CONCURRENT buckets 0."""
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, tag=True):
     """A store's answer to a Take."""
 
     allowed: bool
