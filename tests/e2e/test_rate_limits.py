@@ -84,7 +84,7 @@ CONSUMERS: Final[Sequence[dict[str, Any]]] = (
     },
     limited("by-two", hour=1, by=["model", "route"]),
     *(limited(f"fixed-{window}", window_type="fixed", **{window: 1}) for window in WINDOWS[1:]),
-    limited("local", policy="local", hour=2),
+    limited("local", policy="local", hour=2, concurrency=1),
     limited("lists", hour=3, tokens_per_hour=1),
     limited("impatient", **exact("requests", 10)),
     limited("leaves", tokens_per_hour=10_000),
