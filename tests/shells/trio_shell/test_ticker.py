@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from stargate.trio_shell.ticker import Look, Ticker, now_ns
+from stargate.trio_shell.ticker import Alarm, Look, Ticker, now_ns
 
 pytestmark = pytest.mark.trio
 SECOND = 1_000_000_000
@@ -151,3 +151,64 @@ async def test_one_that_always_wants_to_be_ticked_does_not_stop_the_others(autoj
                 await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     assert spinning.ticks
+
+
+class Clockwork:
+    """A machine as the core has them: a deadline, and nothing of the shell's."""
+
+    def __init__(self, deadline: int | None = None) -> None:
+        self.deadline = deadline
+
+
+async def test_an_alarm_ticks_a_machine_that_is_nobodys_connection(autojump_clock: MockClock) -> None:
+    ticker, begun = Ticker(), now_ns()
+    machine, ticks = Clockwork(begun + 2 * SECOND), list[int]()
+
+    def tick() -> None:
+        ticks.append(now_ns())
+        # Once more, and then nothing: whoever ticks a machine need not arm its alarm.
+        machine.deadline = begun + 5 * SECOND if len(ticks) == 1 else None
+
+    alarm = Alarm(ticker, machine, tick)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ticker.run)
+        await trio.sleep(1)
+        assert ticks == []
+        alarm.arm()
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert rounded(ticks, begun) == [2.0, 5.0]
+    assert alarm.deadline is None
+
+
+async def test_an_alarm_that_is_not_armed_is_silent(autojump_clock: MockClock) -> None:
+    ticker = Ticker()
+    machine, ticks = Clockwork(now_ns() + SECOND), list[int]()
+    Alarm(ticker, machine, lambda: ticks.append(1))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ticker.run)
+        await trio.sleep(10)
+        nursery.cancel_scope.cancel()
+    assert ticks == []
+
+
+async def test_an_alarm_that_is_armed_anew_goes_by_the_machines_deadline(autojump_clock: MockClock) -> None:
+    ticker, begun = Ticker(), now_ns()
+    machine, ticks = Clockwork(begun + 9 * SECOND), list[int]()
+
+    def tick() -> None:
+        ticks.append(now_ns())
+        machine.deadline = None
+
+    alarm = Alarm(ticker, machine, tick)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ticker.run)
+        alarm.arm()
+        await trio.sleep(1)
+        # It is told something, and wants to be ticked sooner.
+        machine.deadline = begun + 3 * SECOND
+        alarm.arm()
+        alarm.arm()
+        await trio.sleep(20)
+        nursery.cancel_scope.cancel()
+    assert rounded(ticks, begun) == [3.0]
