@@ -9,6 +9,7 @@ import json
 import pickle
 import pkgutil
 import pprint
+import re
 import string
 import traceback
 import typing
@@ -22,18 +23,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import stargate_core
+from stargate_core.aws.bearer import BearerToken
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.config.plugin_configs import ApiKeyAuth, AwsCredentials
 from stargate_core.config.schema import Consumer, KeyCredential, PluginEntry
+from stargate_core.config.store_url import StoreServer
 from stargate_core.dialects.face import Call, Request
 from stargate_core.dialects.openai_chat_request import ChatRequest
-from stargate_core.messages import AnswerBegan, ClientSent, Source
+from stargate_core.direction import Direction, Order
+from stargate_core.gateway.redis_calls import LinkSettings
+from stargate_core.messages import AnswerBegan, ClientSent, CredentialsChanged, Follow, Source
 from stargate_core.questions import VerifyToken
 from stargate_core.secret import Private, Secret
 from stargate_core.wire.http1.events import RequestHead
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head
 from support.hooks import entry, plugin_of
 from support.machines import Bench, a_config, a_plan, chat, request
+from support.samples import samples
 
 TEXT: Final = "sk-planted-1234567890"
 
@@ -127,6 +133,65 @@ class TestSecret:
         assert Secret("0")
 
 
+def structs() -> Iterator[type[msgspec.Struct]]:
+    """All Structs of the core."""
+    for module in pkgutil.walk_packages(stargate_core.__path__, "stargate_core."):
+        for value in vars(importlib.import_module(module.name)).values():
+            if isinstance(value, type) and (value.__module__, True) == (
+                module.name,
+                issubclass(value, msgspec.Struct),
+            ):
+                yield value
+
+
+SECRET_NAME: Final = re.compile(r"secret|passw|passphrase|token|credential|(^|_)key$")
+ENTRY: Final = "the name of an entry or of a bucket, made by us: a hash, or a plain text that is no secret"
+NOT_SECRET: Final[dict[str, str]] = {
+    "stargate_core.direction.Order.key": ENTRY,
+    "stargate_core.limits.buckets.Bucket.key": ENTRY,
+    "stargate_core.messages.EntryFound.key": ENTRY,
+    "stargate_core.messages.SeekEntry.key": ENTRY,
+    "stargate_core.messages.KeepEntry.key": ENTRY,
+    "stargate_core.questions.ReadEntry.key": ENTRY,
+    "stargate_core.questions.WriteEntry.key": ENTRY,
+}
+"""Fields that are called like secrets, and why they are none."""
+
+
+def may_hold(kind: Any, wanted: type) -> bool:
+    """Whether a value of the wanted type may stand in a field of this type."""
+    return kind is wanted or any(may_hold(part, wanted) for part in typing.get_args(kind))
+
+
+class TestHolders:
+    def test_what_is_called_a_secret_is_one(self) -> None:
+        """So a new field that holds a key as a plain text is noticed here."""
+        plain = {
+            f"{struct.__module__}.{struct.__qualname__}.{field.name}"
+            for struct in structs()
+            for field in msgspec.structs.fields(struct)
+            if SECRET_NAME.search(field.name) and (may_hold(field.type, str) or may_hold(field.type, bytes))
+        }
+        assert plain - NOT_SECRET.keys() == set()
+        assert NOT_SECRET.keys() - plain == set(), "no exception outlives its reason"
+
+    @pytest.mark.parametrize(
+        "holder",
+        [Credentials, BearerToken, Direction, Order, StoreServer, LinkSettings, CredentialsChanged, Follow],
+    )
+    def test_whatever_holds_one_neither_shows_nor_pickles_it(self, holder: type[msgspec.Struct]) -> None:
+        pickled = 0
+        for value in samples(holder, secret=TEXT):
+            for show in SHOWING.values():
+                assert TEXT not in str(show(value))
+            try:
+                assert TEXT.encode() not in pickle.dumps(value)
+            except TypeError:
+                continue
+            pickled += 1  # This shape of it has none.
+        assert pickled < len(list(samples(holder)))
+
+
 # ---------------------------------------------------------------------------------------------- others' words
 
 SAID: Final = b"PLANTED words"
@@ -148,17 +213,6 @@ HARMLESS: Final[dict[str, str]] = {
     "stargate_core.gateway.plan.Hook": "a function",
 }
 """Structs with room for words, and what is in them instead."""
-
-
-def structs() -> Iterator[type[msgspec.Struct]]:
-    """All Structs of the core."""
-    for module in pkgutil.walk_packages(stargate_core.__path__, "stargate_core."):
-        for value in vars(importlib.import_module(module.name)).values():
-            if isinstance(value, type) and (value.__module__, True) == (
-                module.name,
-                issubclass(value, msgspec.Struct),
-            ):
-                yield value
 
 
 def has_room(kind: Any) -> bool:
