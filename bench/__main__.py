@@ -29,6 +29,7 @@ TARGETS: Final = (
     "stargate h11",
     "stargate limits",
     "stargate limits redis",
+    "stargate cache",
     "upstream itself",
 )
 KINDS: Final = ("plain", "stream")
@@ -59,7 +60,7 @@ def _targets(
                     process = stack.enter_context(processes.envoy(gateway_core, upstream.port))
                     found.append(Target(name, "converse", process))
                 elif name.startswith("stargate"):
-                    settings: dict[str, Any] = {"limits": "limits" in name}
+                    settings: dict[str, Any] = {"limits": "limits" in name, "cache": "cache" in name}
                     if name.endswith("h11"):
                         settings["http_codec"] = "reference"
                     if name.endswith("redis"):

@@ -159,12 +159,19 @@ def upstream(core: set[int], writes: int) -> contextlib.AbstractContextManager[P
 
 
 def stargate_config(
-    port: int, upstream_port: int, http_codec: str, *, limits: bool = False, store: str = "memory:"
+    port: int,
+    upstream_port: int,
+    http_codec: str,
+    *,
+    limits: bool = False,
+    cache: bool = False,
+    store: str = "memory:",
 ) -> dict[str, object]:
     """The whole chain: a key is checked, the call translated and signed, a log record written.
 
     limits: with a rate limiter of five limits, none of which is reached: requests, tokens of two kinds,
-    money, calls at a time. store: where they are kept.
+    money, calls at a time. cache: with a response cache, which answers all but the first, since all ask the same.
+    store: where either is kept.
     """
     credentials = {
         "access_key_id": _AWS["AWS_ACCESS_KEY_ID"],
@@ -182,6 +189,8 @@ def stargate_config(
     ]
     if limits:
         plugins.append({"name": "rate-limiter", "config": _LIMITS})
+    if cache:
+        plugins.append({"name": "response-cache"})
     return {
         "_format_version": "3.0",
         "gateway": {"listen": [f"127.0.0.1:{port}"], "http_codec": http_codec, "store": store},
