@@ -170,8 +170,8 @@ def stargate_config(
     """The whole chain: a key is checked, the call translated and signed, a log record written.
 
     limits: with a rate limiter of five limits, none of which is reached: requests, tokens of two kinds,
-    money, calls at a time. cache: with a response cache, which answers all but the first, since all ask the same.
-    store: where either is kept.
+    money, calls at a time. cache: with a response cache, which answers all but the first, since all ask the
+    same. store: where either is kept.
     """
     credentials = {
         "access_key_id": _AWS["AWS_ACCESS_KEY_ID"],
