@@ -315,7 +315,6 @@ async def test_why_a_token_cannot_be_judged_reaches_whoever_asked() -> None:
 
 async def test_a_token_is_judged_by_its_issuers_keys(tmp_path: Path) -> None:
     """Waited for the first time, for the keys must be read; answered at once from then on."""
-    pytest.importorskip("jwt", reason="the extra `jwt` is not installed")
     private = Ed25519PrivateKey.generate()
     octets = base64.urlsafe_b64encode(private.public_key().public_bytes_raw()).decode().rstrip("=")
     keys = tmp_path / "keys.json"
