@@ -18,8 +18,8 @@ from stargate_core.config.plugin_configs import (
     AwsCredentials,
     BedrockProxy,
     RequestLogger,
-    Retry,
     ResponseTransform,
+    Retry,
     Values,
 )
 from stargate_core.config.schema import Config, Consumer, KeyCredential, PluginEntry, Sigv4Credential
