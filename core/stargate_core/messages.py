@@ -152,6 +152,13 @@ class HealthChanged(msgspec.Struct, frozen=True, tag=True, gc=False):
     until_ns: int = 0
     """OPEN: until when, at the earliest (monotonic)."""
 
+    def keep_in(self, known: dict[str, "HealthChanged"]) -> None:
+        """Keep it among what was last told of targets that are not healthy."""
+        if self.health is Health.CLOSED:
+            known.pop(self.target, None)
+        else:
+            known[self.target] = self
+
 
 class KeysChanged(msgspec.Struct, frozen=True, tag=True):
     """The keys that live in the store are now these: SHA-256 in hexadecimal digits to its JSON."""

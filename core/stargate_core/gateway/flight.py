@@ -65,7 +65,6 @@ from stargate_core.messages import (
     FlightEvent,
     FlightSent,
     Grounded,
-    Health,
     HealthChanged,
     KeysChanged,
     ReleaseUpstream,
@@ -162,11 +161,8 @@ class Flight:
                 exchange.handle(now, ClientLost(), out)
             case CredentialsChanged(account, credentials):
                 self.authority.change(account, credentials)
-            case HealthChanged(target, health):
-                if health is Health.CLOSED:
-                    self.health.pop(target, None)
-                else:
-                    self.health[target] = event
+            case HealthChanged():
+                event.keep_in(self.health)
             case KeysChanged(entries):
                 self.keys = entries
             case Draining(grace_ns):

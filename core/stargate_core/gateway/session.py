@@ -50,7 +50,6 @@ from stargate_core.messages import (
     CloseClient,
     CredentialsChanged,
     Draining,
-    Health,
     HealthChanged,
     KeysChanged,
     ReleaseUpstream,
@@ -437,10 +436,7 @@ def _health(
     session: Session, state: State, _now: int, event: HealthChanged, _out: list[SessionCommand]
 ) -> State:
     """Call this target, leave it alone, or ask before."""
-    if event.health is Health.CLOSED:
-        session.health.pop(event.target, None)
-    else:
-        session.health[event.target] = event
+    event.keep_in(session.health)
     return state
 
 

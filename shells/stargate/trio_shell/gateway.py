@@ -65,7 +65,6 @@ from stargate_core.messages import (
     FlightEvent,
     FlightSent,
     Follow,
-    Health,
     HealthChanged,
     KeysChanged,
     LeaseAsked,
@@ -432,10 +431,8 @@ class Gateway:
         """Tell every session, present and future."""
         if isinstance(event, KeysChanged):
             self._keys = event
-        elif event.health is Health.CLOSED:
-            self._health.pop(event.target, None)
         else:
-            self._health[event.target] = event
+            event.keep_in(self._health)
         self._tell_all(event)
 
     def _tell_all(self, event: SessionEvent) -> None:
