@@ -49,6 +49,15 @@ def a_bench(count: int = 3, delay: int = 1000, regions: int = 1, seed: int = 1, 
     return Bench(plan, seed=seed)
 
 
+def answered(answer: bytes, **options: Any) -> Bench:
+    """A bench with a chat whose first call has been answered like this."""
+    bench = a_bench(**options)
+    bench.ask(chat())
+    bench.open()
+    bench.answer(answer)
+    return bench
+
+
 def grant(bench: Bench, *, granted: bool = True) -> Turn:
     """The breaker answers; what it was asked."""
     question = bench.reply(granted)
@@ -74,10 +83,7 @@ def where(bench: Bench) -> list[str]:
 
 class TestOneTarget:
     def test_a_failed_call_is_made_again_after_a_pause(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED)
         assert not bench.client.answers, "the caller waits"
         assert 0 < rest_until_asked(bench) <= SECOND
         assert grant(bench).repeats
@@ -89,10 +95,7 @@ class TestOneTarget:
         bench.settle()
 
     def test_each_attempt_is_the_same_call_signed_anew(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(BROKEN)
+        bench = answered(BROKEN)
         bench.advance(2 * SECOND)
         grant(bench)
         bench.open()
@@ -136,25 +139,16 @@ class TestOneTarget:
             assert len(set(column)) == len(column)
 
     def test_retry_after_is_waited_for(self) -> None:
-        bench = a_bench(delay=0)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(aws_error("ThrottlingException", 429, retry_after="7"))
+        bench = answered(aws_error("ThrottlingException", 429, retry_after="7"), delay=0)
         assert rest_until_asked(bench) == 7 * SECOND
 
     def test_one_that_is_too_long_is_the_callers_to_wait_for(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(aws_error("ThrottlingException", 429, retry_after="45"))
+        bench = answered(aws_error("ThrottlingException", 429, retry_after="45"))
         assert (bench.only.status, bench.only.header("retry-after")) == (429, "45")
         bench.settle()
 
     def test_no_pause_outlasts_the_exchange(self) -> None:
-        bench = a_bench(timeout=5000)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(aws_error("ThrottlingException", 429, retry_after="6"))
+        bench = answered(aws_error("ThrottlingException", 429, retry_after="6"), timeout=5000)
         assert (bench.only.status, bench.record["cause"]) == (429, "UPSTREAM_THROTTLED")
         assert bench.now == 0
         bench.settle()
@@ -176,20 +170,14 @@ class TestOneTarget:
         bench.settle()
 
     def test_the_budget_may_forbid_it(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED)
         rest_until_asked(bench)
         grant(bench, granted=False)
         assert (bench.only.status, bench.record["attempts"]) == (429, 1)
         bench.settle()
 
     def test_a_breaker_that_does_not_answer_forbids_nothing(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED)
         rest_until_asked(bench)
         bench.fail_question("no breaker")
         bench.open()
@@ -198,10 +186,7 @@ class TestOneTarget:
 
     @pytest.mark.parametrize("answer", [REFUSED, QUOTA, aws_error("ResourceNotFoundException", 404)])
     def test_what_would_only_fail_again_is_not_repeated(self, answer: bytes) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(answer)
+        bench = answered(answer)
         assert len(bench.client.answers) == 1
         assert bench.record["attempts"] == 1
         bench.settle()
@@ -228,10 +213,7 @@ class TestOneTarget:
         bench.settle()
 
     def test_nor_one_that_drains_during_the_pause(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED)
         bench.tell(Draining(30 * SECOND))
         bench.advance(2 * SECOND)
         assert bench.only.status == 429
@@ -334,10 +316,7 @@ class TestStreams:
 
 class TestSeveralTargets:
     def test_the_next_one_is_called_at_once(self) -> None:
-        bench = a_bench(regions=3)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED, regions=3)
         assert bench.now == 0
         turn = grant(bench)
         assert (turn.target, turn.repeats) == (f"us-west-2/{MODEL}", True)
@@ -361,10 +340,7 @@ class TestSeveralTargets:
         assert where(bench) == ["us-east-1", "us-west-2"] * 2 + ["us-east-1"]
 
     def test_one_that_gives_no_turn_is_passed_over(self) -> None:
-        bench = a_bench(regions=3)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED, regions=3)
         assert grant(bench, granted=False).target.startswith("us-west-2/")
         assert grant(bench).target.startswith("eu-west-1/")
         bench.open()
@@ -374,10 +350,7 @@ class TestSeveralTargets:
         bench.settle()
 
     def test_where_none_gives_one_the_caller_hears_the_fault(self) -> None:
-        bench = a_bench(regions=3)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED, regions=3)
         grant(bench, granted=False)
         grant(bench, granted=False)
         assert (bench.only.status, bench.record["region"]) == (429, "us-east-1")
@@ -385,10 +358,7 @@ class TestSeveralTargets:
         bench.settle()
 
     def test_those_that_have_refused_for_good_are_not_come_back_to(self) -> None:
-        bench = a_bench(regions=3)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(QUOTA)
+        bench = answered(QUOTA, regions=3)
         grant(bench)
         bench.open()
         bench.answer(QUOTA)
@@ -402,18 +372,12 @@ class TestSeveralTargets:
             ProxyTarget(region="us-west-2", endpoint_url="http://us-west-2.test:80", account="other"),
             ProxyTarget(region="eu-west-1", endpoint_url="http://eu-west-1.test:80"),
         ]
-        bench = a_bench(targets=targets, accounts={"other": AwsAccount(profile="other")})
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED, targets=targets, accounts={"other": AwsAccount(profile="other")})
         grant(bench)
         assert where(bench) == ["us-east-1", "eu-west-1"]
 
     def test_none_is_come_back_to_before_its_retry_after(self) -> None:
-        bench = a_bench(delay=0, regions=2)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(aws_error("ThrottlingException", 429, retry_after="7"))
+        bench = answered(aws_error("ThrottlingException", 429, retry_after="7"), delay=0, regions=2)
         grant(bench)
         bench.open()
         bench.advance(2 * SECOND)
@@ -422,20 +386,14 @@ class TestSeveralTargets:
         assert grant(bench).target.startswith("us-east-1/")
 
     def test_each_call_is_signed_for_its_own_region(self) -> None:
-        bench = a_bench(regions=2)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED, regions=2)
         grant(bench)
         bench.open()
         scopes = [call.headers["authorization"].partition(",")[0].split("/")[2] for call in bench.calls]
         assert scopes == ["us-east-1", "us-west-2"]
 
     def test_a_quota_is_another_regions_matter(self) -> None:
-        bench = a_bench(regions=2)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(QUOTA)
+        bench = answered(QUOTA, regions=2)
         grant(bench)
         bench.open()
         bench.answer(QUOTA)
@@ -445,10 +403,7 @@ class TestSeveralTargets:
         bench.settle()
 
     def test_a_bad_request_is_bad_everywhere(self) -> None:
-        bench = a_bench(regions=3)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(REFUSED)
+        bench = answered(REFUSED, regions=3)
         assert (bench.only.status, bench.record["attempts"]) == (400, 1)
         bench.settle()
 
@@ -471,10 +426,7 @@ class TestSeveralTargets:
         assert bench.record["target"] == "amazon.nova-lite-v1:0"
 
     def test_attempts_are_told_where_an_operator_wants_it(self) -> None:
-        bench = a_bench(regions=2, attempts_header=True)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED, regions=2, attempts_header=True)
         grant(bench)
         bench.open()
         bench.answer(converse_answer())
@@ -486,10 +438,7 @@ class TestSeveralTargets:
         ]
 
     def test_also_where_the_first_one_goes_well(self) -> None:
-        bench = a_bench(regions=2, attempts_header=True)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(converse_answer())
+        bench = answered(converse_answer(), regions=2, attempts_header=True)
         assert bench.only.header("x-stargate-attempts") == f"us-east-1/{MODEL}"
         assert not bench.record.get("tried")
 
@@ -503,10 +452,7 @@ class TestSeveralTargets:
         assert (bench.only.status, bench.only.header("x-stargate-attempts")) == (503, None)
 
     def test_and_not_otherwise(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(converse_answer())
+        bench = answered(converse_answer())
         assert bench.only.header("x-stargate-attempts") is None
 
 
@@ -580,10 +526,7 @@ class TestBreakers:
         assert grant(bench).target.startswith("eu-west-1/")
 
     def test_one_left_alone_during_the_pause_is_not_called_after_it(self) -> None:
-        bench = a_bench(endpoint_url="http://us-east-1.test:80")
-        bench.ask(chat())
-        bench.open()
-        bench.answer(BROKEN)
+        bench = answered(BROKEN, endpoint_url="http://us-east-1.test:80")
         (reported,) = bench.told
         assert isinstance(reported, CallEnded)
         bench.tell(HealthChanged(reported.target, Health.OPEN, 10 * SECOND))
@@ -592,10 +535,7 @@ class TestBreakers:
         bench.settle()
 
     def test_the_other_is_called_then(self) -> None:
-        bench = a_bench(count=5, regions=2)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(BROKEN)
+        bench = answered(BROKEN, count=5, regions=2)
         grant(bench)
         bench.open()
         bench.answer(BROKEN)
@@ -623,10 +563,7 @@ class TestBreakers:
         [(converse_answer(), True), (THROTTLED, True), (REFUSED, True), (BROKEN, False), (QUOTA, True)],
     )
     def test_each_attempt_is_reported_once(self, answer: bytes, ok: bool) -> None:
-        bench = a_bench(count=0)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(answer)
+        bench = answered(answer, count=0)
         (reported,) = bench.told
         assert isinstance(reported, CallEnded)
         assert (reported.ok, reported.first) == (ok, True)
@@ -651,10 +588,7 @@ class TestBreakers:
         bench.settle()
 
     def test_repetitions_do_not_pay_into_the_budget(self) -> None:
-        bench = a_bench(regions=2)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(BROKEN)
+        bench = answered(BROKEN, regions=2)
         grant(bench)
         bench.open()
         bench.answer(converse_answer())
@@ -684,10 +618,7 @@ class TestBreakers:
 
 class TestCredentials:
     def test_refused_ones_are_refreshed_once(self) -> None:
-        bench = a_bench(count=0)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(EXPIRED)
+        bench = answered(EXPIRED, count=0)
         assert not bench.client.answers
         (question,) = bench.asks
         assert question == RefreshCredentials("", "AKIDSTARGATE")
@@ -715,10 +646,7 @@ class TestCredentials:
         bench.settle()
 
     def test_where_there_are_none_left_the_refusal_is_told(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(EXPIRED)
+        bench = answered(EXPIRED)
         bench.tell(CredentialsChanged("", None))
         bench.reply(True)
         assert (bench.only.status, bench.only.json["error"]["code"]) == (502, "upstream_auth")
@@ -726,10 +654,7 @@ class TestCredentials:
 
     def test_fixed_ones_are_not_looked_for(self) -> None:
         fixed = AwsCredentials(access_key_id="AKIDFIXED", secret_access_key=Secret("s"))
-        bench = a_bench(credentials=fixed)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(EXPIRED)
+        bench = answered(EXPIRED, credentials=fixed)
         assert bench.only.status == 502
         assert not bench.asks
         bench.settle()
@@ -747,29 +672,20 @@ class TestLeaving:
     """A caller that goes withdraws whatever was asked on its behalf, wherever the call stands."""
 
     def test_in_a_pause(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED)
         bench.leave()
         bench.settle()
         assert bench.record["outcome"] == "client_left"
 
     def test_while_a_turn_is_asked_for(self) -> None:
-        bench = a_bench(regions=2)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(THROTTLED)
+        bench = answered(THROTTLED, regions=2)
         assert bench.questions
         bench.leave()
         bench.settle()
 
     def test_while_a_connection_is_opened_for_the_second_attempt(self) -> None:
         """The first one's answer must not be taken for that of a call which was never made."""
-        bench = a_bench(regions=2)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(BROKEN)
+        bench = answered(BROKEN, regions=2)
         grant(bench)
         bench.leave()
         bench.settle()
@@ -777,18 +693,12 @@ class TestLeaving:
         assert len(bench.record["tried"]) == 1
 
     def test_while_credentials_are_looked_for(self) -> None:
-        bench = a_bench()
-        bench.ask(chat())
-        bench.open()
-        bench.answer(EXPIRED)
+        bench = answered(EXPIRED)
         bench.leave()
         bench.settle()
 
     def test_the_total_limit_strikes_while_something_is_asked(self) -> None:
-        bench = a_bench(timeout=5000)
-        bench.ask(chat())
-        bench.open()
-        bench.answer(EXPIRED)
+        bench = answered(EXPIRED, timeout=5000)
         bench.advance(5 * SECOND)
         assert (bench.only.status, bench.record["cause"]) == (504, "TOTAL_TIMEOUT")
         bench.settle()
