@@ -20,14 +20,33 @@ from typing import Any, ClassVar, Final, NoReturn, Protocol
 import msgspec
 
 from stargate_core.asking import Asking
+from stargate_core.aws.surfaces import Surface
 from stargate_core.config.schema import Config, Consumer, PluginSchema, Scope
-from stargate_core.dialects.face import Ask, Dialect, Headers, ModelCard, Part, Reply, Request
+from stargate_core.dialects.face import (
+    Ask,
+    Dialect,
+    Fetched,
+    Headers,
+    ModelCard,
+    Part,
+    Reply,
+    Request,
+)
 from stargate_core.direction import Direction, Persistence, Sharing
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.limits.buckets import Claim, Verdict
 from stargate_core.messages import Emit, Note, Source, Tell
-from stargate_core.questions import Entry, ReadEntry, Statement, Take, VerifyToken
+from stargate_core.questions import (
+    Entry,
+    FetchUrl,
+    ListModels,
+    Models,
+    ReadEntry,
+    Statement,
+    Take,
+    VerifyToken,
+)
 from stargate_core.record import LogRecord
 from stargate_core.script import Ledger, ScriptMisuse, Sleep
 
@@ -57,6 +76,9 @@ CAPABILITIES: Final[dict[str, int]] = {
     "take": Phase.ACCESS,
     "read_entry": Phase.ACCESS,
     "verify_token": Phase.ACCESS,
+    "fetch": Phase.ACCESS,
+    "list_models": Phase.ACCESS,
+    "speaks": Phase.ACCESS,
     "live_keys": Phase.ACCESS,
     "chance": Phase.ACCESS,
     "share": Phase.ACCESS,
@@ -308,6 +330,23 @@ class Context:
         self._must("verify_token")
         return Asking(self._ledger(), question)
 
+    def fetch(self, question: FetchUrl) -> Asking[Fetched | str]:
+        """What is at a URL, or why it cannot be had; to be yielded from. May raise WaitFailed."""
+        self._must("fetch")
+        return Asking(self._ledger(), question)
+
+    def list_models(self, question: ListModels) -> Asking[Models]:
+        """The models there are; to be yielded from. Raises WaitFailed where AWS does not say."""
+        self._must("list_models")
+        return Asking(self._ledger(), question)
+
+    @property
+    def speaks(self) -> tuple[Surface, ...]:
+        """The surfaces that the caller's dialect can use, the best first."""
+        self._must("speaks")
+        assert self._dialect is not None
+        return self._dialect.SURFACES
+
     def tell(self, statement: Statement) -> None:
         """Tell the process something; nobody answers."""
         self._must("tell")
@@ -464,6 +503,10 @@ class Access(_Always, _Asked, _MayWait, Protocol):
     def take(self, claims: Sequence[Claim], *, lease_us: int, local: bool = False) -> Asking[Verdict]: ...
     def read_entry(self, key: str) -> Asking[Entry | None]: ...
     def verify_token(self, question: VerifyToken) -> Asking[str]: ...
+    def fetch(self, question: FetchUrl) -> Asking[Fetched | str]: ...
+    def list_models(self, question: ListModels) -> Asking[Models]: ...
+    @property
+    def speaks(self) -> tuple[Surface, ...]: ...
     def tell(self, statement: Statement) -> None: ...
     def share(self, sharing: Sharing) -> None: ...
     @property

@@ -3,16 +3,20 @@
 A *question* has one answer and somebody who waits for it, a *statement* has neither. What a session knows of
 the world outside its own connection, it knows from such answers: nothing is shared by reference, so a
 journal of a session holds all it was ever told. Who answers is the shell's to route, by type: the store
-(memory or Redis), the breaker, the verifier of tokens, the keeper of credentials.
+(memory or Redis), the breaker, the verifier of tokens, the keeper of credentials, the fetcher of URLs, the
+scout for models.
 """
 
 from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from stargate_core.aws.endpoints import Endpoint
+from stargate_core.aws.sigv4 import Credentials
+from stargate_core.dialects.face import Fetched
 from stargate_core.direction import BreakerPolicy
 from stargate_core.limits.buckets import Charge, Claim, Verdict
-from stargate_core.secret import Private
+from stargate_core.secret import Private, Secret
 
 # ------------------------------------------------------------------------------------------------- the store
 
@@ -133,6 +137,45 @@ class RefreshCredentials(msgspec.Struct, frozen=True, tag=True):
     """The ones AWS refused: where others have come since, there is nothing to be done."""
 
 
-Question: TypeAlias = StoreQuestion | Turn | VerifyToken | RefreshCredentials
+# ------------------------------------------------------------------------------------- the fetcher, the scout
+
+
+class FetchUrl(Private, msgspec.Struct, frozen=True, tag=True):
+    """What is at this http(s) URL, which a caller has named? It is fetched from public addresses only, and
+    never with anybody's authority. Answer: Fetched; str: why not, in words for the caller.
+    """
+
+    url: str
+    bytes_max: int
+    timeout_ns: int
+    """For the whole of it, redirects included."""
+    hosts: tuple[str, ...]
+    """Globs of the hosts that may be asked."""
+    plain: bool = False
+    """Whether http without TLS will do."""
+
+
+class ListModels(Private, msgspec.Struct, frozen=True, tag=True):
+    """Which models and inference profiles may be called in this region? Answer: Models; unanswered where
+    AWS does not say.
+    """
+
+    endpoint: Endpoint
+    """Of Bedrock's control plane."""
+    account: str
+    credentials: Credentials | None
+    """Fixed ones, instead of the account's."""
+    api_key: Secret | None
+    kept_ns: int
+    """How old an answer may be."""
+
+
+class Models(msgspec.Struct, frozen=True, tag=True):
+    """The ids of text and embedding models and inference profiles, in the order AWS names them."""
+
+    ids: tuple[str, ...]
+
+
+Question: TypeAlias = StoreQuestion | Turn | VerifyToken | RefreshCredentials | FetchUrl | ListModels
 Statement: TypeAlias = StoreStatement | CallEnded
-Answer: TypeAlias = StoreAnswer | bool | str
+Answer: TypeAlias = StoreAnswer | bool | str | Fetched | Models

@@ -9,8 +9,9 @@ import pytest
 from stargate_core import direction
 from stargate_core.aws.endpoints import endpoint
 from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.surfaces import Surface
 from stargate_core.clock import MILLISECOND, SECOND
-from stargate_core.dialects.face import Surface, Target
+from stargate_core.dialects.face import Target
 from stargate_core.direction import Account, BreakerPolicy, Direction, Persistence, Role
 from stargate_core.secret import Secret
 

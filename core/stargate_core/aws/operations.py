@@ -35,6 +35,8 @@ class BodyKind(enum.Enum):
     BLOB = "blob"
     """The model's own body, passed on as it is."""
     EVENT_STREAM = "event stream"
+    JSON_OR_SSE = "JSON or server-sent events"
+    """As the request's own `stream` member says."""
 
 
 class OperationSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,11 +91,15 @@ class Operation(enum.Enum):
     LIST_INFERENCE_PROFILES = "ListInferenceProfiles"
     GET_INFERENCE_PROFILE = "GetInferenceProfile"
     CREATE_INFERENCE_PROFILE = "CreateInferenceProfile"
+    CHAT_COMPLETIONS = "ChatCompletions"
+    RESPONSES = "Responses"
+    MESSAGES = "Messages"
+    MESSAGES_COUNT_TOKENS = "MessagesCountTokens"
 
     @property
     def spec(self) -> OperationSpec:
-        """What the service model says of it."""
-        return OPERATIONS[self]
+        """What the service model says of it, or the vendor whose API it is."""
+        return OPERATIONS.get(self) or VENDORS[self]
 
 
 _LIST_ERRORS: Final = (
@@ -236,6 +242,25 @@ OPERATIONS: Final[Mapping[Operation, OperationSpec]] = MappingProxyType(
 )
 
 
+VENDORS: Final[Mapping[Operation, OperationSpec]] = MappingProxyType(
+    {
+        Operation.CHAT_COMPLETIONS: OperationSpec(
+            uri="/chat/completions", response=BodyKind.JSON_OR_SSE, errors=_INVOKE_ERRORS
+        ),
+        Operation.RESPONSES: OperationSpec(
+            uri="/responses", response=BodyKind.JSON_OR_SSE, errors=_INVOKE_ERRORS
+        ),
+        Operation.MESSAGES: OperationSpec(
+            uri="/messages", response=BodyKind.JSON_OR_SSE, errors=_INVOKE_ERRORS
+        ),
+        Operation.MESSAGES_COUNT_TOKENS: OperationSpec(uri="/messages/count_tokens", errors=_TOKEN_ERRORS),
+    }
+)
+"""Operations of the vendors' APIs as AWS serves them. They are in no service model; their paths follow what
+their surface says stands before them (`surfaces.py`).
+"""
+
+
 class Match(msgspec.Struct, frozen=True):
     """The operation that a request asks for."""
 
@@ -270,7 +295,7 @@ _DOTS: Final = (".", "..")
 
 def path(operation: Operation, **labels: str) -> bytes:
     """The path on the wire. Raises ValueError when `labels` are not the operation's, or cannot be encoded."""
-    spec = OPERATIONS[operation]
+    spec = operation.spec
     if set(labels) != set(spec.labels):
         raise ValueError(f"{operation.value} has the labels {spec.labels}, not {tuple(labels)}")
     for name, text in labels.items():

@@ -27,7 +27,15 @@ from msgspec import Meta, field
 
 from stargate_core.config.gateway_block import Seconds
 from stargate_core.config.problems import HIDDEN, Misfit, Path, nearest, path_text, refuse
+from stargate_core.config.request_options import (
+    AnthropicBetas,
+    Caching,
+    Discovery,
+    ImageUrls,
+    misfit_discovery,
+)
 from stargate_core.config.schema import Model, Text, misfit_url
+from stargate_core.config.surfaces import SurfaceName, SurfaceRow, misfit_rows
 from stargate_core.secret import Secret
 
 DEFAULT_REGION: Final = "us-east-1"
@@ -161,8 +169,8 @@ class ModelTarget(msgspec.Struct, frozen=True):
 
     target: Model
     """A Bedrock model id, an inference profile's id, or an ARN."""
-    surface: Literal["converse", "invoke"] | None = None
-    """Which of Bedrock's operations to use; None: the gateway chooses."""
+    surface: SurfaceName | None = None
+    """Which of Bedrock's APIs serves it, whatever the caller speaks; None: as `surfaces` says."""
     region: Region | None = None
     """None: the plugin's region."""
     account: str | None = None
@@ -261,6 +269,15 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
     """A Bedrock API key, sent as a bearer token instead of a signature."""
     accounts: dict[Label, AwsAccount] = field(default_factory=dict[str, AwsAccount])
     """Other authorities than the plugin's own, by the names that targets use."""
+    surfaces: dict[SurfaceName, SurfaceRow] = field(default_factory=dict[SurfaceName, SurfaceRow])
+    """Which of Bedrock's APIs serves which models, and how each is reached, where that is not as usual."""
+    drop_params: bool = False
+    """Whether a parameter that the model's API has no place for is dropped; else it is refused, by name."""
+    prompt_caching: Caching = "explicit"
+    """`auto`: of requests that mark nothing for caching themselves, system text and tools are marked."""
+    anthropic_betas: AnthropicBetas = field(default_factory=AnthropicBetas)
+    image_urls: ImageUrls = field(default_factory=ImageUrls)
+    discovery: Discovery = field(default_factory=Discovery)
 
     def __post_init__(self) -> None:
         refuse(self._misfits())
@@ -318,6 +335,16 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
             if self.fips or self.dual_stack:
                 name = "fips" if self.fips else "dual_stack"
                 yield Misfit(name, "expected false: endpoint_url says already where calls go")
+        used: dict[SurfaceName, Path] = {
+            model.surface: ("models", name, "surface")
+            for name, model in self.models.items()
+            if model.surface is not None
+        }
+        yield from misfit_rows(self.surfaces, used, self.region, fips=self.fips)
+        yield from misfit_discovery(self.discovery)
+        if self.discovery.url is not None:
+            for misfit in misfit_url(self.discovery.url, "url"):
+                yield Misfit(("discovery", *misfit.path), misfit.expected)
         yield from self._misfit_models()
         for path, target, balance in self.places():
             yield from self._misfit_target(path, target, balance)

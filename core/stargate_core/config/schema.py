@@ -201,7 +201,15 @@ class ConsumerGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 # -------------------------------------------------------------------------------------- services and routes
 
-Dialect: TypeAlias = Literal["openai_chat", "openai_models", "bedrock_native"]
+Dialect: TypeAlias = Literal[
+    "openai_chat",
+    "openai_responses",
+    "openai_embeddings",
+    "openai_models",
+    "anthropic_messages",
+    "anthropic_count_tokens",
+    "bedrock_native",
+]
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from msgspec import UNSET, Raw, UnsetType
 from stargate_core.aws import operations
 from stargate_core.aws.exceptions import EXCEPTION_STATUSES
 from stargate_core.aws.operations import BodyKind, Match, Operation
+from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.bedrock_native_answer import NativeTranslator, public_name
 from stargate_core.dialects.converse import NOT_JSON
 from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target
@@ -58,6 +59,7 @@ class BedrockNative:
     __slots__ = ()
 
     NAME: ClassVar[str] = "bedrock-native"
+    SURFACES: ClassVar[tuple[Surface, ...]] = (Surface.CONVERSE, Surface.INVOKE)
     REQUEST_ID_HEADER: ClassVar[bytes] = b"x-amzn-requestid"
     LIMIT_FAMILY: ClassVar[str] = ""
 

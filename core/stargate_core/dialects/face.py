@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias
 import msgspec
 
 from stargate_core.aws.operations import Operation
+from stargate_core.aws.surfaces import GuardrailWay, Surface
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
 from stargate_core.wire.eventstream import Frame
@@ -57,11 +58,27 @@ class Request(Private, msgspec.Struct, frozen=True):
         return None
 
 
-class Surface(enum.Enum):
-    """Which of Bedrock's APIs serves a model."""
+class PromptCaching(enum.Enum):
+    """Who says up to where Bedrock is to cache a prompt."""
 
-    CONVERSE = "converse"
-    INVOKE = "invoke"
+    EXPLICIT = "explicit"
+    """The caller, by its marks."""
+    AUTO = "auto"
+    """The gateway, behind the system text and the tools, where the caller has left no mark at all."""
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What an operator lets a dialect do with a request for a target."""
+
+    drop_params: bool = False
+    """Whether what the target has no place for is dropped; else it is refused."""
+    prompt_caching: PromptCaching = PromptCaching.EXPLICIT
+    guardrail: GuardrailWay = GuardrailWay.BODY
+    """How the surface takes a guardrail."""
+    betas_dropped: tuple[str, ...] = ()
+    """Values of `anthropic-beta` that Bedrock refuses, and with them the whole request."""
+    betas_renamed: tuple[tuple[str, str], ...] = ()
+    """Values that Bedrock knows by another name."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -69,6 +86,17 @@ class Target(msgspec.Struct, frozen=True):
 
     model: str
     surface: Surface = Surface.CONVERSE
+    options: Options = Options()
+
+
+class Fetched(Private, msgspec.Struct, frozen=True, tag=True):
+    """What was at a URL."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("content_type",)
+
+    content_type: str
+    """As its server called it: lower case, without parameters."""
+    data: bytes
 
 
 class Ask(Private, msgspec.Struct):
@@ -89,6 +117,12 @@ class Ask(Private, msgspec.Struct):
     """How much chance the caller wants, where said."""
     local: bool = False
     """Answered by the gateway itself (a model list): no call to Bedrock."""
+    urls: tuple[str, ...] = ()
+    """http(s) URLs of images and documents in the request, each once. Bedrock fetches nothing: what is at
+    them must be known before the call is composed.
+    """
+    fetched: dict[str, Fetched] = msgspec.field(default_factory=dict[str, Fetched])
+    """What was found there; a URL that is not here was not allowed, and its request is refused."""
 
 
 class Call(Private, msgspec.Struct, frozen=True):
@@ -104,7 +138,11 @@ class Call(Private, msgspec.Struct, frozen=True):
     """Lower-case names; all of them are signed."""
     body: bytes
     stream: bool
-    """Whether a 200 answer is an event stream."""
+    """Whether a 200 answer is a stream: of frames, or of server-sent events, as its operation has it."""
+    others: "tuple[Call, ...]" = ()
+    """More calls that the same request needs; all the answers become one (see `Gatherer`). None of a batch is
+    a stream.
+    """
 
 
 class PartKind(enum.Enum):
@@ -223,10 +261,20 @@ class Translator(Protocol):
         ...
 
 
+class Gatherer(Translator, Protocol):
+    """The translator of a batch: a call that has `others`."""
+
+    def gather(self, answers: Sequence[tuple[Headers, bytes]]) -> Part:
+        """The one answer that these whole 200 answers make, in the order of their calls. Raises BadAnswer."""
+        ...
+
+
 class Dialect(Protocol):
     """One client API."""
 
     NAME: ClassVar[str]
+    SURFACES: ClassVar[tuple[Surface, ...]]
+    """Through which surfaces `compose` can carry its requests; the first one, where no table says better."""
     REQUEST_ID_HEADER: ClassVar[bytes]
     """The header its SDKs read the request id from, lower case."""
     LIMIT_FAMILY: ClassVar[str]

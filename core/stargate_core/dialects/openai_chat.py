@@ -15,7 +15,8 @@ from typing import ClassVar, Final
 
 from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
-from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Surface, Target
+from stargate_core.aws.surfaces import Surface
+from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target
 from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
 from stargate_core.dialects.openai_chat_request import decode
 from stargate_core.dialects.openai_chat_stream import ChatTranslator
@@ -31,6 +32,7 @@ class OpenAIChat:
     __slots__ = ()
 
     NAME: ClassVar[str] = "openai-chat"
+    SURFACES: ClassVar[tuple[Surface, ...]] = (Surface.CONVERSE, Surface.OPENAI, Surface.MANTLE_OPENAI)
     REQUEST_ID_HEADER: ClassVar[bytes] = b"x-request-id"
     LIMIT_FAMILY: ClassVar[str] = "openai"
 

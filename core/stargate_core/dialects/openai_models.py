@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 
 from stargate_core.aws.operations import decode_label
+from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target, Translator
 from stargate_core.dialects.openai_errors import failure
 from stargate_core.faults import Cause, Fault, Refused, refuse
@@ -30,6 +31,7 @@ class OpenAIModels:
     __slots__ = ()
 
     NAME: ClassVar[str] = "openai-models"
+    SURFACES: ClassVar[tuple[Surface, ...]] = ()
     REQUEST_ID_HEADER: ClassVar[bytes] = b"x-request-id"
     LIMIT_FAMILY: ClassVar[str] = "openai"
 

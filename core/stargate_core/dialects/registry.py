@@ -12,12 +12,20 @@ from typing import Final
 
 import msgspec
 
+from stargate_core.dialects.anthropic_count import AnthropicCount
+from stargate_core.dialects.anthropic_messages import AnthropicMessages
 from stargate_core.dialects.bedrock_native import BedrockNative
 from stargate_core.dialects.face import Dialect
 from stargate_core.dialects.openai_chat import OpenAIChat
+from stargate_core.dialects.openai_embeddings import OpenAIEmbeddings
 from stargate_core.dialects.openai_models import OpenAIModels
+from stargate_core.dialects.openai_responses import OpenAIResponses
 
 OPENAI_CHAT: Final = OpenAIChat()
+OPENAI_RESPONSES: Final = OpenAIResponses()
+OPENAI_EMBEDDINGS: Final = OpenAIEmbeddings()
+ANTHROPIC_MESSAGES: Final = AnthropicMessages()
+ANTHROPIC_COUNT: Final = AnthropicCount()
 OPENAI_MODELS: Final = OpenAIModels()
 BEDROCK_NATIVE: Final = BedrockNative()
 
@@ -41,10 +49,22 @@ class Route(msgspec.Struct, frozen=True):
 ROUTES: Final = (
     Route("chat-completions", b"POST", b"/v1/chat/completions", OPENAI_CHAT),
     Route("chat", b"POST", b"/v1/chat", OPENAI_CHAT),
+    Route("responses", b"POST", b"/v1/responses", OPENAI_RESPONSES),
+    Route("embeddings", b"POST", b"/v1/embeddings", OPENAI_EMBEDDINGS),
     Route("models", b"GET", b"/v1/models", OPENAI_MODELS),
     Route("model", b"GET", b"/v1/models/", OPENAI_MODELS),
+    Route("messages", b"POST", b"/v1/messages", ANTHROPIC_MESSAGES),
+    Route("count-tokens", b"POST", b"/v1/messages/count_tokens", ANTHROPIC_COUNT),
     Route("bedrock-model", b"POST", b"/model/", BEDROCK_NATIVE),
     Route("bedrock-guardrail", b"POST", b"/guardrail/", BEDROCK_NATIVE),
+    Route("bedrock-guardrail-checks", b"POST", b"/guardrail-checks/", BEDROCK_NATIVE),
+    Route("bedrock-async-invoke", b"POST", b"/async-invoke", BEDROCK_NATIVE),
+    Route("bedrock-async-invokes", b"GET", b"/async-invoke", BEDROCK_NATIVE),
+    Route("bedrock-async-invocation", b"GET", b"/async-invoke/", BEDROCK_NATIVE),
+    Route("bedrock-models", b"GET", b"/foundation-models", BEDROCK_NATIVE),
+    Route("bedrock-foundation-model", b"GET", b"/foundation-models/", BEDROCK_NATIVE),
+    Route("bedrock-profiles", b"GET", b"/inference-profiles", BEDROCK_NATIVE),
+    Route("bedrock-profile", b"GET", b"/inference-profiles/", BEDROCK_NATIVE),
 )
 
 _AWS_PATHS: Final = (
@@ -81,4 +101,6 @@ def guess(path: bytes) -> Dialect:
         return BEDROCK_NATIVE
     if path.startswith(b"/v1/models"):
         return OPENAI_MODELS
+    if path.startswith(b"/v1/messages"):
+        return ANTHROPIC_MESSAGES
     return OPENAI_CHAT

@@ -16,6 +16,7 @@ from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.calling import begin_call, compose
 from stargate_core.gateway.exchange import TABLE, Admitting, Exchange, State, Timer
 from stargate_core.gateway.following import follow
+from stargate_core.gateway.gathering import gather
 from stargate_core.gateway.plan import Hook
 from stargate_core.gateway.settlement import fault_headers
 from stargate_core.messages import (
@@ -173,6 +174,8 @@ def _dispatch(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:
         due = min(exchange.timers.when(Timer.TOTAL), exchange.begun_at + first.total_ns)
         exchange.timers.arm(Timer.TOTAL, due)
     compose(exchange, first)
+    if exchange.call is not None and exchange.call.others:
+        return gather(exchange, now, out)
     if ctx.sharing is not None:
         return follow(exchange, ctx.sharing, now, out)
     return begin_call(exchange, now, out)

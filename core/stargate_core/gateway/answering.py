@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 from stargate_core.aws.exceptions import read_exception
-from stargate_core.dialects.face import BadAnswer, Part, Translator
+from stargate_core.dialects.face import BadAnswer, Headers, Part, Translator
 from stargate_core.faults import Cause, Fault, fault_of_aws
 from stargate_core.gateway.calling import call_failed, open_upstream
 from stargate_core.gateway.exchange import (
     HELD_BYTES_MAX,
+    SETTLED,
     TABLE,
     TAIL_NS,
     Awaiting,
@@ -147,21 +148,31 @@ def _answered(exchange: Exchange, call: IncomingAnswer, now: int, out: list[Sess
     assert translator is not None
     try:
         part = translator.answer(call.headers, call.body)
-        if exchange.chain.body_filter:
-            _filter(exchange, part)
-            reply = _rendered(translator.render_answer, part, call.headers)
-        else:
-            reply = translator.render_answer(part, call.headers)
     except BadAnswer as bad:
         return call_failed(exchange, now, bad.fault, out)
-    except PluginFailed as failed:
-        return exchange.fail(now, failed.fault, out)
     exchange.let_go(out)
     exchange.conclude(now, None)
+    exchange.state = SETTLED  # Nothing is held any more.
+    return reply_whole(exchange, part, call.headers, now, out)
+
+
+def reply_whole(
+    exchange: Exchange, part: Part, upstream_headers: Headers, now: int, out: list[SessionCommand]
+) -> State:
+    """Give the caller a whole answer, when nothing is held for it any more."""
+    translator = exchange.translator
+    assert translator is not None
     try:
+        if exchange.chain.body_filter:
+            _filter(exchange, part)
+            reply = _rendered(translator.render_answer, part, upstream_headers)
+        else:
+            reply = translator.render_answer(part, upstream_headers)
         return exchange.reply(now, reply, out)
+    except BadAnswer as bad:
+        return exchange.fail(now, bad.fault, out)
     except PluginFailed as failed:
-        return exchange.fail_without_lease(now, failed.fault, out)
+        return exchange.fail(now, failed.fault, out)
 
 
 def _rendered(render: Callable[..., T], *given: Any) -> T:

@@ -37,6 +37,7 @@ from stargate_core.gateway.exchange import (
     Awaiting,
     Collecting,
     Exchange,
+    Gathering,
     Opening,
     Pausing,
     Peeking,
@@ -383,7 +384,8 @@ def _put_off_keepalive(exchange: Exchange, now: int) -> None:
 
 
 @TABLE.on(
-    (Admitting, Asking, Pausing, Awaiting, Collecting, Peeking, Streaming, Tailing, Settled), UpstreamOpened
+    (Admitting, Asking, Pausing, Awaiting, Collecting, Peeking, Streaming, Tailing, Gathering, Settled),
+    UpstreamOpened,
 )
 def _unwanted(
     _exchange: Exchange, state: State, _now: int, event: UpstreamOpened, out: list[SessionCommand]

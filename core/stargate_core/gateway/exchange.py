@@ -10,6 +10,7 @@ The states, in the order of a good day:
     Collecting  a plain answer or an error is arriving
     Peeking     a stream is arriving, and nothing in it is worth a status line yet
     Streaming   the status line is out; what arrives goes to the caller as it arrives
+    Gathering   several calls are made for one request, and their answers arrive
     Tailing     the caller has the whole answer; upstream's end is awaited so that its connection can be kept
     Settled     over: one outcome, one log record
 
@@ -52,7 +53,7 @@ from typing import Any, Final, Protocol, TypeAlias, get_args
 from stargate_core.clock import MILLISECOND, NEVER, SECOND, TimerTable
 from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
-from stargate_core.direction import Direction
+from stargate_core.direction import Direction, Sharing
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.authority import Authority
@@ -207,6 +208,24 @@ class Tailing(Awaiting):
         self.passing = passing
 
 
+class Gathering:
+    """Several calls are made for one request; their answers arrive."""
+
+    __slots__ = ("answers", "awaited", "calls", "ordered", "sharing", "size")
+
+    def __init__(self, calls: tuple[Call, ...], sharing: Sharing) -> None:
+        self.calls = calls
+        self.sharing = sharing
+        self.ordered = 0
+        """How many of the calls have been ordered."""
+        self.answers: list[SharedAnswer] = []
+        """Theirs, in the order of the calls."""
+        self.awaited: dict[int, SharedAnswer] = {}
+        """By ticket: those that are not whole yet."""
+        self.size = 0
+        """Their bytes so far."""
+
+
 class Settled:
     """Over."""
 
@@ -214,7 +233,17 @@ class Settled:
 
 
 State: TypeAlias = (
-    Admitting | Asking | Pausing | Opening | Awaiting | Collecting | Peeking | Streaming | Tailing | Settled
+    Admitting
+    | Asking
+    | Pausing
+    | Opening
+    | Awaiting
+    | Collecting
+    | Peeking
+    | Streaming
+    | Tailing
+    | Gathering
+    | Settled
 )
 ExchangeEvent: TypeAlias = (
     ClientEnded
@@ -504,6 +533,8 @@ class Exchange:
             out.append(WithdrawUpstream(state.ticket))
         elif isinstance(state, Asking):
             out.append(Withdraw(state.ticket))
+        elif isinstance(state, Gathering):
+            out += [Unfollow(ticket) for ticket in state.awaited]
 
     def settle(self, now: int, outcome: Outcome, out: list[SessionCommand]) -> Settled:
         """The one end of every exchange."""

@@ -32,6 +32,7 @@ from collections.abc import Mapping, Sequence
 from typing import ClassVar, Final
 
 from stargate_core.aws.operations import Operation
+from stargate_core.aws.surfaces import Surface
 from stargate_core.clock import NEVER
 from stargate_core.dialects.bedrock_native_answer import NativeTranslator
 from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target
@@ -292,6 +293,7 @@ class _Composed:
     __slots__ = ("_order",)
 
     NAME: ClassVar[str] = "flight"
+    SURFACES: ClassVar[tuple[Surface, ...]] = ()
     REQUEST_ID_HEADER: ClassVar[bytes] = b"x-request-id"
     LIMIT_FAMILY: ClassVar[str] = ""
 

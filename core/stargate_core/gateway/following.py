@@ -49,27 +49,40 @@ def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
     call, ctx = exchange.call, exchange.ctx
     assert call is not None
     ticket = exchange.host.next_ticket()
-    # In whatever order they are drawn, the same models may answer.
-    models = "\n".join(sorted({one.target.model for one in ctx.directions}))
     first = ctx.directions[0].target
     targets = {one.target: None for one in ctx.directions if one.target != first}
-    order = Order(
-        key=cache_key(call, models, sharing.scope),
-        call=call,
-        directions=ctx.directions,
-        persistence=ctx.persistence,
-        total_ns=exchange.timers.when(Timer.TOTAL) - now,
-        sharing=sharing,
-        request_id=exchange.request.request_id,
-        others=tuple(_composed(exchange, targets)),
-    )
+    others = tuple(_composed(exchange, targets))
+    order = order_for(exchange, call, sharing, others, exchange.timers.when(Timer.TOTAL) - now)
     out.append(Follow(ticket, order))
     if exchange.host.stalled:
         out.append(PauseAnswer(ticket))  # It has yet to take its last answer.
     exchange.opened_at = exchange.sent_at = now
-    exchange.upstream = answer = SharedAnswer(ticket, call.stream)
+    exchange.upstream = answer = SharedAnswer(ticket, call)
     exchange.arm_keepalive(now)
     return Awaiting(answer)
+
+
+def order_for(
+    exchange: Exchange,
+    call: Call,
+    sharing: Sharing,
+    others: tuple[tuple[Target, Call], ...],
+    total_ns: int,
+) -> Order:
+    """What to order for a call of this exchange. others: the same call for the other targets."""
+    ctx = exchange.ctx
+    # In whatever order they are drawn, the same models may answer.
+    models = "\n".join(sorted({one.target.model for one in ctx.directions}))
+    return Order(
+        key=cache_key(call, models, sharing.scope),
+        call=call,
+        directions=ctx.directions,
+        persistence=ctx.persistence,
+        total_ns=total_ns,
+        sharing=sharing,
+        request_id=exchange.request.request_id,
+        others=others,
+    )
 
 
 def _composed(exchange: Exchange, targets: Iterable[Target]) -> Iterator[tuple[Target, Call]]:

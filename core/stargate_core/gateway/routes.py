@@ -22,9 +22,13 @@ import msgspec
 from stargate_core.config.schema import Config, Route
 from stargate_core.dialects.face import Dialect, Request
 from stargate_core.dialects.registry import (
+    ANTHROPIC_COUNT,
+    ANTHROPIC_MESSAGES,
     BEDROCK_NATIVE,
     OPENAI_CHAT,
+    OPENAI_EMBEDDINGS,
     OPENAI_MODELS,
+    OPENAI_RESPONSES,
     ROUTES,
     dialect_for,
     guess,
@@ -34,7 +38,11 @@ from stargate_core.faults import Cause, Fault, Refused
 
 _BY_NAME: Final[dict[str, Dialect]] = {
     "openai_chat": OPENAI_CHAT,
+    "openai_responses": OPENAI_RESPONSES,
+    "openai_embeddings": OPENAI_EMBEDDINGS,
     "openai_models": OPENAI_MODELS,
+    "anthropic_messages": ANTHROPIC_MESSAGES,
+    "anthropic_count_tokens": ANTHROPIC_COUNT,
     "bedrock_native": BEDROCK_NATIVE,
 }
 

@@ -16,6 +16,7 @@ import enum
 from typing import Final, Protocol
 
 from stargate_core.aws.exceptions import is_error_in_200, read_error
+from stargate_core.aws.operations import BodyKind
 from stargate_core.dialects.face import Call, Headers
 from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault, fault_of_aws
@@ -23,12 +24,14 @@ from stargate_core.messages import Source
 from stargate_core.wire.eventstream import EventStreamDecoder
 from stargate_core.wire.http1 import Body, ClientCodec, EndOfMessage, ProtocolError, Reason, ResponseHead
 from stargate_core.wire.http1 import request as request_bytes
+from stargate_core.wire.sse import SseFrameDecoder
 
 ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """The largest plain answer. Bedrock's own limit on a body is 25 MB."""
 NO_LEASE: Final = -1
 """The lease of an answer that comes over no connection of ours."""
 _EVENT_STREAM: Final = b"application/vnd.amazon.eventstream"
+_SSE: Final = b"text/event-stream"
 
 
 class AnswerKind(enum.Enum):
@@ -55,6 +58,7 @@ class IncomingAnswer:
     """Bedrock's answer, as far as it has come: its own call's, or one that is shared."""
 
     __slots__ = (
+        "_call",
         "_chunks",
         "_size",
         "decoder",
@@ -68,15 +72,13 @@ class IncomingAnswer:
         "request_id",
         "started",
         "status",
-        "stream",
     )
 
-    def __init__(self, lease: int, stream: bool) -> None:
+    def __init__(self, lease: int, call: Call) -> None:
         self._chunks: list[bytes] = []
         self._size = 0
         self.lease = lease
-        self.stream = stream
-        """Whether a stream was asked for."""
+        self._call = call
         self.started = False
         """Some byte of the answer has come."""
         self.ended = False
@@ -90,7 +92,7 @@ class IncomingAnswer:
         self.status = 0
         self.headers: Headers = []
         self.request_id = ""
-        self.decoder: EventStreamDecoder | None = None
+        self.decoder: EventStreamDecoder | SseFrameDecoder | None = None
         self.events = 0
         """How many events of a stream have come."""
 
@@ -107,13 +109,19 @@ class IncomingAnswer:
                 self.request_id = value.decode("latin-1")[:128]
         if status != 200:
             self.kind = AnswerKind.ERROR
-        elif not self.stream:
+        elif not self._call.stream:
             self.kind = AnswerKind.PLAIN
-        elif content_type.startswith(_EVENT_STREAM):
-            self.kind = AnswerKind.STREAM
-            self.decoder = EventStreamDecoder()
         else:
+            self._begin_stream(content_type)
+
+    def _begin_stream(self, content_type: bytes) -> None:
+        """A stream was asked for: in frames, or as server-sent events where the operation is a vendor's."""
+        by_sse = self._call.operation.spec.response is BodyKind.JSON_OR_SSE
+        if not content_type.lower().startswith(_SSE if by_sse else _EVENT_STREAM):
             self.kind = AnswerKind.ERROR
+            return
+        self.kind = AnswerKind.STREAM
+        self.decoder = SseFrameDecoder() if by_sse else EventStreamDecoder()
 
     def keep(self, data: bytes) -> None:
         """More of the body of a plain answer or an error. Raises ProtocolError where it grows too large."""
@@ -159,13 +167,12 @@ class IncomingAnswer:
 class UpstreamCall(IncomingAnswer):
     """One attempt at one call, from its lease to its last byte."""
 
-    __slots__ = ("_call", "_codec", "direction", "reused")
+    __slots__ = ("_codec", "direction", "reused")
 
     def __init__(
         self, call: Call, direction: Direction, codec: ClientCodec, lease: int, reused: bool
     ) -> None:
-        super().__init__(lease, call.stream)
-        self._call = call
+        super().__init__(lease, call)
         self._codec = codec
         self.direction = direction
         self.reused = reused
@@ -228,8 +235,8 @@ class SharedAnswer(IncomingAnswer):
 
     __slots__ = ("source", "ticket")
 
-    def __init__(self, ticket: int, stream: bool) -> None:
-        super().__init__(NO_LEASE, stream)
+    def __init__(self, ticket: int, call: Call) -> None:
+        super().__init__(NO_LEASE, call)
         self.ticket = ticket
         self.source: Source | None = None
         """Known once it has begun."""

@@ -11,6 +11,12 @@ a model has several targets they can stand in for each other: their breakers kno
 call that fails at one goes on to the next. In a weighted order each is drawn in proportion to its weight
 from those that are left, so the heaviest comes first most often and every order can come about.
 
+Through which of Bedrock's APIs a model is called depends on what the caller speaks as well: its own entry may
+say `surface`, else the table decides (config/surfaces.py).
+
+Two things may be waited for before a call: what is at the URLs of images that a request names, where the
+operator allows it, and AWS's own list of models. Both are the shell's to fetch.
+
 An ARN lives in one region. Of the plugin's targets, which are there for every model, it takes those in its
 own region, if there are any. And an operation without a model, such as a guardrail's, is about something
 that lives at one place: it goes to the first target and to no other.
@@ -26,6 +32,7 @@ import msgspec
 
 from stargate_core.aws.endpoints import Endpoint, endpoint, parse_endpoint_url
 from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.surfaces import Surface, SurfaceSpec
 from stargate_core.clock import MILLISECOND
 from stargate_core.config.bedrock_proxy import (
     AwsAccount,
@@ -40,11 +47,14 @@ from stargate_core.config.bedrock_proxy import (
 from stargate_core.config.gateway_block import nanoseconds
 from stargate_core.config.plugin_configs import BUILT_IN
 from stargate_core.config.schema import Consumer, Scope
-from stargate_core.dialects.face import ModelCard, Surface, Target
+from stargate_core.config.surfaces import SurfaceTable, surface_endpoint, surface_specs
+from stargate_core.dialects.face import Ask, Fetched, ModelCard, Options, PromptCaching, Target
 from stargate_core.direction import Account, BreakerPolicy, Direction, Persistence, Role
 from stargate_core.faults import Cause, Fault
 from stargate_core.globs import pattern_of
 from stargate_core.phases import Access
+from stargate_core.questions import FetchUrl, ListModels
+from stargate_core.script import Script, WaitFailed
 
 NAME_CHARS_MAX: Final = 2048
 """The longest name of a model; in Bedrock's service model the longest modelId. Names are kept and logged."""
@@ -54,6 +64,8 @@ _KEPT_CHARS_MAX: Final = 256
 """Longer names are nobody's in earnest, and not worth the memory."""
 _NEVER_SO_MANY: Final = 2.0
 """A share of calls that can't fail: the breaker is switched off."""
+_SHOWN_CHARS: Final = 200
+_ONLY_CONVERSE: Final = (Surface.CONVERSE,)
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+):")
 
 
@@ -67,8 +79,11 @@ class BedrockProxyPlugin:
 
     def __init__(self, config: BedrockProxy) -> None:
         self._config = config
-        self._endpoints: dict[tuple[str, str | None], Endpoint] = {}
-        self._choices: dict[str, _Choice] = {}
+        self._specs = surface_specs(config.surfaces)
+        self._table = SurfaceTable(config.surfaces)
+        self._options = {surface: _options(config, spec) for surface, spec in self._specs.items()}
+        self._endpoints: dict[tuple[str, str | None, Surface], Endpoint] = {}
+        self._choices: dict[tuple[str, tuple[Surface, ...]], _Choice] = {}
         self._cards = [ModelCard(name, model.target) for name, model in config.models.items()]
         if not self._cards:
             self._cards = [ModelCard(config.model, config.model)]
@@ -76,15 +91,26 @@ class BedrockProxyPlugin:
             config.retry.count, config.retry.delay * MILLISECOND, config.attempts_header
         )
 
-    def access(self, ctx: Access) -> None:
+    def access(self, ctx: Access) -> Script[None] | None:
         """Direct the call, or say which models there are."""
-        consumer, ask = ctx.consumer, ctx.ask
+        ask = ctx.ask
         if ask.local:
-            ctx.offer_models([card for card in self._cards if may_use(consumer, card.id, card.target)])
+            if self._config.discovery.enabled:
+                return self._discover(ctx)
+            self._offer(ctx, self._cards)
+            return None
+        self._direct(ctx, ask)
+        return self._fetch(ctx, ask) if ask.urls and self._config.image_urls.enabled else None
+
+    def _direct(self, ctx: Access, ask: Ask) -> None:
+        operation = ask.operation
+        if operation is not None and operation.spec.service == "bedrock":
+            # Bedrock's control plane: about models, and not to any.
+            ctx.direct(self._control, persistence=self._persistence)
             return
-        if ask.model is None and ask.operation is not None and "modelId" not in ask.operation.spec.labels:
+        if ask.model is None and operation is not None and "modelId" not in operation.spec.labels:
             # An operation without a model, such as a guardrail's: there is no name to look up.
-            only = self._choice(ModelTarget("")).directions[0]
+            only = self._choice(ModelTarget(""), _ONLY_CONVERSE).directions[0]
             ctx.direct(only, persistence=self._persistence)
             return
         name = ask.model or self._config.model
@@ -92,27 +118,97 @@ class BedrockProxyPlugin:
             ctx.reject(Fault(Cause.MODEL_UNKNOWN, "The model's name is too long", param="model"))
         model = self._config.models.get(name)
         target = model.target if model is not None else name
-        if not may_use(consumer, name, target):
+        if not may_use(ctx.consumer, name, target):
             ctx.reject(
                 Fault(Cause.MODEL_FORBIDDEN, f"This key may not use the model {name!r}", param="model")
             )
-        choice = self._choices.get(name)
+        speaks = ctx.speaks
+        choice = self._choices.get((name, speaks))
         if choice is None:
             if model is None and not (self._config.allow_unlisted or name == self._config.model):
                 ctx.reject(Fault(Cause.MODEL_UNKNOWN, f"There is no model {name!r}", param="model"))
-            choice = self._choice(model or ModelTarget(name))
+            choice = self._choice(model or ModelTarget(name), speaks)
             if len(self._choices) < _CHOICES_MAX and len(name) <= _KEPT_CHARS_MAX:
-                self._choices[name] = choice
+                self._choices[name, speaks] = choice
         directions = choice.directions if choice.weights is None else _drawn(ctx, choice)
         ctx.direct(*directions, persistence=self._persistence)
 
-    def _choice(self, model: ModelTarget) -> "_Choice":
+    # ------------------------------------------------------------------------------- what is waited for first
+
+    def _fetch(self, ctx: Access, ask: Ask) -> Script[None]:
+        """Bring what the request names by URL. Rejects what cannot be had."""
+        allowed = self._config.image_urls
+        if len(ask.urls) > allowed.max_count:
+            ctx.reject(
+                Fault(Cause.BODY_INVALID, f"At most {allowed.max_count} URLs are fetched for a request")
+            )
+        for url in ask.urls:
+            question = FetchUrl(
+                url,
+                allowed.max_bytes,
+                nanoseconds(allowed.timeout),
+                tuple(host.lower() for host in allowed.hosts),
+                allowed.plain_http,
+            )
+            try:
+                found = yield from ctx.fetch(question)
+            except WaitFailed as failed:
+                found = "it could not be fetched"
+                ctx.note("warning", f"a URL of a request was not fetched: {failed}")
+            if not isinstance(found, Fetched):
+                ctx.reject(
+                    Fault(Cause.BODY_INVALID, f"The URL {url[:_SHOWN_CHARS]!r} cannot be used: {found}")
+                )
+            ask.fetched[url] = found
+
+    def _discover(self, ctx: Access) -> Script[None]:
+        """Name what the configuration names, then what AWS says there is."""
+        control = self._control
+        question = ListModels(
+            control.endpoint,
+            control.account,
+            control.credentials,
+            control.api_key,
+            nanoseconds(self._config.discovery.ttl),
+        )
+        cards = list(self._cards) if self._config.models else []
+        try:
+            found = yield from ctx.list_models(question)
+        except WaitFailed as failed:
+            ctx.note("warning", f"AWS does not say which models there are: {failed}")
+            cards = list(self._cards)
+        else:
+            if self._config.allow_unlisted:
+                named = {card.id for card in cards}
+                cards += [ModelCard(model, model) for model in found.ids if model not in named]
+        self._offer(ctx, cards)
+
+    def _offer(self, ctx: Access, cards: Sequence[ModelCard]) -> None:
+        ctx.offer_models([card for card in cards if may_use(ctx.consumer, card.id, card.target)])
+
+    @functools.cached_property
+    def _control(self) -> Direction:
+        """Bedrock's control plane, with the plugin's own authority, or its first target's."""
+        config = self._config
+        target = targets_of(config, ModelTarget(""))[0]
+        url = config.discovery.url or target.endpoint_url
+        region = target.region or config.region
+        if url is not None:
+            where = parse_endpoint_url(url).signed_for("bedrock", region)
+        else:
+            where = endpoint("bedrock", region, fips=config.fips, dual_stack=config.dual_stack)
+        direction = self._choice(ModelTarget(""), _ONLY_CONVERSE).directions[0]
+        return msgspec.structs.replace(direction, endpoint=where, name=f"{direction.name}/control")
+
+    # ------------------------------------------------------------------------------------- where a name leads
+
+    def _choice(self, model: ModelTarget, speaks: tuple[Surface, ...]) -> "_Choice":
         config = self._config
         targets = targets_of(config, model)
         if not model.targets:
             arn = _ARN.match(model.target)
             targets = [one for one in targets if arn is not None and one.region == arn[1]] or targets
-        directions = [self._direction(model, target) for target in targets]
+        directions = [self._direction(model, target, speaks) for target in targets]
         if len(directions) > 1:
             policy = msgspec.structs.replace(
                 directions[0].breaker,
@@ -124,17 +220,19 @@ class BedrockProxyPlugin:
         is_weighted = len(targets) > 1 and (model.balance or config.balance) == "weighted"
         return _Choice(tuple(directions), tuple(weights) if is_weighted else None)
 
-    def _direction(self, model: ModelTarget, target: ProxyTarget) -> Direction:
+    def _direction(self, model: ModelTarget, target: ProxyTarget, speaks: tuple[Surface, ...]) -> Direction:
         config = self._config
         account, account_name = config.account(target.account), config.account_name(target.account)
         region, model_id = target.region or config.region, target.target or model.target
         fixed = account.credentials
-        where = self._endpoint(region, target.endpoint_url)
+        if model.surface is not None:
+            surface = Surface(model.surface)
+        else:
+            surface = self._table.find(model_id, speaks)
+        where = self._endpoint(region, target.endpoint_url, surface)
         return Direction(
             endpoint=where,
-            target=Target(
-                model_id, Surface(model.surface) if model.surface is not None else Surface.CONVERSE
-            ),
+            target=Target(model_id, surface, self._options[surface]),
             region=region,
             account=account_name,
             credentials=None
@@ -155,15 +253,13 @@ class BedrockProxyPlugin:
         variant = f"{'+fips' * self._config.fips}{'+dual-stack' * self._config.dual_stack}"
         return (account, region + variant)
 
-    def _endpoint(self, region: str, url: str | None) -> Endpoint:
-        found = self._endpoints.get((region, url))
+    def _endpoint(self, region: str, url: str | None, surface: Surface) -> Endpoint:
+        found = self._endpoints.get((region, url, surface))
         if found is None:
             config = self._config
-            if url is not None:
-                found = parse_endpoint_url(url).signed_for("bedrock", region)
-            else:
-                found = endpoint("bedrock-runtime", region, fips=config.fips, dual_stack=config.dual_stack)
-            self._endpoints[region, url] = found
+            spec = self._specs[surface]
+            found = surface_endpoint(spec, region, url, fips=config.fips, dual_stack=config.dual_stack)
+            self._endpoints[region, url, surface] = found
         return found
 
 
@@ -189,6 +285,17 @@ def _drawn(ctx: Access, choice: _Choice) -> list[Direction]:
         drawn.append(left.pop(index)[0])
     drawn.append(left[0][0])
     return drawn
+
+
+def _options(config: BedrockProxy, spec: SurfaceSpec) -> Options:
+    """What a request for a target at this surface may do."""
+    return Options(
+        drop_params=config.drop_params,
+        prompt_caching=PromptCaching(config.prompt_caching),
+        guardrail=spec.guardrail,
+        betas_dropped=tuple(config.anthropic_betas.drop),
+        betas_renamed=tuple(sorted(config.anthropic_betas.rename.items())),
+    )
 
 
 def _group(names: Sequence[str]) -> str:

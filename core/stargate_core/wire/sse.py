@@ -14,11 +14,22 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-a
 """
 
 from collections import deque
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
 
-from stargate_core.wire.eventstream import END, NEED_DATA, Sentinel
+from stargate_core.wire.eventstream import (
+    END,
+    NEED_DATA,
+    Corruption,
+    EventStreamError,
+    Frame,
+    FrameKind,
+    HeaderValue,
+    Sentinel,
+)
 
 DONE: Final = b"data: [DONE]\n\n"
 """How OpenAI's streams end."""
@@ -28,6 +39,8 @@ EVENT_BYTES_MAX: Final = 24 * 1024 * 1024
 """As large as one frame of Bedrock's can be."""
 
 _RETRY_DIGITS_MAX: Final = 12
+_UNNAMED: Final = "message"
+_NO_HEADERS: Final[Mapping[str, HeaderValue]] = MappingProxyType({})
 
 
 def data_line(payload: bytes) -> bytes:
@@ -143,6 +156,11 @@ class SseDecoder:
             raise SseError(self._failure)
         return events
 
+    @property
+    def failure(self) -> str | None:
+        """What the next call raises once it has no more events; None: nothing."""
+        return self._failure
+
     def _read(self, data: bytes, events: deque[ServerEvent]) -> None:
         if not data:
             return
@@ -193,7 +211,7 @@ class SseDecoder:
     def _dispatch(self, events: deque[ServerEvent]) -> None:
         if self._data:
             data = b"\n".join(self._data).decode(errors="replace")
-            name = self._name.decode(errors="replace") or "message"
+            name = self._name.decode(errors="replace") or _UNNAMED
             events.append(ServerEvent(name, data, self._last_event_id.decode(errors="replace")))
         self._data.clear()
         self._name = b""
@@ -203,3 +221,42 @@ class SseDecoder:
         self._failure = reason
         self._rest.clear()
         self._data.clear()
+
+
+class SseFrameDecoder:
+    """The same as frames, with the face of `EventStreamDecoder`: for answers that are server-sent events.
+
+    An event without a name has the name ''. `raw` is the event as we would write it. What passes a limit
+    raises EventStreamError (TOO_LARGE), again on every later call.
+    """
+
+    __slots__ = ("_decoder", "_failure")
+
+    def __init__(self) -> None:
+        self._decoder = SseDecoder()
+        self._failure: str | None = None
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
+        """All events that `data` completes. Events before a failure are returned first, as frames are."""
+        self.check()
+        try:
+            events = self._decoder.feed(bytes(data))
+        except SseError as error:
+            self._failure = str(error)
+            self.check()
+            raise
+        return [_as_frame(one) for one in events]
+
+    def check(self) -> None:
+        """Raise the EventStreamError that the next call would."""
+        failure = self._failure or self._decoder.failure
+        if failure is not None:
+            raise EventStreamError(Corruption.TOO_LARGE, failure)
+
+
+def _as_frame(one: ServerEvent) -> Frame:
+    payload = one.data.encode()
+    if one.name == _UNNAMED:
+        return Frame(FrameKind.EVENT, "", _NO_HEADERS, payload, data_line(payload))
+    raw = event(one.name.encode(), payload)
+    return Frame(FrameKind.EVENT, one.name, _NO_HEADERS, payload, raw)

@@ -39,7 +39,9 @@ from stargate_core.messages import (
 )
 from stargate_core.questions import (
     CallEnded,
+    FetchUrl,
     Keys,
+    ListModels,
     Question,
     ReadEntry,
     ReadKeys,
@@ -126,6 +128,8 @@ class Enquiries:
                     self._gateway.answer(number, why)
             case RefreshCredentials(account, access_key_id):
                 self._nursery.start_soon(self._refresh, number, account, access_key_id)
+            case FetchUrl() | ListModels():
+                self._gateway.leave_unanswered(number, "nobody fetches that yet")
             case _:
                 assert_never(question)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stargate_core.aws.operations import (
     OPERATIONS,
+    VENDORS,
     BodyKind,
     Match,
     Operation,
@@ -68,16 +69,21 @@ def modelled(service: str, name: str) -> OperationSpec:
 
 
 class TestTable:
-    @pytest.mark.parametrize("operation", Operation, ids=lambda operation: operation.value)
+    @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.value)
     def test_an_operation_is_the_models(self, operation: Operation) -> None:
         assert operation.spec == modelled(operation.spec.service, operation.value)
 
     def test_no_operation_of_bedrock_runtime_is_missing(self) -> None:
-        ours = {operation.value for operation in Operation if operation.spec.service == "bedrock-runtime"}
+        ours = {operation.value for operation in OPERATIONS if operation.spec.service == "bedrock-runtime"}
         assert ours == set(MODELS["bedrock-runtime"]["operations"])
 
     def test_each_operation_has_its_row(self) -> None:
-        assert set(OPERATIONS) == set(Operation)
+        assert set(OPERATIONS) | set(VENDORS) == set(Operation)
+        assert not set(OPERATIONS) & set(VENDORS)
+
+    @pytest.mark.parametrize("operation", VENDORS, ids=lambda operation: operation.value)
+    def test_a_vendors_operation_is_not_found_by_its_path(self, operation: Operation) -> None:
+        assert match(b"POST", path(operation)) is None
 
     def test_which_answers_stream(self) -> None:
         assert {operation.value for operation in Operation if operation.spec.streams} == {

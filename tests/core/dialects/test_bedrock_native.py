@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.aws.operations import Operation
+from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.bedrock_native import SERVED, BedrockNative
-from stargate_core.dialects.face import Ask, Headers, Reply, Request, Surface, Target
+from stargate_core.dialects.face import Ask, Headers, Reply, Request, Target
 from stargate_core.faults import TABLE, Blame, Cause, Fault, Refused, fault_of_aws
 from stargate_core.wire.eventstream import encode_exception
 from support.bedrock_model import service_model

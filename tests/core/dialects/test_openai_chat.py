@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.aws.operations import Operation
-from stargate_core.dialects.face import Ask, Reply, Request, Surface, Target
+from stargate_core.aws.surfaces import Surface
+from stargate_core.dialects.face import Ask, Reply, Request, Target
 from stargate_core.dialects.openai_chat import OpenAIChat
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.wire.eventstream import encode_event, encode_exception

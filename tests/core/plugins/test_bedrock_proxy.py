@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.surfaces import Surface
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.config.bedrock_proxy import (
     AwsAccount,
@@ -24,7 +25,7 @@ from stargate_core.config.bedrock_proxy import (
 )
 from stargate_core.config.plugin_configs import ApiKeyAuth
 from stargate_core.config.schema import Config, Consumer, KeyCredential, PluginEntry
-from stargate_core.dialects.face import Ask, Surface
+from stargate_core.dialects.face import Ask
 from stargate_core.direction import Account, BreakerPolicy, Direction, Persistence, Role
 from stargate_core.entropy import Entropy
 from stargate_core.gateway.breaker import Breaker
