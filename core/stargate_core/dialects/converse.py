@@ -71,27 +71,40 @@ class ToolUse(Private, msgspec.Struct, rename="camel"):
 
 
 class ReasoningText(Private, msgspec.Struct):
-    """What the model thought."""
+    """What the model thought, and its signature under it: whoever sends the thought back sends both."""
 
     text: str | None = None
+    signature: str | None = None
 
 
 class ReasoningContent(Private, msgspec.Struct, rename="camel"):
-    """Thoughts; redacted ones have no text."""
+    """Thoughts; of redacted ones only the vendor's ciphertext, in base64 once more than the vendor has it."""
 
     reasoning_text: ReasoningText | None = None
+    redacted_content: str | None = None
 
 
 class CitedText(Private, msgspec.Struct):
-    """A piece of text that has citations."""
+    """A piece of text that has citations, or of the source that is cited."""
 
     text: str | None = None
+
+
+class Citation(Private, msgspec.Struct, rename="camel"):
+    """Where something said comes from."""
+
+    title: str | None = None
+    source: str | None = None
+    source_content: list[CitedText] | None = None
+    location: dict[str, dict[str, Any]] | None = None
+    """One key: web, documentChar, documentPage, documentChunk or searchResultLocation, and its numbers."""
 
 
 class CitationsContent(Private, msgspec.Struct):
     """Text with its citations."""
 
     content: list[CitedText] | None = None
+    citations: list[Citation] | None = None
 
 
 class ContentBlock(Private, msgspec.Struct, rename="camel"):
@@ -122,6 +135,9 @@ class Answer(Private, msgspec.Struct, rename="camel"):
     stop_reason: str
     usage: TokenUsage | None = None
     service_tier: ServiceTier | None = None
+    trace: msgspec.Raw | None = None
+    """What a guardrail or a prompt router has done, where the caller asked to be told."""
+    additional_model_response_fields: msgspec.Raw | None = None
 
 
 # ---------------------------------------------------------------------------------------------- stream events
@@ -159,10 +175,12 @@ class ToolUseDelta(Private, msgspec.Struct):
     input: str = ""
 
 
-class ReasoningDelta(Private, msgspec.Struct):
-    """A fragment of a thought; a signature or a redacted thought has no text."""
+class ReasoningDelta(Private, msgspec.Struct, rename="camel"):
+    """A fragment of a thought, or its signature, or a redacted thought (see ReasoningContent)."""
 
     text: str | None = None
+    signature: str | None = None
+    redacted_content: str | None = None
 
 
 class Delta(Private, msgspec.Struct, rename="camel"):
@@ -171,6 +189,7 @@ class Delta(Private, msgspec.Struct, rename="camel"):
     text: str | None = None
     tool_use: ToolUseDelta | None = None
     reasoning_content: ReasoningDelta | None = None
+    citation: Citation | None = None
 
 
 class ContentBlockDelta(Private, msgspec.Struct, rename="camel"):
@@ -190,12 +209,15 @@ class MessageStop(Private, msgspec.Struct, rename="camel"):
     """The message ends; its usage is still to come."""
 
     stop_reason: str
+    additional_model_response_fields: msgspec.Raw | None = None
 
 
 class Metadata(Private, msgspec.Struct, rename="camel"):
     """The last event."""
 
     usage: TokenUsage | None = None
+    service_tier: ServiceTier | None = None
+    trace: msgspec.Raw | None = None
 
 
 ANSWER: Final = msgspec.json.Decoder(Answer)
