@@ -139,9 +139,9 @@ class Call(Private, msgspec.Struct, frozen=True):
     body: bytes
     stream: bool
     """Whether a 200 answer is a stream: of frames, or of server-sent events, as its operation has it."""
-    others: "tuple[Call, ...]" = ()
-    """More calls that the same request needs; all the answers become one (see `Gatherer`). None of a batch is
-    a stream.
+    more_bodies: tuple[bytes, ...] = ()
+    """Of more calls that the same request needs, equal to this one but for their bodies; all the answers
+    become one (see `Gatherer`). No stream has any.
     """
 
 
@@ -262,7 +262,7 @@ class Translator(Protocol):
 
 
 class Gatherer(Translator, Protocol):
-    """The translator of a batch: a call that has `others`."""
+    """The translator of a batch: of a call that has `more_bodies`."""
 
     def gather(self, answers: Sequence[tuple[Headers, bytes]]) -> Part:
         """The one answer that these whole 200 answers make, in the order of their calls. Raises BadAnswer."""

@@ -174,7 +174,7 @@ def _dispatch(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:
         due = min(exchange.timers.when(Timer.TOTAL), exchange.begun_at + first.total_ns)
         exchange.timers.arm(Timer.TOTAL, due)
     compose(exchange, first)
-    if exchange.call is not None and exchange.call.others:
+    if exchange.call is not None and exchange.call.more_bodies:
         return gather(exchange, now, out)
     if ctx.sharing is not None:
         return follow(exchange, ctx.sharing, now, out)

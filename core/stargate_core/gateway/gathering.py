@@ -17,6 +17,8 @@ calls that are under way.
 
 from typing import TYPE_CHECKING, Final, cast
 
+import msgspec
+
 from stargate_core.dialects.face import BadAnswer, Call, Headers
 from stargate_core.direction import Sharing
 from stargate_core.faults import Cause, Fault
@@ -60,16 +62,16 @@ def gather(exchange: Exchange, now: int, out: list[SessionCommand]) -> Gathering
     model = ctx.directions[0].target
     ctx.directions = tuple(one for one in ctx.directions if one.target == model)
     exchange.opened_at = exchange.sent_at = now
-    first = _alone(call)
-    state = Gathering((first, *call.others), exchange.ctx.sharing or _ALONE)
+    calls = tuple(_alone(call, body) for body in (call.body, *call.more_bodies))
+    state = Gathering(calls, exchange.ctx.sharing or _ALONE)
     for _ in range(min(WINDOW, len(state.calls))):
         _order_next(exchange, state, now, out)
     return state
 
 
-def _alone(call: Call) -> Call:
-    """The first call of a batch, without the others."""
-    return Call(call.operation, call.method, call.target, call.headers, call.body, call.stream)
+def _alone(call: Call, body: bytes) -> Call:
+    """One call of a batch, by itself."""
+    return msgspec.structs.replace(call, body=body, more_bodies=())
 
 
 def _order_next(exchange: Exchange, state: Gathering, now: int, out: list[SessionCommand]) -> None:
