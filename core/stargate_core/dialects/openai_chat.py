@@ -17,6 +17,7 @@ from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target
+from stargate_core.dialects.guardrails import guardrail_of
 from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
 from stargate_core.dialects.openai_chat_request import decode
 from stargate_core.dialects.openai_chat_stream import ChatTranslator
@@ -60,7 +61,7 @@ class OpenAIChat:
             path = _path(operation, target.model)
         except ValueError:
             raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
-        body = converse_body(_chat(ask), target.model)
+        body = converse_body(_chat(ask), target, guardrail_of(request), stream=ask.stream)
         return Call(operation, b"POST", path, [_JSON], body, ask.stream)
 
     def translator(self, request: Request, ask: Ask, call: Call) -> ChatTranslator:

@@ -16,6 +16,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from stargate_core.dialects.face import Target
+from stargate_core.dialects.guardrails import Guardrail, guardrail_config
 from stargate_core.dialects.openai_chat_messages import converse
 from stargate_core.dialects.openai_chat_request import (
     ChatRequest,
@@ -63,10 +65,10 @@ def prepared(ask: ChatAsk) -> Prepared:
     return ask.prepared
 
 
-def converse_body(ask: ChatAsk, model: str) -> bytes:
-    """The body of the call to `model` (an id or ARN). Raises Refused."""
+def converse_body(ask: ChatAsk, target: Target, guardrail: Guardrail | None, *, stream: bool) -> bytes:
+    """The body of the call to a target. stream: whether the call is ConverseStream. Raises Refused."""
     ready = prepared(ask)
-    request = ask.request
+    request, model = ask.request, target.model
     body = ready.body
     extras: dict[str, Any] = {}
     if request.reasoning_effort is not None:
@@ -82,6 +84,8 @@ def converse_body(ask: ChatAsk, model: str) -> bytes:
     if ask.extras:
         # The caller's own words come last: whoever spells out `thinking` knows better than a table.
         extras.update(ask.extras)
+    if guardrail is not None:
+        body = {**body, "guardrailConfig": guardrail_config(guardrail, stream=stream)}
     if extras:
         body = {**body, "additionalModelRequestFields": extras}
     return _ENCODER.encode(body)

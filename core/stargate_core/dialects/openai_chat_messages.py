@@ -19,6 +19,7 @@ they are spelt.
 Sources: AWS API reference, Message and ContentBlock; the texts of Bedrock's ValidationExceptions.
 """
 
+import binascii
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -37,9 +38,11 @@ from stargate_core.dialects.openai_chat_request import (
     FunctionCall,
     FunctionMessage,
     ImagePart,
+    RedactedThinking,
     RefusalPart,
     SystemMessage,
     TextPart,
+    ThinkingBlock,
     ToolMessage,
     UserMessage,
 )
@@ -108,6 +111,8 @@ class Conversation:
             blocks = self._blocks(message.content, f"messages[{at}].content")
         if not blocks and message.refusal and not message.refusal.isspace():
             blocks = [{"text": message.refusal}]
+        if message.thinking_blocks:
+            blocks = [*_thoughts(message.thinking_blocks), *blocks]
         for number, call in enumerate(message.tool_calls or ()):
             blocks.append(self._call(call, f"messages[{at}].tool_calls[{number}]"))
         self._extend("assistant", blocks)
@@ -194,6 +199,19 @@ def converse(messages: Sequence[ChatMessage]) -> Conversation:
         conversation.take(at, message)
     conversation.finish()
     return conversation
+
+
+def _thoughts(blocks: Sequence[ThinkingBlock | RedactedThinking]) -> list[Block]:
+    """The thoughts that the model can be given back: its own, as its vendor has signed or encrypted them."""
+    thoughts: list[Block] = []
+    for block in blocks:
+        if isinstance(block, RedactedThinking):
+            data = binascii.b2a_base64(block.data.encode(), newline=False).decode()
+            thoughts.append({"reasoningContent": {"redactedContent": data}})
+        elif block.signature:
+            signed = {"text": block.thinking, "signature": block.signature}
+            thoughts.append({"reasoningContent": {"reasoningText": signed}})
+    return thoughts
 
 
 def _named(name: str, param: str) -> str:

@@ -138,13 +138,28 @@ class CustomCall(Private, msgspec.Struct, tag_field="type", tag="custom"):
     id: str
 
 
+class ThinkingBlock(Private, msgspec.Struct, tag_field="type", tag="thinking"):
+    """A thought, and the signature under it, without which it cannot be given back to the model."""
+
+    thinking: str = ""
+    signature: str | None = None
+
+
+class RedactedThinking(Private, msgspec.Struct, tag_field="type", tag="redacted_thinking"):
+    """A thought that only its vendor can read."""
+
+    data: str
+
+
 class AssistantMessage(Private, msgspec.Struct, tag_field="role", tag="assistant"):
     """What the assistant has said.
 
-    `reasoning_content` is left out on purpose: Claude refuses thoughts without their signature, which this
-    API has no room for, and DeepSeek refuses thoughts in the history.
+    `thinking_blocks` is how many clients keep signed thoughts (the convention is LiteLLM's). A bare
+    `reasoning_content` is left out on purpose: Claude refuses thoughts without their signature, and DeepSeek
+    refuses thoughts in the history.
     """
 
+    thinking_blocks: list[ThinkingBlock | RedactedThinking] | None = None
     content: str | list[AssistantPart] | None = None
     refusal: str | None = None
     tool_calls: list[FunctionCall | CustomCall] | None = None

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
+from stargate_core.dialects.face import Target
 from stargate_core.dialects.openai_chat_compose import JSON_INSTRUCTION, ChatAsk, converse_body, prepared
 from stargate_core.dialects.openai_chat_request import decode
 from stargate_core.faults import Cause, Refused
@@ -90,7 +91,7 @@ class TestParameters:
             b'{"messages":[{"role":"user","content":"hi"}],"response_format":{"type":"json_schema","json_schema":'
             b'{"name":"City","description":"A city","strict":true,"schema":' + schema + b"}}}"
         )
-        sent = msgspec.json.decode(converse_body(ChatAsk(*decode(body)), HAIKU))
+        sent = msgspec.json.decode(converse_body(ChatAsk(*decode(body)), Target(HAIKU), None, stream=False))
         assert sent["outputConfig"] == {
             "textFormat": {
                 "type": "json_schema",
@@ -135,7 +136,9 @@ class TestTargets:
     def test_reasoning_is_said_in_the_words_of_each_target(self) -> None:
         ask = ChatAsk(*decode(msgspec.json.encode(a_chat(reasoning_effort="high", max_tokens=2000))))
         sent = [
-            msgspec.json.decode(converse_body(ask, target))["additionalModelRequestFields"]
+            msgspec.json.decode(converse_body(ask, Target(target), None, stream=False))[
+                "additionalModelRequestFields"
+            ]
             for target in (SONNET_4, "openai.gpt-oss-120b-1:0")
         ]
         assert sent == [
@@ -148,7 +151,7 @@ class TestTargets:
         assert prepared(ask) is prepared(ask)
         before = msgspec.json.encode(prepared(ask).body)
         ask.request.reasoning_effort = "high"
-        converse_body(ask, SONNET_4)
+        converse_body(ask, Target(SONNET_4), None, stream=False)
         assert msgspec.json.encode(prepared(ask).body) == before
 
     def test_the_callers_own_words_win(self) -> None:
@@ -277,7 +280,7 @@ def chat_requests(draw: DrawFn) -> dict[str, Any]:
     chat_requests(), st.sampled_from([SONNET_4, "us.anthropic.claude-sonnet-4-6", "openai.gpt-oss-20b-1:0"])
 )
 def test_aws_has_nothing_against_any_valid_request(chat: dict[str, Any], target: str) -> None:
-    body = converse_body(ChatAsk(*decode(msgspec.json.encode(chat))), target)
+    body = converse_body(ChatAsk(*decode(msgspec.json.encode(chat))), Target(target), None, stream=False)
     for operation in ("Converse", "ConverseStream"):
         assert objections(operation, body, modelId=target) == []
     sent = msgspec.json.decode(body)
