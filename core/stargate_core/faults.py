@@ -37,6 +37,7 @@ AWS_CAUSES: Final[dict[str, Cause]] = {
     "InternalFailure": Cause.UPSTREAM_INTERNAL,
     "ServiceUnavailableException": Cause.UPSTREAM_UNAVAILABLE,
     "overloaded_error": Cause.UPSTREAM_UNAVAILABLE,
+    "context_length_exceeded": Cause.CONTEXT_OVERFLOW,
     "SerializationException": Cause.UPSTREAM_VALIDATION,
     "UnsupportedMediaTypeException": Cause.UPSTREAM_VALIDATION,
     "RequestEntityTooLargeException": Cause.BODY_TOO_LARGE,

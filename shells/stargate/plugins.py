@@ -10,8 +10,8 @@ from importlib.metadata import entry_points
 from typing import Final
 
 from stargate_core.config.schema import PluginSchema
-from stargate_core.phases import Plugin, schema_of
 from stargate_core.plugins.registry import BUILT_IN
+from stargate_core.views import Plugin, schema_of
 
 GROUP: Final = "stargate.plugins"
 

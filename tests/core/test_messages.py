@@ -65,7 +65,7 @@ UNIONS: Final = (*EVENTS.values(), *COMMANDS.values())
 MESSAGES: Final = sorted(
     {each for union in UNIONS for each in get_args(union)}, key=lambda each: each.__name__
 )
-HOLD_SECRETS: Final = (CredentialsChanged, Follow, messages.AnswerOrdered, messages.Launch)
+HOLD_SECRETS: Final = (CredentialsChanged, messages.Ask, Follow, messages.AnswerOrdered, messages.Launch)
 COMMON: Final = (Draining, Ticked, Note)
 """What several machines are told, or say."""
 REPORTS: Final = (FlightBegan, FlightSent, FlightEnded)

@@ -14,7 +14,9 @@ from stargate_core.questions import (
     Answer,
     CallEnded,
     Entry,
+    FetchUrl,
     Keys,
+    ListModels,
     Question,
     ReadEntry,
     ReadKeys,
@@ -89,7 +91,7 @@ class TestUnions:
 
     def test_the_rest_is_for_others(self) -> None:
         others = {*get_args(Question)} - {*get_args(StoreQuestion)}
-        assert others == {Turn, VerifyToken, RefreshCredentials}
+        assert others == {Turn, VerifyToken, RefreshCredentials, FetchUrl, ListModels}
         assert {*get_args(Statement)} - {*get_args(StoreStatement)} == {CallEnded}
 
     def test_a_question_of_the_shared_store_is_not_one_of_the_processs_own(self) -> None:

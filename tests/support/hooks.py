@@ -6,7 +6,7 @@ from typing import Any, cast
 import msgspec
 
 from stargate_core.config.schema import NoConfig, PluginEntry, Scope
-from stargate_core.phases import Plugin
+from stargate_core.views import Plugin
 
 Hook = Callable[[Any], Any]
 

@@ -61,11 +61,11 @@ from stargate_core.messages import (
     WriteClient,
     WriteUpstream,
 )
-from stargate_core.phases import Plugin
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.questions import Answer as Answer_
 from stargate_core.questions import Question, Statement
 from stargate_core.secret import Secret
+from stargate_core.views import Plugin
 
 WALL_EPOCH_NS: Final = 1_800_000_000 * SECOND
 ENDPOINT_URL: Final = "http://bedrock.test:8000"

@@ -30,9 +30,10 @@ from stargate_core.config.schema import Config, Consumer, PluginEntry, Route
 from stargate_core.direction import Account
 from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import Place, Routes
-from stargate_core.phases import Phase, Plugin
+from stargate_core.phases import Phase
 from stargate_core.plugins.bedrock_proxy import accounts_of
 from stargate_core.prices import Prices
+from stargate_core.views import Plugin
 from stargate_core.wire.http1 import CodecKind
 from stargate_core.wire.http1 import Limits as Http1Limits
 

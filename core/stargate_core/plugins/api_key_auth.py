@@ -36,7 +36,7 @@ from stargate_core.config.live_key import BadLiveKey, parse_live_key
 from stargate_core.config.plugin_configs import BUILT_IN, ApiKeyAuth
 from stargate_core.config.schema import Consumer, Scope
 from stargate_core.faults import Cause, Fault
-from stargate_core.phases import Access, InitWorker
+from stargate_core.views import Access, InitWorker
 from stargate_core.wire.jws import looks_like_token
 
 _SECOND: Final = 1_000_000_000

@@ -52,9 +52,9 @@ from stargate_core.dialects.face import Ask, Fetched, ModelCard, Options, Prompt
 from stargate_core.direction import Account, BreakerPolicy, Direction, Persistence, Role
 from stargate_core.faults import Cause, Fault
 from stargate_core.globs import pattern_of
-from stargate_core.phases import Access
 from stargate_core.questions import FetchUrl, ListModels
 from stargate_core.script import Script, WaitFailed
+from stargate_core.views import Access
 
 NAME_CHARS_MAX: Final = 2048
 """The longest name of a model; in Bedrock's service model the longest modelId. Names are kept and logged."""

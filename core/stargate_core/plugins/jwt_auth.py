@@ -30,9 +30,9 @@ from stargate_core.config.jwt_auth import DIGEST_BYTES, Issuer, JwtAuth
 from stargate_core.config.plugin_configs import BUILT_IN
 from stargate_core.config.schema import Config, Consumer, Scope
 from stargate_core.faults import Cause, Fault
-from stargate_core.phases import Access, InitWorker
 from stargate_core.questions import VerifyToken
 from stargate_core.script import Script, WaitFailed
+from stargate_core.views import Access, InitWorker
 from stargate_core.wire.jws import BadToken, Token, looks_like_token, parse_token
 
 _SECOND: Final = 1_000_000_000

@@ -55,13 +55,13 @@ from stargate_core.globs import GlobTable
 from stargate_core.limits.buckets import Charge, Claim, Verdict
 from stargate_core.limits.estimate import input_tokens
 from stargate_core.limits.rule import AMOUNT_MAX
-from stargate_core.phases import Access, HeaderFilter, InitWorker, Log
 from stargate_core.plugins.limit_buckets import SECOND_US, Limits, Row
 from stargate_core.plugins.limit_headers import LimitHeaders
 from stargate_core.prices import Prices, base_model, cost_nano_usd
 from stargate_core.questions import Settle
 from stargate_core.record import LogRecord
 from stargate_core.script import Script, WaitFailed
+from stargate_core.views import Access, HeaderFilter, InitWorker, Log
 
 BURNDOWN: Final[tuple[tuple[str, int], ...]] = (
     ("anthropic.claude-v*", 1),

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from stargate_core.phases import Plugin
 from stargate_core.plugins.api_key_auth import ApiKeyAuthPlugin
 from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
 from stargate_core.plugins.jwt_auth import JwtAuthPlugin
@@ -12,6 +11,7 @@ from stargate_core.plugins.rate_limiter import RateLimiterPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin
 from stargate_core.plugins.response_cache import ResponseCachePlugin
 from stargate_core.plugins.response_transform import ResponseTransformPlugin
+from stargate_core.views import Plugin
 
 BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
     {

@@ -11,7 +11,7 @@ import msgspec
 
 from stargate_core.config.plugin_configs import BUILT_IN, RequestLogger
 from stargate_core.config.schema import Scope
-from stargate_core.phases import Log
+from stargate_core.views import Log
 
 _ENCODER = msgspec.json.Encoder()
 

@@ -38,7 +38,7 @@ from stargate_core.config.schema import Scope
 from stargate_core.dialects.face import Ask, Headers
 from stargate_core.direction import Sharing
 from stargate_core.messages import Source
-from stargate_core.phases import Access, HeaderFilter
+from stargate_core.views import Access, HeaderFilter
 
 _OPERATIONS: Final = MappingProxyType(
     {

@@ -19,7 +19,7 @@ import msgspec
 from stargate_core.config.plugin_configs import BUILT_IN, ResponseTransform, Values
 from stargate_core.config.schema import Scope
 from stargate_core.dialects.face import Headers
-from stargate_core.phases import BodyFilter, HeaderFilter
+from stargate_core.views import BodyFilter, HeaderFilter
 
 _PROTECTED: Final = frozenset(
     {

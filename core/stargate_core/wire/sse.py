@@ -232,8 +232,8 @@ class SseFrameDecoder:
 
     __slots__ = ("_decoder", "_failure")
 
-    def __init__(self) -> None:
-        self._decoder = SseDecoder()
+    def __init__(self, line_bytes_max: int = LINE_BYTES_MAX, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
+        self._decoder = SseDecoder(line_bytes_max, event_bytes_max)
         self._failure: str | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:

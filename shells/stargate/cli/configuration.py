@@ -13,7 +13,7 @@ from stargate.public_keys import missing_for
 from stargate_core.config.load import Examined, examine
 from stargate_core.config.problems import Problem
 from stargate_core.config.schema import Config
-from stargate_core.phases import Plugin
+from stargate_core.views import Plugin
 
 STDIN = "-"
 

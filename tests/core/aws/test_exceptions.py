@@ -16,11 +16,14 @@ from stargate_core.aws.exceptions import (
     EXCEPTION_STATUSES,
     MESSAGE_CHARACTERS_MAX,
     STREAM_EXCEPTIONS,
+    VENDOR_ERRORS,
     AwsError,
     is_error_in_200,
     read_error,
     read_exception,
+    vendor_error,
 )
+from stargate_core.faults import AWS_CAUSES
 from stargate_core.wire.eventstream import (
     EventStreamDecoder,
     Frame,
@@ -186,6 +189,63 @@ class TestReadError:
                 status, [(b"x-amzn-errortype", header)], b'{"message":' * bool(rest) + body + rest
             )
             assert found.status == status
+
+
+class TestVendors:
+    """The vendors' own envelopes, with which the APIs answer that AWS serves for them."""
+
+    @pytest.mark.parametrize(
+        ("status", "error", "name"),
+        [
+            (400, {"type": "invalid_request_error", "code": None}, "ValidationException"),
+            (422, {"type": "invalid_request_error"}, "ValidationException"),
+            (
+                401,
+                {"type": "invalid_request_error", "code": "invalid_api_key"},
+                "UnrecognizedClientException",
+            ),
+            (404, {"type": "invalid_request_error", "code": "model_not_found"}, "ResourceNotFoundException"),
+            # Without a telling word the status tells more.
+            (404, {"type": "invalid_request_error", "code": "what"}, ""),
+            (429, {"type": "requests", "code": "rate_limit_exceeded"}, "ThrottlingException"),
+            (429, {"type": "requests", "code": None}, ""),
+            (
+                429,
+                {"type": "insufficient_quota", "code": "insufficient_quota"},
+                "ServiceQuotaExceededException",
+            ),
+            (409, {"type": "invalid_request_error"}, "ConflictException"),
+            (413, {"type": "invalid_request_error"}, "RequestEntityTooLargeException"),
+            (529, {"type": "overloaded_error"}, "ServiceUnavailableException"),
+            (500, {"type": "a b\n", "code": 500}, ""),
+            (400, {"code": "context_length_exceeded"}, "context_length_exceeded"),
+        ],
+        ids=str,
+    )
+    def test_their_words_are_read_as_awss(self, status: int, error: dict[str, Any], name: str) -> None:
+        told = {**error, "message": "m", "param": None}
+        for body in ({"error": told}, {"type": "error", "error": told, "request_id": "r"}):
+            assert read_error(status, [], json.dumps(body).encode()) == AwsError(name, "m", status)
+
+    def test_awss_own_word_in_a_header_comes_first(self) -> None:
+        body = b'{"error":{"type":"server_error","message":"m"}}'
+        headers = [(b"x-amzn-errortype", b"ThrottlingException")]
+        assert read_error(429, headers, body) == AwsError("ThrottlingException", "m", 429)
+
+    def test_an_answer_of_awss_own_may_have_an_error_too(self) -> None:
+        body = b'{"__type":"ValidationException","message":"m","error":{"type":"server_error"}}'
+        assert read_error(400, [], body) == AwsError("ValidationException", "m", 400)
+
+    @pytest.mark.parametrize("error", [b"null", b"5", b"[]", b"{}", b'{"type":["x"],"message":{}}'])
+    def test_what_says_nothing(self, error: bytes) -> None:
+        assert read_error(503, [], b'{"error":%b}' % error) == AwsError("", "", 503)
+
+    def test_a_text_is_the_message(self) -> None:
+        assert read_error(503, [], b'{"error":"no"}') == AwsError("", "no", 503)
+        assert len(vendor_error("n" * 9000, 0).message) == MESSAGE_CHARACTERS_MAX + 4
+
+    def test_every_name_is_one_that_has_a_cause(self) -> None:
+        assert set(VENDOR_ERRORS.values()) <= set(AWS_CAUSES)
 
 
 class TestErrorIn200:

@@ -22,9 +22,9 @@ from stargate_core.config.schema import (
 from stargate_core.dialects.face import Reply
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import CredentialsChanged, Draining
-from stargate_core.phases import Plugin
 from stargate_core.script import WAITS_MAX, Pending
 from stargate_core.secret import Secret
+from stargate_core.views import Plugin
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head
 from support.hooks import Hook, entry, plugin_of
 from support.machines import LOG, Bench, a_config, a_plan, chat, converse, proxy, request

@@ -42,9 +42,9 @@ from stargate_core.messages import (
     Trouble,
     UpstreamOpened,
 )
-from stargate_core.phases import Access, BodyFilter, HeaderFilter, Log
 from stargate_core.questions import CallEnded, RefreshCredentials, Turn
 from stargate_core.secret import Secret
+from stargate_core.views import Access, BodyFilter, HeaderFilter, Log
 from stargate_core.wire.eventstream import EventStreamDecoder
 from support.bedrock import (
     AWS_REQUEST_ID,

@@ -18,7 +18,7 @@ from stargate_core.messages import (
     ClientStalled,
     Source,
 )
-from stargate_core.phases import Access, HeaderFilter
+from stargate_core.views import Access, HeaderFilter
 from support.bedrock import EVENT_STREAM, chunk, converse_answer, converse_story, exception, stream_head
 from support.machines import Bench, a_config, a_plan, chat, converse, sse
 

@@ -32,9 +32,9 @@ from stargate_core.direction import Account
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import NOWHERE, Place
-from stargate_core.phases import Plugin, schema_of
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.secret import Secret
+from stargate_core.views import Plugin, schema_of
 from support.hooks import Hook, entry, plugin_of
 from support.machines import Bench, a_plan, chat
 

@@ -179,8 +179,12 @@ class TestStripping:
         ("dialect", "method", "allow"),
         [
             ("openai_chat", "POST", b"POST"),
+            ("openai_responses", "POST", b"POST"),
+            ("openai_embeddings", "POST", b"POST"),
             ("openai_models", "GET", b"GET"),
-            ("bedrock_native", "POST", b"POST"),
+            ("anthropic_messages", "POST", b"POST"),
+            ("anthropic_count_tokens", "POST", b"POST"),
+            ("bedrock_native", "POST", b"POST, GET"),
         ],
     )
     def test_a_dialect_that_is_named_is_spoken_whatever_is_left(

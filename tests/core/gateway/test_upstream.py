@@ -257,3 +257,39 @@ class TestErrors:
             fault = call.error()
             assert fault is not None
             assert 400 <= fault.row.status <= 599
+
+
+class TestServerSentEvents:
+    """A vendor's API streams events instead of frames; each operation is held to its own kind."""
+
+    EVENTS = b"data: {}\n\ndata: [DONE]\n\n"
+
+    def answer(self, operation: Operation, content_type: bytes) -> UpstreamCall:
+        call = Call(operation, b"POST", b"/x", [], BODY, stream=True)
+        endpoint = Endpoint("https", "bedrock.test", 443, "bedrock", "us-east-1")
+        one = UpstreamCall(call, Direction(endpoint, Target("m"), "r"), client_codec(), lease=7, reused=False)
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: %s\r\ncontent-length: %d\r\n\r\n"
+        self.body = one.receive(head % (content_type, len(self.EVENTS)) + self.EVENTS)
+        return one
+
+    @pytest.mark.parametrize("content_type", [b"text/event-stream; charset=utf-8", b"Text/Event-Stream"])
+    def test_a_vendors_stream_is_read_as_events(self, content_type: bytes) -> None:
+        one = self.answer(Operation.CHAT_COMPLETIONS, content_type)
+        assert one.kind is AnswerKind.STREAM
+        assert one.decoder is not None
+        assert [frame.payload for frame in one.decoder.feed(self.body)] == [b"{}", b"[DONE]"]
+
+    @pytest.mark.parametrize(
+        ("operation", "content_type"),
+        [
+            (Operation.CHAT_COMPLETIONS, b"application/vnd.amazon.eventstream"),
+            (Operation.MESSAGES, b"application/json"),
+            (Operation.CONVERSE_STREAM, b"text/event-stream"),
+        ],
+    )
+    def test_the_other_kind_is_an_error(self, operation: Operation, content_type: bytes) -> None:
+        one = self.answer(operation, content_type)
+        fault = one.error()
+        assert one.kind is AnswerKind.ERROR
+        assert fault is not None
+        assert fault.cause is Cause.UPSTREAM_GARBLED

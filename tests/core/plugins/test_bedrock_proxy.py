@@ -291,7 +291,7 @@ class TestWhere:
         for length in (256, 257):
             asked(machine, "m" * length).answer(converse_answer())
         (plugin,) = (each for each in instances(machine) if isinstance(each, BedrockProxyPlugin))
-        assert [len(name) for name in plugin._choices] == [256]
+        assert [len(name) for name, _ in plugin._choices] == [256]
 
     def test_the_timeout_bounds_the_whole(self) -> None:
         machine = asked(bench(timeout=7_000), "claude")
@@ -303,6 +303,7 @@ class Drawn:
     """The access context of a plugin that only directs: what it was told, and the chances it draws."""
 
     consumer = None
+    speaks = (Surface.CONVERSE, Surface.INVOKE)
 
     def __init__(
         self, model: str | None, chances: list[float], *, operation: Operation | None = None

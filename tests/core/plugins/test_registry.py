@@ -1,8 +1,8 @@
 """The plugins that come with Stargate, and their schemas for the loader: one list, told twice."""
 
 from stargate_core.config import plugin_configs
-from stargate_core.phases import schema_of
 from stargate_core.plugins.registry import BUILT_IN
+from stargate_core.views import schema_of
 
 
 class TestRegistry:

@@ -11,8 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.wire.eventstream import END, NEED_DATA
-from stargate_core.wire.sse import DONE, ServerEvent, SseDecoder, SseError, comment, data_line, event
+from stargate_core.wire.eventstream import END, NEED_DATA, Corruption, EventStreamError, FrameKind
+from stargate_core.wire.sse import (
+    DONE,
+    ServerEvent,
+    SseDecoder,
+    SseError,
+    SseFrameDecoder,
+    comment,
+    data_line,
+    event,
+)
 
 
 def decode(*pieces: bytes) -> list[ServerEvent]:
@@ -189,3 +198,40 @@ class TestLimits:
                 decoder.feed(b"data: 5\n\n")
             with pytest.raises(SseError):
                 decoder.next_event()
+
+
+class TestFrames:
+    """The same events, with the face of Bedrock's own frames."""
+
+    STREAM = b'event: ping\ndata: {}\n\n: quiet\n\ndata: {"a":1}\n\nid: 7\ndata: x\ndata: y\n\n'
+
+    def test_an_event_is_a_frame(self) -> None:
+        ping, unnamed, lines = SseFrameDecoder().feed(self.STREAM)
+        assert (ping.kind, ping.name, ping.payload) == (FrameKind.EVENT, "ping", b"{}")
+        assert (unnamed.name, unnamed.payload) == ("", b'{"a":1}')
+        assert lines.payload == b"x\ny"
+
+    def test_its_bytes_say_the_same_again(self) -> None:
+        once = SseFrameDecoder().feed(self.STREAM)
+        again = SseFrameDecoder().feed(b"".join(frame.raw for frame in once))
+        assert again == once
+
+    @given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=8))
+    def test_any_cut_gives_the_same_frames(self, cuts: list[int]) -> None:
+        decoder, places = SseFrameDecoder(), sorted({0, *cuts, len(self.STREAM)})
+        frames = [
+            frame for at, to in itertools.pairwise(places) for frame in decoder.feed(self.STREAM[at:to])
+        ]
+        assert frames == SseFrameDecoder().feed(self.STREAM)
+
+    def test_frames_before_a_failure_come_first_and_it_stays(self) -> None:
+        decoder = SseFrameDecoder(line_bytes_max=10)
+        assert len(decoder.feed(b"data: 1\n\ndata: 23456789\n\n")) == 1
+        for act in (decoder.check, lambda: decoder.feed(b"data: 1\n\n")):
+            with pytest.raises(EventStreamError) as error:
+                act()
+            assert error.value.reason is Corruption.TOO_LARGE
+
+    def test_a_failure_without_frames_before_it_is_raised_at_once(self) -> None:
+        with pytest.raises(EventStreamError):
+            SseFrameDecoder(line_bytes_max=10).feed(b"data: 3456789012\n\n")
