@@ -6,6 +6,12 @@ may be a URL with a `#` of its own. The message is `message` or `Message`. Neith
 answers in HTML, a load balancer with nothing at all. Then the name is made up from nothing, and the status
 is what remains.
 
+AWS serves the vendors' APIs too, and these say what went wrong in the vendors' own envelopes: `{"error":
+{"message", "type", "code"}}`, and Anthropic's with `"type": "error"` beside it. Their words are read as the
+exception that AWS has for the same, so that all that follows (who is to blame, whether trying again helps,
+what a breaker counts) holds for them alike. `code` is the finer word, and comes first. OpenAI's
+`invalid_request_error` goes with many statuses, and then the status says more.
+
 Two answers are special. Bedrock may answer 200 with a body that says UnknownOperationException:
 `is_error_in_200`. And inside a stream the names are camelCase members (`throttlingException`), under HTTP
 status 200; they are given the exception's own name and the status the service model has for it. (botocore
@@ -14,13 +20,14 @@ reports 400 for all of them, which is how a throttled stream becomes "bad reques
 Which Fault an error is, and what of its text a caller may see, is decided elsewhere: here it is only read.
 
 Sources: botocore/parsers.py (RestJSONParser); smithy restJson1 protocol tests, errors.smithy; the errors of
-botocore/data/bedrock-runtime/2023-09-30 and bedrock/2023-04-20.
+botocore/data/bedrock-runtime/2023-09-30 and bedrock/2023-04-20; openai-python src/openai/_exceptions.py and
+OpenAI's list of error codes; Anthropic's published error types.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -56,6 +63,44 @@ STREAM_EXCEPTIONS: Final = (
 )
 """Those that may come inside a stream; ModelTimeoutException only from an InvokeModel operation."""
 
+VENDOR_ERRORS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "access_denied": "AccessDeniedException",
+        "api_error": "InternalServerException",
+        "authentication_error": "UnrecognizedClientException",
+        "billing_error": "ServiceQuotaExceededException",
+        "conflict_error": "ConflictException",
+        "context_length_exceeded": "context_length_exceeded",
+        "insufficient_quota": "ServiceQuotaExceededException",
+        "internal_error": "InternalServerException",
+        "internal_server_error": "InternalServerException",
+        "invalid_api_key": "UnrecognizedClientException",
+        "invalid_request_error": "ValidationException",
+        "model_not_found": "ResourceNotFoundException",
+        "not_found_error": "ResourceNotFoundException",
+        "overloaded_error": "ServiceUnavailableException",
+        "permission_denied_error": "AccessDeniedException",
+        "permission_error": "AccessDeniedException",
+        "rate_limit_error": "ThrottlingException",
+        "rate_limit_exceeded": "ThrottlingException",
+        "request_too_large": "RequestEntityTooLargeException",
+        "server_error": "InternalServerException",
+        "service_unavailable": "ServiceUnavailableException",
+        "timeout_error": "ModelTimeoutException",
+        "validation_error": "ValidationException",
+    }
+)
+"""The vendors' words for what AWS has exceptions for: OpenAI's types and codes, and Anthropic's types. For a
+prompt that is too long AWS has no exception of its own, only words: OpenAI's code stays what it is.
+"""
+
+_GENERAL: Final = frozenset({"invalid_request_error"})
+"""What says nothing beyond a status that is no 400."""
+_STATUSES: Final[Mapping[int, str]] = MappingProxyType(
+    {409: "ConflictException", 413: "RequestEntityTooLargeException"}
+)
+"""What a vendor's answer without a telling word means, where the status itself would mean nothing."""
+
 MESSAGE_CHARACTERS_MAX: Final = 4096
 """A longer message is cut; the longest that AWS sends repeat our own request."""
 
@@ -80,7 +125,36 @@ def read_error(status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes)
     members = _members(body)
     named = next((value for name, value in headers if name.lower() == b"x-amzn-errortype"), None)
     name = _name(named.decode("latin-1")) if named is not None else ""
+    if "error" in members and not _message(members):
+        told = vendor_error(members["error"], status)
+        return told if not name else AwsError(name, told.message, status)
     return AwsError(name or _body_name(members), _message(members), status, _original_status(members))
+
+
+def vendor_error(error: object, status: int) -> AwsError:
+    """What a vendor's API has put into its `error`, as the AWS exception that says the same.
+
+    status: the answer's own, 0 inside a stream. The name is empty where no word of it is known.
+    """
+    if isinstance(error, str):
+        return AwsError(_STATUSES.get(status, ""), _shortened(error), status)
+    members: Mapping[str, object] = {}
+    if isinstance(error, Mapping):
+        members = cast("Mapping[str, object]", error)
+    return AwsError(_vendor_name(members, status), _message(members), status)
+
+
+def _vendor_name(members: Mapping[str, object], status: int) -> str:
+    for key in ("code", "type"):
+        word = members.get(key)
+        if not isinstance(word, str):
+            continue
+        if word in _GENERAL and status not in {0, 200, 400, 422}:
+            continue
+        name = VENDOR_ERRORS.get(word) or _name(word)
+        if name in EXCEPTION_STATUSES or word in VENDOR_ERRORS:
+            return name
+    return _STATUSES.get(status, "")
 
 
 def is_error_in_200(body: bytes) -> bool:
