@@ -29,13 +29,22 @@ Count: TypeAlias = int | float | None
 T = TypeVar("T")
 
 
-class TokenUsage(msgspec.Struct, rename="camel", gc=False):
+class CacheDetail(Private, msgspec.Struct, rename="camel"):
+    """How many tokens were written to the prompt cache to stay there for so long."""
+
+    ttl: str | None = None
+    input_tokens: Count = 0
+
+
+class TokenUsage(msgspec.Struct, rename="camel"):
     """What a call has used."""
 
     input_tokens: Count = 0
     output_tokens: Count = 0
     cache_read_input_tokens: Count = 0
     cache_write_input_tokens: Count = 0
+    cache_details: list[CacheDetail] | None = None
+    """The tokens written to the cache, by how long they stay there."""
 
     def counts(self) -> Usage:
         """The same, as everybody else knows it."""
