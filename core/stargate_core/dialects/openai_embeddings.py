@@ -1,12 +1,61 @@
-"""OpenAI's embeddings (`POST /v1/embeddings`) on InvokeModel."""
+"""OpenAI's embeddings (`POST /v1/embeddings`) on InvokeModel.
 
+The request is told in `openai_embeddings_request`; what Bedrock's models are sent, and how they answer, in
+`openai_embeddings_families`. Here is what lies between.
+
+Some models take one text in a call, some take 96, and a request may bring 2048. So one request becomes as
+many calls as its texts need (gateway/gathering.py makes them), and one answer, in the order of the texts.
+Tokens are counted as Bedrock counts them: by the answer's own word where it has one, else by Bedrock's header
+beside it, and the calls' counts are added up.
+
+`encoding_format` says how the caller wants to read a vector: as numbers, which are the model's own, or as
+base64 of little-endian 32-bit floats. openai-python asks for base64 unless it is told otherwise.
+
+Embeddings have no output tokens and no chance: so the ask says, and limits and the cache count on it.
+
+Source: openai-python src/openai/types/create_embedding_response.py, resources/embeddings.py.
+"""
+
+import base64
+import functools
+import struct
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
+import msgspec
+
+from stargate_core.aws import operations
+from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
-from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target, Translator
-from stargate_core.dialects.openai_errors import failure
+from stargate_core.dialects.converse import garbled
+from stargate_core.dialects.face import (
+    Ask,
+    Call,
+    Headers,
+    ModelCard,
+    Part,
+    PartKind,
+    Reply,
+    Request,
+    Target,
+    Usage,
+)
+from stargate_core.dialects.openai_embeddings_families import (
+    Family,
+    asked_length,
+    embedded,
+    family_of,
+    wishes_of,
+)
+from stargate_core.dialects.openai_embeddings_request import Asked, decode
+from stargate_core.dialects.openai_errors import failure, in_band
 from stargate_core.faults import Cause, Fault, refuse
+from stargate_core.wire.eventstream import Frame
+
+_JSON: Final = (b"content-type", b"application/json")
+_CALL_HEADERS: Final = (_JSON, (b"accept", b"application/json"))
+_NAME_CHARS_SHOWN: Final = 200
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class OpenAIEmbeddings:
@@ -21,20 +70,170 @@ class OpenAIEmbeddings:
 
     def read(self, request: Request) -> Ask:
         """Understand a request. Raises Refused where it isn't one."""
-        raise refuse(Cause.HTTP_UNSUPPORTED)
+        asked = decode(request.body)
+        return Ask(
+            model=asked.request.model or None,
+            stream=False,
+            body=asked,
+            operation=Operation.INVOKE_MODEL,
+            output_tokens_max=0,
+            temperature=0.0,
+        )
 
     def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
         """Never asked: nothing here is local."""
-        raise AssertionError("not answered locally")
+        raise AssertionError("embeddings are not made here")
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
-        """The call to Bedrock. Raises Refused where the request can't be carried there."""
-        raise refuse(Cause.HTTP_UNSUPPORTED)
+        """The call to InvokeModel, or the calls. Raises Refused where the model can't be asked that."""
+        asked = _asked(ask)
+        if target.surface is not Surface.INVOKE:
+            raise refuse(
+                Cause.BODY_INVALID,
+                "This model is not reached through InvokeModel, which embeddings are made with",
+                param="model",
+            )
+        family = _family(ask, target.model)
+        if family is None:
+            name = (ask.model or target.model)[:_NAME_CHARS_SHOWN]
+            raise refuse(
+                Cause.BODY_INVALID, f"model: {name!r} is not known to make embeddings", param="model"
+            )
+        wishes = wishes_of(asked, family, drop=target.options.drop_params)
+        try:
+            path = _path(target.model)
+        except ValueError:
+            raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
+        body, *more = [
+            _encode(family.write(asked.texts[at : at + family.texts_max], wishes))
+            for at in range(0, len(asked.texts), family.texts_max)
+        ]
+        return Call(Operation.INVOKE_MODEL, b"POST", path, list(_CALL_HEADERS), body, False, tuple(more))
 
-    def translator(self, request: Request, ask: Ask, call: Call) -> Translator:
-        """A fresh translator for the answer to `call`."""
-        raise AssertionError("nothing is composed yet")
+    def translator(self, request: Request, ask: Ask, call: Call) -> "EmbeddingsTranslator":
+        """A fresh translator for the answer to `call`, or for the answers to all of its bodies."""
+        target = _target_of(call)
+        family = _family(ask, target)
+        assert family is not None, "composed for a model that makes no embeddings"
+        return EmbeddingsTranslator(_asked(ask), family, ask.model or target)
 
     def failure(self, fault: Fault, request_id: str) -> Reply:
-        """An error in this API's envelope."""
+        """An error in OpenAI's envelope."""
         return failure(fault)
+
+
+class EmbeddingsTranslator:
+    """The answers to one request's calls, made one. See `Gatherer` for the members.
+
+    model: as the caller calls it.
+    """
+
+    __slots__ = ("_asked", "_family", "_model", "complete", "meaningful", "raw", "stop_reason", "usage")
+
+    def __init__(self, asked: Asked, family: Family, model: str) -> None:
+        self.complete = False
+        self.meaningful = False
+        self.stop_reason: str | None = None
+        self.usage: Usage | None = None
+        self.raw = False
+        self._asked = asked
+        self._family = family
+        self._model = model
+
+    def answer(self, headers: Headers, body: bytes) -> Part:
+        """The answer to the only call. Raises BadAnswer where it isn't one."""
+        return self.gather([(headers, body)])
+
+    def gather(self, answers: Sequence[tuple[Headers, bytes]]) -> Part:
+        """The one answer that these whole 200 answers make, in the order of their calls. Raises BadAnswer."""
+        family, left = self._family, len(self._asked.texts)
+        length = asked_length(self._asked, family)
+        write = _base64 if self._asked.is_base64 else _numbers
+        data: list[dict[str, Any]] = []
+        counts: list[int] = []
+        for headers, body in answers:
+            found = embedded(family, headers, body, min(left, family.texts_max), length)
+            length, left = len(found.vectors[0]), left - len(found.vectors)
+            if found.tokens is not None:
+                counts.append(found.tokens)
+            for vector in found.vectors:
+                data.append({"object": "embedding", "index": len(data), "embedding": write(vector)})
+        self.usage = Usage(input_tokens=sum(counts)) if counts else None
+        self.complete = self.meaningful = True
+        payload = {
+            "object": "list",
+            "data": data,
+            "model": self._model,
+            "usage": {"prompt_tokens": sum(counts), "total_tokens": sum(counts)},
+        }
+        return Part(PartKind.ANSWER, "", payload)
+
+    def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
+        """The HTTP answer that carries the part."""
+        return Reply(200, [_JSON], _encode(part.payload))
+
+    # -------------------------------------------------------------------------------- there is never a stream
+
+    def stream_headers(self, upstream_headers: Headers) -> Headers:
+        """Embeddings are not streamed."""
+        return [_JSON]
+
+    def parts(self, frame: Frame) -> Sequence[Part]:
+        """Embeddings are not streamed."""
+        return ()
+
+    def render(self, part: Part) -> bytes:
+        """Embeddings are not streamed."""
+        return b""
+
+    def frame(self, frame: Frame) -> bytes:
+        """Embeddings are not streamed."""
+        return b""
+
+    def finish(self) -> bytes:
+        """Embeddings are not streamed."""
+        return b""
+
+    def broken(self, fault: Fault) -> bytes:
+        """The error, as OpenAI's streams have it."""
+        return in_band(fault)
+
+    def keepalive(self) -> bytes:
+        """Embeddings are not streamed."""
+        return b""
+
+
+def _numbers(vector: list[float]) -> list[float]:
+    return vector
+
+
+def _base64(vector: list[float]) -> str:
+    """The vector's bytes, as OpenAI writes them. Raises BadAnswer where a number is beyond 32 bits."""
+    try:
+        return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    except OverflowError:
+        raise garbled("an embedding has a number that no 32-bit float can be") from None
+
+
+def _asked(ask: Ask) -> Asked:
+    assert isinstance(ask.body, Asked)
+    return ask.body
+
+
+def _family(ask: Ask, model: str) -> Family | None:
+    """The model's family; where an ARN does not tell, that of the name it goes by."""
+    if ask.model is not None and model.startswith("arn:"):
+        return family_of(model, ask.model)
+    return family_of(model)
+
+
+@functools.lru_cache(maxsize=1024)
+def _path(model: str) -> bytes:
+    return operations.path(Operation.INVOKE_MODEL, modelId=model)
+
+
+def _target_of(call: Call) -> str:
+    """The model a call goes to."""
+    match = operations.match(call.method, call.target)
+    assert match is not None
+    return match.labels["modelId"]

@@ -2,24 +2,35 @@
 
 An embedding of a thousand texts is a thousand calls to a model that takes one at a time. Each of them is
 ordered like a shared answer (following.py): a flight makes it, with retries, breakers and time limits of its
-own, and where the answers may be kept, each text's is kept by itself. `WINDOW` of them are in the air at a
-time; the next one starts when one has landed.
+own, and where the answers may be kept, each call's is kept by itself: of a batch that has grown by a text,
+one is made. `WINDOW` of them are in the air at a time; the next one starts when one has landed.
 
 - The answers are put in the order of the calls, whatever order they come in.
 - The first that fails fails the request: half an answer to an embedding is none. The others are given up.
 - A batch keeps to one model. Its calls go to any target of the first one's model, and to no other: vectors of
   two models cannot be compared, so an answer made of both would be wrong without looking it.
 - Together the answers are bounded as one would be.
+- If they make no answer, and some were kept, what was kept is not believed: all are made anew, once.
 
 A caller that takes nothing changes nothing here: the answers are whole, and bounded. One that leaves ends the
-calls that are under way.
+calls that are under way, and so does the end of the request's own time or of the grace.
+
+*What the record says.* It is one record, of one exchange. Its `attempts` are the calls that were made for
+this request, repetitions among them; `tried` has the first `TRIED_MAX` words about those that were repeated
+or failed. The batch counts as made (`miss`) if one call of it was made, as `coalesced` if all were given by
+others' calls or kept and one was not kept, and as a `hit` if all were kept: then the caller is told the age
+of the oldest. Tokens are those of calls that were made, since these are what is paid for; what the caller's
+own answer says of usage is the sum of all. As each answer lands its tokens are counted by Bedrock's header,
+so that a batch which fails half-way has cost what it has cost.
 """
 
 from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 
-from stargate_core.dialects.face import BadAnswer, Call, Headers
+from stargate_core.aws.operations import Operation
+from stargate_core.dialects.bedrock_native_answer import NativeTranslator
+from stargate_core.dialects.face import BadAnswer, Call, Headers, Usage
 from stargate_core.direction import Sharing
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.answering import reply_whole
@@ -38,6 +49,7 @@ from stargate_core.messages import (
     ClientStalled,
     Follow,
     SessionCommand,
+    Source,
     Ticked,
     Unanswered,
     UpstreamEnded,
@@ -47,24 +59,33 @@ from stargate_core.messages import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stargate_core.dialects.face import Gatherer
 
 WINDOW: Final = 8
 """Calls of one request that are in the air at a time."""
-_ALONE: Final = Sharing("", ttl_us=0, max_age_us=0, share=False)
-"""Neither kept nor shared: the cache only makes the call."""
+TRIED_MAX: Final = 32
+"""Words about attempts in one record: a batch may have thousands, and a record, and a header, have an end."""
+_ALONE: Final = Sharing("alone", ttl_us=0, max_age_us=0, share=False)
+"""Neither kept nor shared: the cache only makes the call. No scope of the cache's own has this name."""
 
 
-def gather(exchange: Exchange, now: int, out: list[SessionCommand]) -> Gathering:
+def gather(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:
     """Order the first calls of a batch that has been composed."""
-    call, ctx = exchange.call, exchange.ctx
-    assert call is not None
-    model = ctx.directions[0].target
-    ctx.directions = tuple(one for one in ctx.directions if one.target == model)
+    ctx = exchange.ctx
+    first = ctx.directions[0].target
+    ctx.directions = tuple(one for one in ctx.directions if one.target == first)
     exchange.opened_at = exchange.sent_at = now
+    return _begin(exchange, ctx.sharing or _ALONE, now, out)
+
+
+def _begin(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionCommand]) -> State:
+    call = exchange.call
+    assert call is not None
     calls = tuple(_alone(call, body) for body in (call.body, *call.more_bodies))
-    state = Gathering(calls, exchange.ctx.sharing or _ALONE)
-    for _ in range(min(WINDOW, len(state.calls))):
+    state = Gathering(calls, sharing)
+    for _ in range(min(WINDOW, len(calls))):
         _order_next(exchange, state, now, out)
     return state
 
@@ -77,8 +98,8 @@ def _alone(call: Call, body: bytes) -> Call:
 def _order_next(exchange: Exchange, state: Gathering, now: int, out: list[SessionCommand]) -> None:
     call = state.calls[state.ordered]
     ticket = exchange.host.next_ticket()
-    order = order_for(exchange, call, state.sharing, (), exchange.timers.when(Timer.TOTAL) - now)
-    out.append(Follow(ticket, order))
+    left_ns = exchange.timers.when(Timer.TOTAL) - now
+    out.append(Follow(ticket, order_for(exchange, call, state.sharing, (), max(1, left_ns))))
     answer = SharedAnswer(ticket, call)
     state.answers.append(answer)
     state.awaited[ticket] = answer
@@ -95,14 +116,37 @@ def _began(
 ) -> State:
     """The head of one of the answers."""
     answer = state.awaited.get(event.ticket)
-    if answer is not None and not answer.started:
-        answer.begin(200, event.headers)
-        exchange.ctx.answer_source, exchange.ctx.age_seconds = event.source, event.age_seconds
-        exchange.tried += event.attempts
-        for direction in exchange.ctx.directions:
-            if direction.name == event.target:
-                exchange.direction = direction
+    if answer is None or answer.started:
+        return state
+    answer.begin(200, event.headers)
+    answer.source = event.source
+    exchange.upstream = answer
+    if event.source is Source.MADE:
+        exchange.attempts += max(1, len(event.attempts))
+    _note_tried(exchange, event.attempts)
+    for direction in exchange.ctx.directions:
+        if direction.name == event.target:
+            exchange.direction = direction
+    if exchange.ctx.sharing is not None:
+        _note_source(exchange, event.source, event.age_seconds)
     return state
+
+
+def _note_tried(exchange: Exchange, attempts: "Sequence[str]") -> None:
+    exchange.tried += attempts[: max(0, TRIED_MAX - len(exchange.tried))]
+
+
+def _note_source(exchange: Exchange, source: Source, age_seconds: int) -> None:
+    """Of all sources the dearest counts; of ages, where all were kept, the greatest."""
+    ctx = exchange.ctx
+    known = ctx.answer_source
+    if known is None or _DEARNESS[source] > _DEARNESS[known]:
+        ctx.answer_source = source
+    kept = ctx.answer_source is Source.KEPT
+    ctx.age_seconds = max(ctx.age_seconds, age_seconds) if kept else 0
+
+
+_DEARNESS: Final = {Source.KEPT: 0, Source.JOINED: 1, Source.MADE: 2}
 
 
 @TABLE.on(Gathering, AnswerSent)
@@ -113,11 +157,11 @@ def _sent(
     answer = state.awaited.get(event.ticket)
     if answer is None:
         return state
-    answer.receive(event.data)
     state.size += len(event.data)
     if state.size > ANSWER_BYTES_MAX:
         detail = f"the answers to a batch are longer than {ANSWER_BYTES_MAX} bytes"
         return exchange.fail(now, Fault(Cause.UPSTREAM_GARBLED, detail=detail), out)
+    answer.receive(event.data)
     return state
 
 
@@ -133,21 +177,57 @@ def _ended(
     fault = answer.error()
     if fault is not None:
         return exchange.fail(now, fault, out)
+    if answer.source is Source.MADE:
+        _count(exchange, answer)
     if state.ordered < len(state.calls):
         _order_next(exchange, state, now, out)
         return state
     return state if state.awaited else _all_there(exchange, state, now, out)
 
 
+def _count(exchange: Exchange, answer: SharedAnswer) -> None:
+    """Add what this call has used to what is known."""
+    translator = exchange.translator
+    assert translator is not None
+    counter = NativeTranslator(Operation.INVOKE_MODEL)
+    counter.answer(answer.headers, b"")  # Its header says it; a model's own body may be anything.
+    if counter.usage is not None:
+        known, used = translator.usage or Usage(), counter.usage
+        translator.usage = Usage(
+            known.input_tokens + used.input_tokens,
+            known.output_tokens + used.output_tokens,
+            known.cache_read_tokens + used.cache_read_tokens,
+            known.cache_write_tokens + used.cache_write_tokens,
+        )
+
+
 def _all_there(exchange: Exchange, state: Gathering, now: int, out: list[SessionCommand]) -> State:
+    """Make one answer of them."""
     translator = cast("Gatherer", exchange.translator)
     answers: list[tuple[Headers, bytes]] = [(answer.headers, answer.body) for answer in state.answers]
+    sources = {answer.source for answer in state.answers}
+    paid = translator.usage
     exchange.state = SETTLED  # Nothing is awaited any more.
     try:
         part = translator.gather(answers)
     except BadAnswer as bad:
+        if Source.KEPT in sources:
+            return _anew(exchange, state, now, out)
         return exchange.fail(now, bad.fault, out)
+    is_first = state.sharing is (exchange.ctx.sharing or _ALONE)
+    if paid is not None and not (is_first and sources == {Source.MADE}):
+        translator.usage = paid
     return reply_whole(exchange, part, state.answers[0].headers, now, out)
+
+
+def _anew(exchange: Exchange, state: Gathering, now: int, out: list[SessionCommand]) -> State:
+    """What was kept cannot be read, and is as good as nothing kept: make the calls, and keep their answers."""
+    call, translator = exchange.call, exchange.translator
+    assert call is not None
+    assert translator is not None
+    fresh = exchange.dialect.translator(exchange.request, exchange.ctx.read_ask(), call)
+    fresh.usage, exchange.translator = translator.usage, fresh
+    return _begin(exchange, msgspec.structs.replace(state.sharing, max_age_us=0, share=False), now, out)
 
 
 @TABLE.on(Gathering, AnswerFailed)
@@ -155,9 +235,12 @@ def _failed(
     exchange: Exchange, state: Gathering, now: int, event: AnswerFailed, out: list[SessionCommand]
 ) -> State:
     """One will not come: so there is no answer."""
-    if state.awaited.pop(event.ticket, None) is None:
+    answer = state.awaited.pop(event.ticket, None)
+    if answer is None:
         return state
-    exchange.tried += event.attempts
+    exchange.attempts += len(event.attempts)
+    _note_tried(exchange, event.attempts)
+    exchange.upstream = answer
     return exchange.fail(now, event.fault, out)
 
 
