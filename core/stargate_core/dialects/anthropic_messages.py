@@ -1,12 +1,53 @@
-"""Anthropic's messages (`POST /v1/messages`)."""
+"""Anthropic's messages (`POST /v1/messages`, `?beta=true` or not), as its SDKs and Claude Code ask for them.
 
+This file is the dialect: it knows which of Bedrock's APIs a request goes through. How it is read and carried
+is told elsewhere:
+
+- InvokeModel, which takes Claude's own body without a loss: `anthropic_invoke_request`,
+  `anthropic_invoke_stream`.
+- The Messages API that AWS serves itself: `anthropic_passing`.
+- Converse, for everybody else's models: `anthropic_converse_request`, `anthropic_converse_stream`.
+
+Of the caller's headers, those that say how Bedrock is to serve a call travel on by an allow list. Nothing
+that bears a caller's authority does.
+
+Source: https://docs.anthropic.com/en/api/messages.
+"""
+
+import functools
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Final
 
+import msgspec
+
+from stargate_core.aws import operations
+from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
+from stargate_core.dialects.anthropic_converse_request import converse_call_body, tool_names
+from stargate_core.dialects.anthropic_converse_stream import ConverseTranslator
 from stargate_core.dialects.anthropic_errors import failure
-from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target, Translator
+from stargate_core.dialects.anthropic_invoke_request import ask_of, asked, guardrail_member, invoke_body
+from stargate_core.dialects.anthropic_invoke_stream import InvokeTranslator
+from stargate_core.dialects.anthropic_passing import MessagesPassing, passed_body, passed_headers
+from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target, Translator
+from stargate_core.dialects.guardrails import guardrail_headers, guardrail_of
 from stargate_core.faults import Cause, Fault, refuse
+
+_JSON: Final = (b"content-type", b"application/json")
+_HEADERS_PASSED: Final = frozenset(
+    {
+        b"x-amzn-bedrock-performanceconfig-latency",
+        b"x-amzn-bedrock-request-metadata",
+        b"x-amzn-bedrock-service-tier",
+    }
+)
+
+
+class _Named(msgspec.Struct):
+    model: str
+
+
+_NAMED: Final = msgspec.json.Decoder(_Named)
 
 
 class AnthropicMessages:
@@ -26,20 +67,72 @@ class AnthropicMessages:
 
     def read(self, request: Request) -> Ask:
         """Understand a request. Raises Refused where it isn't one."""
-        raise refuse(Cause.HTTP_UNSUPPORTED)
+        return ask_of(request)
 
     def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
-        """Never asked: nothing here is local."""
-        raise AssertionError("not answered locally")
+        """Never asked: a message is never local."""
+        raise AssertionError("a message is not answered locally")
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
         """The call to Bedrock. Raises Refused where the request can't be carried there."""
-        raise refuse(Cause.HTTP_UNSUPPORTED)
+        members, stream = asked(ask), ask.stream
+        guardrail = guardrail_of(request, guardrail_member(members))
+        headers: Headers = [_JSON]
+        match target.surface:
+            case Surface.CONVERSE:
+                if ask.output_tokens_max == 0:
+                    raise refuse(
+                        Cause.BODY_INVALID,
+                        "max_tokens: Input should be greater than or equal to 1",
+                        param="max_tokens",
+                    )
+                operation = Operation.CONVERSE_STREAM if stream else Operation.CONVERSE
+                body = converse_call_body(request.body, target, guardrail, ask.fetched, stream=stream)
+                return Call(operation, b"POST", model_path(operation, target.model), headers, body, stream)
+            case Surface.INVOKE:
+                operation = Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM if stream else Operation.INVOKE_MODEL
+                path = model_path(operation, target.model)
+                body = invoke_body(request, members, target.options, ask.fetched)
+            case Surface.ANTHROPIC | Surface.MANTLE_ANTHROPIC:
+                operation, path = Operation.MESSAGES, operations.path(Operation.MESSAGES)
+                body = passed_body(request, members, target, ask.fetched)
+                headers += passed_headers(request, members, target)
+            case _:
+                raise refuse(
+                    Cause.BODY_INVALID,
+                    "This model is reached through an API of OpenAI's only, which messages cannot use",
+                    param="model",
+                )
+        headers += [(name, value) for name, value in request.headers if name in _HEADERS_PASSED]
+        headers += guardrail_headers(guardrail, target.options.guardrail)
+        return Call(operation, b"POST", path, headers, body, stream)
 
     def translator(self, request: Request, ask: Ask, call: Call) -> Translator:
         """A fresh translator for the answer to `call`."""
-        raise AssertionError("nothing is composed yet")
+        model = ask.model or _target_of(call)
+        match call.operation:
+            case Operation.CONVERSE | Operation.CONVERSE_STREAM:
+                return ConverseTranslator(request, model, tool_names(request.body), stream=call.stream)
+            case Operation.MESSAGES:
+                return MessagesPassing(request.request_id, model)
+            case _:
+                return InvokeTranslator(request.request_id, model)
 
     def failure(self, fault: Fault, request_id: str) -> Reply:
         """An error in this API's envelope."""
         return failure(fault, request_id)
+
+
+@functools.lru_cache(maxsize=1024)
+def model_path(operation: Operation, model: str) -> bytes:
+    """The path of an operation on a model. Raises Refused where the model's name can't stand in one."""
+    try:
+        return operations.path(operation, modelId=model)
+    except ValueError:
+        raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
+
+
+def _target_of(call: Call) -> str:
+    """The model a call goes to: what an answer names when the caller has named none."""
+    match = operations.match(call.method, call.target)
+    return _NAMED.decode(call.body).model if match is None else match.labels["modelId"]
