@@ -29,6 +29,11 @@ Count: TypeAlias = int | float | None
 T = TypeVar("T")
 
 
+def _told(raw: msgspec.Raw) -> msgspec.Raw | None:
+    """A member of any type, if it is there. (A Raw that may be None is decoded from null only.)"""
+    return None if bytes(raw) in (b"", b"null") else raw
+
+
 class CacheDetail(Private, msgspec.Struct, rename="camel"):
     """How many tokens were written to the prompt cache to stay there for so long."""
 
@@ -144,9 +149,18 @@ class Answer(Private, msgspec.Struct, rename="camel"):
     stop_reason: str
     usage: TokenUsage | None = None
     service_tier: ServiceTier | None = None
-    trace: msgspec.Raw | None = None
-    """What a guardrail or a prompt router has done, where the caller asked to be told."""
-    additional_model_response_fields: msgspec.Raw | None = None
+    trace_json: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="trace")
+    fields_json: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="additionalModelResponseFields")
+
+    @property
+    def trace(self) -> msgspec.Raw | None:
+        """What a guardrail or a prompt router has done, where the caller asked to be told."""
+        return _told(self.trace_json)
+
+    @property
+    def additional_model_response_fields(self) -> msgspec.Raw | None:
+        """What of the model's own answer the caller asked for."""
+        return _told(self.fields_json)
 
 
 # ---------------------------------------------------------------------------------------------- stream events
@@ -218,7 +232,12 @@ class MessageStop(Private, msgspec.Struct, rename="camel"):
     """The message ends; its usage is still to come."""
 
     stop_reason: str
-    additional_model_response_fields: msgspec.Raw | None = None
+    fields_json: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="additionalModelResponseFields")
+
+    @property
+    def additional_model_response_fields(self) -> msgspec.Raw | None:
+        """What of the model's own answer the caller asked for."""
+        return _told(self.fields_json)
 
 
 class Metadata(Private, msgspec.Struct, rename="camel"):
@@ -226,7 +245,12 @@ class Metadata(Private, msgspec.Struct, rename="camel"):
 
     usage: TokenUsage | None = None
     service_tier: ServiceTier | None = None
-    trace: msgspec.Raw | None = None
+    trace_json: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="trace")
+
+    @property
+    def trace(self) -> msgspec.Raw | None:
+        """What a guardrail or a prompt router has done, where the caller asked to be told."""
+        return _told(self.trace_json)
 
 
 ANSWER: Final = msgspec.json.Decoder(Answer)

@@ -9,6 +9,7 @@ from stargate_core.dialects.converse import (
     ANSWER,
     BLOCK_DELTA,
     MALFORMED_STOPS,
+    MESSAGE_STOP,
     METADATA,
     any_json,
     check_stop,
@@ -85,3 +86,27 @@ def test_malformed_output_is_an_error() -> None:
         with pytest.raises(BadAnswer) as caught:
             check_stop(reason)
         assert caught.value.fault.cause is Cause.MODEL_OUTPUT_MALFORMED
+
+
+@pytest.mark.parametrize("told", [{"guardrail": {"actionReason": "blocked"}}, [1], "x", 0])
+def test_what_may_be_of_any_type_is_kept_as_it_is(told: object) -> None:
+    members = {"trace": told, "additionalModelResponseFields": told}
+    answer = ANSWER.decode(
+        msgspec.json.encode({"output": {"message": {"content": []}}, "stopReason": "end_turn", **members})
+    )
+    stop = MESSAGE_STOP.decode(msgspec.json.encode({"stopReason": "end_turn", **members}))
+    metadata = METADATA.decode(msgspec.json.encode(members))
+    found = (
+        answer.trace,
+        answer.additional_model_response_fields,
+        stop.additional_model_response_fields,
+        metadata.trace,
+    )
+    assert [None if raw is None else msgspec.json.decode(raw) for raw in found] == [told] * 4
+
+
+@pytest.mark.parametrize("members", [{}, {"trace": None, "additionalModelResponseFields": None}], ids=str)
+def test_what_is_not_told_is_none(members: dict[str, None]) -> None:
+    assert METADATA.decode(msgspec.json.encode(members)).trace is None
+    stop = MESSAGE_STOP.decode(msgspec.json.encode({"stopReason": "end_turn", **members}))
+    assert stop.additional_model_response_fields is None
