@@ -341,7 +341,7 @@ class BedrockProxy(msgspec.Struct, frozen=True, kw_only=True):
             if model.surface is not None
         }
         yield from misfit_rows(self.surfaces, used, self.region, fips=self.fips)
-        yield from misfit_discovery(self.discovery)
+        yield from misfit_discovery(self.discovery, allow_unlisted=self.allow_unlisted)
         if self.discovery.url is not None:
             for misfit in misfit_url(self.discovery.url, "url"):
                 yield Misfit(("discovery", *misfit.path), misfit.expected)

@@ -77,8 +77,14 @@ class AnthropicBetas(msgspec.Struct, frozen=True, kw_only=True):
 Caching: TypeAlias = Literal["explicit", "auto"]
 
 
-def misfit_discovery(discovery: Discovery) -> Iterator[Misfit]:
-    """What contradicts itself."""
+def misfit_discovery(discovery: Discovery, *, allow_unlisted: bool) -> Iterator[Misfit]:
+    """What contradicts itself, or that callers may use what AWS names."""
+    if discovery.enabled and not allow_unlisted:
+        yield Misfit(
+            ("discovery", "enabled"),
+            "expected false, since allow_unlisted is false: callers may use only what models names",
+            beside=("allow_unlisted",),
+        )
     if discovery.url is not None and not discovery.enabled:
         yield Misfit(
             ("discovery", "url"), "expected discovery to be enabled: nothing asks there", beside=("enabled",)

@@ -7,6 +7,15 @@ much is left to chance.
 Converse's body must be a JSON object (Bedrock says the same, later); InvokeModel's is the model's own,
 and none of our business.
 
+StartAsyncInvoke names its model in the body. Where its name leads to another id, that one member is written
+anew, and all others keep their own bytes. A body that names a model twice is refused: which one counts would
+be AWS's choice, and policy would have looked at the other.
+
+Of the control plane the readings are served: what models and inference profiles there are. A reading has no
+body, whatever a caller sends with it; of its query the modelled parameters are passed on as they are written,
+and no others. What would change the account (CreateInferenceProfile) is refused: a gateway that lets its
+callers use models lets nobody rearrange them.
+
 Upstream headers are an allow list: the type of the body, and Bedrock's own `x-amzn-bedrock-…`. Everything
 that could carry a caller's authority (`authorization`, `cookie`, `x-api-key`, `x-amz-…`) stays here.
 
@@ -35,7 +44,7 @@ from stargate_core.dialects.bedrock_native_answer import NativeTranslator, publi
 from stargate_core.dialects.converse import NOT_JSON
 from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target
 from stargate_core.dialects.openai_chat_request import malformed
-from stargate_core.faults import Cause, Fault, refuse
+from stargate_core.faults import Cause, Fault, Refused, refuse
 
 SERVED: Final = frozenset(
     {
@@ -45,10 +54,21 @@ SERVED: Final = frozenset(
         Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM,
         Operation.COUNT_TOKENS,
         Operation.APPLY_GUARDRAIL,
+        Operation.INVOKE_GUARDRAIL_CHECKS,
+        Operation.START_ASYNC_INVOKE,
+        Operation.GET_ASYNC_INVOKE,
+        Operation.LIST_ASYNC_INVOKES,
+        Operation.LIST_FOUNDATION_MODELS,
+        Operation.GET_FOUNDATION_MODEL,
+        Operation.LIST_INFERENCE_PROFILES,
+        Operation.GET_INFERENCE_PROFILE,
     }
 )
 """The operations that callers may use."""
 
+_MODEL_LABELS: Final = ("modelId", "modelIdentifier", "inferenceProfileIdentifier")
+"""What the label of a path is called that names a model."""
+_METHODS: Final = (b"GET", b"POST")
 _HEADERS_PASSED: Final = frozenset({b"content-type", b"accept"})
 _HEADER_PREFIX_PASSED: Final = b"x-amzn-bedrock-"
 
@@ -66,37 +86,46 @@ class BedrockNative:
     def read(self, request: Request) -> Ask:
         """Understand a request. Raises Refused where it isn't one."""
         match = _match(request)
-        operation = match.operation
-        if operation.spec.request is BodyKind.JSON:
-            output_tokens_max, temperature = _of_converse(request.body)
-        else:
-            output_tokens_max, temperature = _of_invoke(request.body)
-        return Ask(
-            model=match.labels.get("modelId"),
-            stream=operation.spec.streams,
-            body=match.labels,
-            operation=operation,
-            output_tokens_max=output_tokens_max,
-            temperature=temperature,
-        )
+        operation, labels = match.operation, match.labels
+        named = next((labels[name] for name in _MODEL_LABELS if name in labels), None)
+        ask = Ask(model=named, stream=operation.spec.streams, body=labels, operation=operation)
+        match operation.spec.request:
+            case BodyKind.NONE:
+                pass
+            case BodyKind.JSON:
+                ask.output_tokens_max, ask.temperature = _of_converse(request.body)
+            case _:
+                ask.output_tokens_max, ask.temperature = _of_invoke(request.body)
+        if operation is Operation.START_ASYNC_INVOKE:
+            ask.model = _model_of(_members(request.body))
+        return ask
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
-        """The same call to the target's model; the surface doesn't matter, the caller named the operation."""
+        """The same call to the target's model, at Bedrock's own endpoint: the caller named the operation."""
         operation = ask.operation
         assert operation is not None
-        if ask.model is None:
+        if target.surface not in self.SURFACES:
+            text = f"The model is reached by {target.surface.value} only, which has no {operation.value}"
+            raise refuse(Cause.BODY_INVALID, text, param="model")
+        spec = operation.spec
+        body = b"" if spec.request is BodyKind.NONE else request.body
+        if ask.model is None or not spec.labels:
             path = operations.path(operation, **_labels(ask))
         else:
             try:
-                path = _path(operation, target.model)
+                path = _path(operation, spec.labels[0], target.model)
             except ValueError:
                 raise refuse(Cause.MODEL_UNKNOWN) from None
+        if operation is Operation.START_ASYNC_INVOKE and target.model != ask.model:
+            body = _renamed(body, target.model)
         headers: Headers = [
             (name, value)
             for name, value in request.headers
-            if name in _HEADERS_PASSED or name.startswith(_HEADER_PREFIX_PASSED)
+            if (name in _HEADERS_PASSED and (body or name != b"content-type"))
+            or name.startswith(_HEADER_PREFIX_PASSED)
         ]
-        return Call(operation, operation.spec.method, path, headers, request.body, ask.stream)
+        target_path = path + _query(request.query, spec.query) if spec.query else path
+        return Call(operation, spec.method, target_path, headers, body, ask.stream)
 
     def translator(self, request: Request, ask: Ask, call: Call) -> NativeTranslator:
         """A fresh translator for the answer to `call`."""
@@ -131,10 +160,14 @@ def _match(request: Request) -> Match:
             Cause.HTTP_UNSUPPORTED,
             "InvokeModelWithBidirectionalStream needs HTTP/2 both ways, which the gateway does not speak",
         )
-    posted = operations.match(b"POST", request.path)
-    if match is None and posted is not None and posted.operation in SERVED:
-        raise refuse(Cause.METHOD_NOT_ALLOWED)
+    allowed = [method for method in _METHODS if _is_served(operations.match(method, request.path))]
+    if allowed:
+        raise Refused(Fault(Cause.METHOD_NOT_ALLOWED, headers=((b"allow", b", ".join(allowed)),)))
     raise refuse(Cause.ROUTE_UNKNOWN)
+
+
+def _is_served(match: Match | None) -> bool:
+    return match is not None and match.operation in SERVED
 
 
 def _labels(ask: Ask) -> Mapping[str, str]:
@@ -143,8 +176,60 @@ def _labels(ask: Ask) -> Mapping[str, str]:
 
 
 @functools.lru_cache(maxsize=1024)
-def _path(operation: Operation, model: str) -> bytes:
-    return operations.path(operation, modelId=model)
+def _path(operation: Operation, label: str, model: str) -> bytes:
+    return operations.path(operation, **{label: model})
+
+
+def _query(query: bytes, modelled: Sequence[str]) -> bytes:
+    """What of a query the operation has parameters for, as it is written."""
+    names = {name.encode() for name in modelled}
+    kept = [pair for pair in query.split(b"&") if pair.partition(b"=")[0] in names]
+    return b"?" + b"&".join(kept) if kept else b""
+
+
+# -------------------------------------------------------------------------------------- a model in the body
+
+
+class _Name:
+    """A member's name. Each is another one, so that of two with the same text both are seen."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+_MEMBERS: Final = msgspec.json.Decoder(dict[_Name, Raw], dec_hook=lambda _, text: _Name(text))
+_MODEL: Final = "modelId"
+
+
+def _members(body: bytes) -> list[tuple[str, Raw]]:
+    """The members of a body that is a JSON object, each as it is written. Raises Refused where it is none."""
+    try:
+        return [(name.text, value) for name, value in _MEMBERS.decode(body).items()]
+    except NOT_JSON as error:
+        raise malformed(error) from None
+
+
+def _model_of(members: Sequence[tuple[str, Raw]]) -> str:
+    """The one model that a body names. Raises Refused."""
+    values = [value for name, value in members if name == _MODEL]
+    if len(values) > 1:
+        raise refuse(Cause.BODY_INVALID, "modelId stands more than once in the request's body", param=_MODEL)
+    try:
+        model = msgspec.json.decode(values[0], type=str) if values else ""
+    except NOT_JSON:
+        model = ""
+    if not model:
+        raise refuse(Cause.BODY_INVALID, "modelId must be the id or ARN of a model", param=_MODEL)
+    return model
+
+
+def _renamed(body: bytes, model: str) -> bytes:
+    """The same body for another model."""
+    encode = msgspec.json.encode
+    members = [(name, encode(model) if name == _MODEL else bytes(value)) for name, value in _members(body)]
+    return b"{" + b",".join([encode(name) + b":" + value for name, value in members]) + b"}"
 
 
 # --------------------------------------------------------------------------- how many tokens, how much chance

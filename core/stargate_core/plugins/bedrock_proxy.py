@@ -14,12 +14,18 @@ from those that are left, so the heaviest comes first most often and every order
 Through which of Bedrock's APIs a model is called depends on what the caller speaks as well: its own entry may
 say `surface`, else the table decides (config/surfaces.py).
 
-Two things may be waited for before a call: what is at the URLs of images that a request names, where the
-operator allows it, and AWS's own list of models. Both are the shell's to fetch.
+Two things may be waited for: what is at the URLs of images that a request names, and AWS's own list of models
+(bedrock_proxy_waiting.py).
 
 An ARN lives in one region. Of the plugin's targets, which are there for every model, it takes those in its
 own region, if there are any. And an operation without a model, such as a guardrail's, is about something
 that lives at one place: it goes to the first target and to no other.
+
+A job (StartAsyncInvoke) lives where it was begun, as does the bucket it writes to: it is begun at one target,
+once, because AWS would make two jobs of two calls. (SDKs repeat it by themselves, under a token of their own
+that tells AWS so.) Its ARN then says where it is to be found. AWS knows nothing of our consumers, and lists
+the whole account's jobs and inference profiles: so only who may use every model may read of jobs, or have
+lists that name things of the account. Of one model anybody may read who may use it.
 """
 
 import functools
@@ -31,6 +37,7 @@ from typing import ClassVar, Final
 import msgspec
 
 from stargate_core.aws.endpoints import Endpoint, endpoint, parse_endpoint_url
+from stargate_core.aws.operations import Operation, match
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.aws.surfaces import Surface, SurfaceSpec
 from stargate_core.clock import MILLISECOND
@@ -48,12 +55,12 @@ from stargate_core.config.gateway_block import nanoseconds
 from stargate_core.config.plugin_configs import BUILT_IN
 from stargate_core.config.schema import Consumer, Scope
 from stargate_core.config.surfaces import SurfaceTable, surface_endpoint, surface_specs
-from stargate_core.dialects.face import Ask, Fetched, ModelCard, Options, PromptCaching, Target
+from stargate_core.dialects.face import Ask, ModelCard, Options, PromptCaching, Target
 from stargate_core.direction import Account, BreakerPolicy, Direction, Persistence, Role
 from stargate_core.faults import Cause, Fault
 from stargate_core.globs import pattern_of
-from stargate_core.questions import FetchUrl, ListModels
-from stargate_core.script import Script, WaitFailed
+from stargate_core.plugins.bedrock_proxy_waiting import discovered, fetch_all
+from stargate_core.script import Script
 from stargate_core.views import Access
 
 NAME_CHARS_MAX: Final = 2048
@@ -64,8 +71,11 @@ _KEPT_CHARS_MAX: Final = 256
 """Longer names are nobody's in earnest, and not worth the memory."""
 _NEVER_SO_MANY: Final = 2.0
 """A share of calls that can't fail: the breaker is switched off."""
-_SHOWN_CHARS: Final = 200
 _ONLY_CONVERSE: Final = (Surface.CONVERSE,)
+_OF_THE_ACCOUNT: Final = frozenset(
+    {Operation.GET_ASYNC_INVOKE, Operation.LIST_ASYNC_INVOKES, Operation.LIST_INFERENCE_PROFILES}
+)
+"""What these tell is not about models alone: they are for who may use all of them."""
 _ARN: Final = re.compile(r"arn:aws[a-z-]*:bedrock:([a-z0-9-]+):")
 
 
@@ -90,6 +100,7 @@ class BedrockProxyPlugin:
         self._persistence = Persistence(
             config.retry.count, config.retry.delay * MILLISECOND, config.attempts_header
         )
+        self._once = msgspec.structs.replace(self._persistence, count=0)
 
     def access(self, ctx: Access) -> Script[None] | None:
         """Direct the call, or say which models there are."""
@@ -100,18 +111,17 @@ class BedrockProxyPlugin:
             self._offer(ctx, self._cards)
             return None
         self._direct(ctx, ask)
-        return self._fetch(ctx, ask) if ask.urls and self._config.image_urls.enabled else None
+        allowed = self._config.image_urls
+        return fetch_all(ctx, ask, allowed) if ask.urls and allowed.enabled else None
 
     def _direct(self, ctx: Access, ask: Ask) -> None:
         operation = ask.operation
-        if operation is not None and operation.spec.service == "bedrock":
-            # Bedrock's control plane: about models, and not to any.
-            ctx.direct(self._control, persistence=self._persistence)
-            return
-        if ask.model is None and operation is not None and "modelId" not in operation.spec.labels:
+        if operation in _OF_THE_ACCOUNT and not may_use_all(ctx.consumer):
+            text = f"This key may not use every model, and {operation.value} tells of the whole account"
+            ctx.reject(Fault(Cause.MODEL_FORBIDDEN, text))
+        if operation is not None and ask.model is None and "modelId" not in operation.spec.labels:
             # An operation without a model, such as a guardrail's: there is no name to look up.
-            only = self._choice(ModelTarget(""), _ONLY_CONVERSE).directions[0]
-            ctx.direct(only, persistence=self._persistence)
+            ctx.direct(self._place_of(ctx, operation), persistence=self._persistence)
             return
         name = ask.model or self._config.model
         if len(name) > NAME_CHARS_MAX:
@@ -131,83 +141,66 @@ class BedrockProxyPlugin:
             if len(self._choices) < _CHOICES_MAX and len(name) <= _KEPT_CHARS_MAX:
                 self._choices[name, speaks] = choice
         directions = choice.directions if choice.weights is None else _drawn(ctx, choice)
-        ctx.direct(*directions, persistence=self._persistence)
+        if operation is not None and operation.spec.service == "bedrock":
+            # Bedrock's control plane: about the model, and not to it.
+            ctx.direct(self._control_of(model or ModelTarget(name)), persistence=self._persistence)
+        elif operation is Operation.START_ASYNC_INVOKE:
+            ctx.direct(directions[0], persistence=self._once)
+        else:
+            ctx.direct(*directions, persistence=self._persistence)
 
-    # ------------------------------------------------------------------------------- what is waited for first
-
-    def _fetch(self, ctx: Access, ask: Ask) -> Script[None]:
-        """Bring what the request names by URL. Rejects what cannot be had."""
-        allowed = self._config.image_urls
-        if len(ask.urls) > allowed.max_count:
-            ctx.reject(
-                Fault(Cause.BODY_INVALID, f"At most {allowed.max_count} URLs are fetched for a request")
-            )
-        for url in ask.urls:
-            question = FetchUrl(
-                url,
-                allowed.max_bytes,
-                nanoseconds(allowed.timeout),
-                tuple(host.lower() for host in allowed.hosts),
-                allowed.plain_http,
-            )
-            try:
-                found = yield from ctx.fetch(question)
-            except WaitFailed as failed:
-                found = "it could not be fetched"
-                ctx.note("warning", f"a URL of a request was not fetched: {failed}")
-            if not isinstance(found, Fetched):
-                ctx.reject(
-                    Fault(Cause.BODY_INVALID, f"The URL {url[:_SHOWN_CHARS]!r} cannot be used: {found}")
-                )
-            ask.fetched[url] = found
+    def _place_of(self, ctx: Access, operation: Operation) -> Direction:
+        """Where what an operation without a model is about lives."""
+        if operation.spec.service == "bedrock":
+            return self._control
+        lives = ""
+        if operation is Operation.GET_ASYNC_INVOKE:
+            found = match(ctx.request.method, ctx.request.path)
+            lives = "" if found is None else found.labels["invocationArn"]
+        return self._nameless(self._targets(ModelTarget(lives))[0])
 
     def _discover(self, ctx: Access) -> Script[None]:
         """Name what the configuration names, then what AWS says there is."""
-        control = self._control
-        question = ListModels(
-            control.endpoint,
-            control.account,
-            control.credentials,
-            control.api_key,
-            nanoseconds(self._config.discovery.ttl),
-        )
-        cards = list(self._cards) if self._config.models else []
-        try:
-            found = yield from ctx.list_models(question)
-        except WaitFailed as failed:
-            ctx.note("warning", f"AWS does not say which models there are: {failed}")
+        ids = yield from discovered(ctx, self._control, nanoseconds(self._config.discovery.ttl))
+        if ids is None:
             cards = list(self._cards)
         else:
-            if self._config.allow_unlisted:
-                named = {card.id for card in cards}
-                cards += [ModelCard(model, model) for model in found.ids if model not in named]
+            cards = list(self._cards) if self._config.models else []
+            named = {card.id for card in cards}
+            cards += [ModelCard(model, model) for model in ids if model not in named]
         self._offer(ctx, cards)
 
     def _offer(self, ctx: Access, cards: Sequence[ModelCard]) -> None:
         ctx.offer_models([card for card in cards if may_use(ctx.consumer, card.id, card.target)])
 
+    # ------------------------------------------------------------------------------------- where a name leads
+
     @functools.cached_property
     def _control(self) -> Direction:
         """Bedrock's control plane, with the plugin's own authority, or its first target's."""
+        return self._control_of(ModelTarget(""))
+
+    def _control_of(self, model: ModelTarget) -> Direction:
+        """The control plane that knows this model: where it is first called."""
         config = self._config
-        target = targets_of(config, ModelTarget(""))[0]
+        target = self._targets(model)[0]
         url = config.discovery.url or target.endpoint_url
         region = target.region or config.region
         if url is not None:
             where = parse_endpoint_url(url).signed_for("bedrock", region)
         else:
             where = endpoint("bedrock", region, fips=config.fips, dual_stack=config.dual_stack)
-        direction = self._choice(ModelTarget(""), _ONLY_CONVERSE).directions[0]
-        return msgspec.structs.replace(direction, endpoint=where, name=f"{direction.name}/control")
-
-    # ------------------------------------------------------------------------------------- where a name leads
+        direction = self._nameless(target)
+        return msgspec.structs.replace(
+            direction,
+            endpoint=where,
+            target=Target(target.target or model.target),
+            name=f"{direction.name}/control",
+        )
 
     def _choice(self, model: ModelTarget, speaks: tuple[Surface, ...]) -> "_Choice":
         config = self._config
-        targets = targets_of(config, model)
-        if not model.targets:
-            arn = _ARN.match(model.target)
-            targets = [one for one in targets if arn is not None and one.region == arn[1]] or targets
+        targets = self._targets(model)
         directions = [self._direction(model, target, speaks) for target in targets]
         if len(directions) > 1:
             policy = msgspec.structs.replace(
@@ -219,6 +212,17 @@ class BedrockProxyPlugin:
         weights = [target.weight or 1 for target in targets]
         is_weighted = len(targets) > 1 and (model.balance or config.balance) == "weighted"
         return _Choice(tuple(directions), tuple(weights) if is_weighted else None)
+
+    def _nameless(self, target: ProxyTarget) -> Direction:
+        """A call to this target that is to no model: its breaker and the log know it by its place alone."""
+        place = msgspec.structs.replace(target, target=None)
+        return self._direction(ModelTarget(""), place, _ONLY_CONVERSE)
+
+    def _targets(self, model: ModelTarget) -> list[ProxyTarget]:
+        """Where a model is called: one target at least."""
+        targets = targets_of(self._config, model)
+        arn = None if model.targets else _ARN.match(model.target)
+        return [one for one in targets if arn is not None and one.region == arn[1]] or targets
 
     def _direction(self, model: ModelTarget, target: ProxyTarget, speaks: tuple[Surface, ...]) -> Direction:
         config = self._config
@@ -349,6 +353,11 @@ def may_use(consumer: Consumer | None, *names: str) -> bool:
         return True
     pattern = _pattern(tuple(consumer.models))
     return any(pattern.fullmatch(name) is not None for name in names)
+
+
+def may_use_all(consumer: Consumer | None) -> bool:
+    """Whether the consumer may use every model there is."""
+    return consumer is None or consumer.models is None or "*" in consumer.models
 
 
 @functools.lru_cache(maxsize=1024)

@@ -78,7 +78,21 @@ BURNDOWN: Final[tuple[tuple[str, int], ...]] = (
 
 _LEASE_SECONDS: Final = 600.0
 _NOT_MADE: Final = frozenset({"hit", "coalesced"})
-_WITHOUT_TOKENS: Final = frozenset({Operation.APPLY_GUARDRAIL, Operation.COUNT_TOKENS})
+_WITHOUT_TOKENS: Final = frozenset(
+    {
+        Operation.APPLY_GUARDRAIL,
+        Operation.COUNT_TOKENS,
+        Operation.INVOKE_GUARDRAIL_CHECKS,
+        # What a job uses, AWS tells nobody who has begun it.
+        Operation.START_ASYNC_INVOKE,
+        Operation.GET_ASYNC_INVOKE,
+        Operation.LIST_ASYNC_INVOKES,
+        Operation.LIST_FOUNDATION_MODELS,
+        Operation.GET_FOUNDATION_MODEL,
+        Operation.LIST_INFERENCE_PROFILES,
+        Operation.GET_INFERENCE_PROFILE,
+    }
+)
 _NO_NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 
 

@@ -2,7 +2,8 @@
 other.
 """
 
-from typing import Any
+import json
+from typing import Any, Final
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.bedrock_native import SERVED, BedrockNative
-from stargate_core.dialects.face import Ask, Headers, Reply, Request, Target
+from stargate_core.dialects.face import Ask, Call, Headers, Reply, Request, Target
 from stargate_core.faults import TABLE, Blame, Cause, Fault, Refused, fault_of_aws
 from stargate_core.wire.eventstream import encode_exception
 from support.bedrock_model import service_model
@@ -62,6 +63,11 @@ def test_a_recorded_answer_is_handed_on_byte_for_byte(recording: Recording) -> N
     assert kept.get(b"x-amzn-requestid", b"").decode() == recording.response_headers.get(
         "x-amzn-requestid", ""
     )
+    # Counts of tokens among them.
+    bedrocks = {n: v for n, v in recording.response_headers.items() if n.startswith("x-amzn-bedrock-")}
+    assert bedrocks == {
+        name.decode(): value.decode() for name, value in kept.items() if name.startswith(b"x-amzn-bedrock-")
+    }
 
 
 class TestPaths:
@@ -99,8 +105,19 @@ class TestPaths:
             (b"POST", b"/model//converse", Cause.ROUTE_UNKNOWN),
             (b"POST", b"/model/%2e%2e/converse", Cause.ROUTE_UNKNOWN),
             (b"POST", b"/model/%zz/converse", Cause.ROUTE_UNKNOWN),
-            (b"POST", b"/async-invoke", Cause.ROUTE_UNKNOWN),
-            (b"GET", b"/foundation-models", Cause.ROUTE_UNKNOWN),
+            (b"POST", b"/async-invoke/", Cause.ROUTE_UNKNOWN),
+            (b"GET", b"/async-invoke/a/b", Cause.ROUTE_UNKNOWN),
+            (b"GET", b"/async-invoke/", Cause.ROUTE_UNKNOWN),
+            (b"POST", b"/async-invoke/a", Cause.METHOD_NOT_ALLOWED),
+            (b"DELETE", b"/async-invoke", Cause.METHOD_NOT_ALLOWED),
+            (b"GET", b"/guardrail-checks/invoke", Cause.METHOD_NOT_ALLOWED),
+            (b"POST", b"/guardrail-checks/other", Cause.ROUTE_UNKNOWN),
+            (b"POST", b"/foundation-models", Cause.METHOD_NOT_ALLOWED),
+            (b"GET", b"/foundation-models/a/b", Cause.ROUTE_UNKNOWN),
+            # What would change the account.
+            (b"POST", b"/inference-profiles", Cause.METHOD_NOT_ALLOWED),
+            (b"DELETE", b"/inference-profiles/x", Cause.METHOD_NOT_ALLOWED),
+            (b"GET", b"/foundation-model-availability/x", Cause.ROUTE_UNKNOWN),
             (b"POST", b"/model/x/invoke-with-bidirectional-stream", Cause.HTTP_UNSUPPORTED),
         ],
     )
@@ -225,12 +242,147 @@ class TestCompose:
         request = a_request(b"{}", b"/model/x/invoke", headers=[*kept_back, *passed])
         assert NATIVE.compose(request, NATIVE.read(request), Target("y")).headers == passed
 
+    def test_a_surface_that_is_not_bedrocks_own_cannot_take_it(self) -> None:
+        request = a_request(b"{}", b"/model/x/converse")
+        with pytest.raises(Refused) as caught:
+            NATIVE.compose(request, NATIVE.read(request), Target("y", Surface.MANTLE_OPENAI))
+        assert "mantle_openai" in caught.value.fault.text
+
     @pytest.mark.parametrize("model", ["", ".", ".."])
     def test_a_target_that_is_no_model_is_refused(self, model: str) -> None:
         request = a_request(b"{}", b"/model/x/invoke")
         with pytest.raises(Refused) as caught:
             NATIVE.compose(request, NATIVE.read(request), Target(model))
         assert caught.value.fault.cause is Cause.MODEL_UNKNOWN
+
+
+def composed(path: bytes, body: bytes = b"", method: bytes = b"GET", target: str = "") -> Call:
+    request = a_request(body, path, method, [(b"content-type", b"application/json")])
+    return NATIVE.compose(request, NATIVE.read(request), Target(target))
+
+
+class TestReadings:
+    @pytest.mark.parametrize(
+        ("path", "operation", "model"),
+        [
+            (b"/async-invoke", Operation.LIST_ASYNC_INVOKES, None),
+            (b"/async-invoke/arn%3Aaws%3Ax%2Fy", Operation.GET_ASYNC_INVOKE, None),
+            (b"/foundation-models", Operation.LIST_FOUNDATION_MODELS, None),
+            (b"/foundation-models/claude", Operation.GET_FOUNDATION_MODEL, "claude"),
+            (b"/inference-profiles", Operation.LIST_INFERENCE_PROFILES, None),
+            (b"/inference-profiles/" + ENCODED, Operation.GET_INFERENCE_PROFILE, ARN),
+        ],
+    )
+    def test_each_is_served_without_a_body(
+        self, path: bytes, operation: Operation, model: str | None
+    ) -> None:
+        request = a_request(b"not even JSON", path, b"GET", [(b"content-type", b"text/plain")])
+        ask = NATIVE.read(request)
+        assert (ask.operation, ask.model, ask.stream, ask.local) == (operation, model, False, False)
+        call = NATIVE.compose(request, ask, Target(model or ""))
+        assert (call.method, call.body, call.headers, call.stream) == (b"GET", b"", [], False)
+        assert call.target == path
+
+    def test_a_name_is_what_it_stands_for(self) -> None:
+        assert composed(b"/foundation-models/claude", target="x:0").target == b"/foundation-models/x%3A0"
+        assert composed(b"/inference-profiles/claude", target=ARN).target == b"/inference-profiles/" + ENCODED
+
+    @pytest.mark.parametrize(
+        ("path", "passed"),
+        [
+            (b"/async-invoke?maxResults=5&nextToken=a%2Bb%3D&statusEquals=Failed", ...),
+            (b"/async-invoke?submitTimeAfter=2026-01-01T00%3A00%3A00Z&sortBy=SubmissionTime", ...),
+            (b"/foundation-models?byProvider=A+b&byInferenceType=ON_DEMAND", ...),
+            (b"/inference-profiles?type=SYSTEM_DEFINED", ...),
+            (b"/inference-profiles?type", ...),
+            (b"/inference-profiles?x=1&type=A&key=secret&maxResults=1&", b"?type=A&maxResults=1"),
+            (b"/inference-profiles?Type=A&%74ype=B", b""),
+            (b"/async-invoke/a?maxResults=5", b""),
+            (b"/foundation-models/a?byProvider=b", b""),
+            (b"/foundation-models?", b""),
+        ],
+    )
+    def test_of_a_query_the_modelled_names_pass_as_they_are_written(self, path: bytes, passed: Any) -> None:
+        bare, mark, query = path.partition(b"?")
+        assert composed(path, target="a").target == bare + (mark + query if passed is ... else passed)
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    def test_no_call_to_a_model_has_a_query(self, operation: str) -> None:
+        path = b"/model/x/" + operation.encode()
+        assert composed(path + b"?maxResults=1&a=b", b"{}", b"POST", "x").target == path
+
+    @given(st.binary(max_size=60))
+    def test_no_query_becomes_more_than_it_was(self, query: bytes) -> None:
+        request = Request(b"GET", b"/", b"/inference-profiles", query, [], b"", "id", 0)
+        made = NATIVE.compose(request, NATIVE.read(request), Target("")).target
+        kept = made.partition(b"?")[2].split(b"&") if b"?" in made else []
+        assert kept == [pair for pair in query.split(b"&") if pair in kept]
+        assert all(pair.partition(b"=")[0] in {b"type", b"maxResults", b"nextToken"} for pair in kept)
+
+
+class TestJobs:
+    BODY: Final = (
+        b'{ "clientRequestToken" : "t",\n "modelId":"reel", "modelInput": {"modelId": "inner", "n": 1.0}, '
+        b'"outputDataConfig":{"s3OutputDataConfig":{"s3Uri":"s3:\\/\\/b\\u002fc"}} }'
+    )
+
+    def test_the_model_is_read_from_the_body(self) -> None:
+        ask = read(b"/async-invoke", self.BODY)
+        assert (ask.operation, ask.model, ask.stream) == (Operation.START_ASYNC_INVOKE, "reel", False)
+
+    def test_a_body_that_names_the_target_itself_is_untouched(self) -> None:
+        call = composed(b"/async-invoke", self.BODY, b"POST", "reel")
+        assert (call.target, call.body) == (b"/async-invoke", self.BODY)
+        assert call.headers == [(b"content-type", b"application/json")]
+
+    def test_of_any_other_only_the_name_changes(self) -> None:
+        call = composed(b"/async-invoke", self.BODY, b"POST", ARN)
+        before, after = msgspec.json.decode(self.BODY), msgspec.json.decode(call.body)
+        assert after == {**before, "modelId": ARN}
+        assert list(after) == list(before)
+        assert b'{"modelId": "inner", "n": 1.0}' in call.body
+        assert b'"s3:\\/\\/b\\u002fc"' in call.body
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            b"{}",
+            b'{"modelId":""}',
+            b'{"modelId":null}',
+            b'{"modelId":7}',
+            b'{"modelId":["a"]}',
+            b'{"ModelId":"a"}',
+            b'{"modelId":"a","modelId":"b"}',
+            b'{"modelId":"a","x":1,"\\u006dodelId":"a"}',
+        ],
+    )
+    def test_a_body_names_one_model(self, body: bytes) -> None:
+        with pytest.raises(Refused) as caught:
+            read(b"/async-invoke", body)
+        assert (caught.value.fault.cause, caught.value.fault.param) == (Cause.BODY_INVALID, "modelId")
+
+    @pytest.mark.parametrize("body", [b"", b"[]", b'"modelId"', b'{"modelId":"a"', b'{"a":' + b"[" * 100_000])
+    def test_what_is_no_object_is_refused(self, body: bytes) -> None:
+        assert refused(b"/async-invoke", body) in {Cause.BODY_MALFORMED, Cause.BODY_INVALID}
+
+    @given(st.binary() | st.binary().map(lambda inner: b'{"modelId":"a","b":' + inner + b"}"))
+    def test_any_bytes_are_composed_or_refused(self, body: bytes) -> None:
+        try:
+            call = composed(b"/async-invoke", body, b"POST", "b")
+        except Refused as refusal:
+            assert refusal.fault.cause in {Cause.BODY_MALFORMED, Cause.BODY_INVALID}
+        else:
+            assert msgspec.json.decode(call.body)["modelId"] == "b"
+
+    @given(
+        st.dictionaries(
+            st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)
+        )
+    )
+    def test_a_body_keeps_all_it_says(self, members: dict[str, Any]) -> None:
+        body = json.dumps({**members, "modelId": "reel"}).encode()
+        call = composed(b"/async-invoke", body, b"POST", "b")
+        assert json.loads(call.body) == {**members, "modelId": "b"}
 
 
 class TestBoto3:
@@ -300,10 +452,50 @@ class TestBoto3:
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 429
 
     def test_a_refusal_of_ours_too(self) -> None:
-        bedrock = bedrock_client(gateway([], b""))
+        def refusing(request: Request) -> Reply:
+            elsewhere = msgspec.structs.replace(request, path=b"/async-invokes")
+            return answered(NATIVE, elsewhere, "", [], b"")
+
+        bedrock = bedrock_client(refusing)
         with pytest.raises(ClientError) as caught:
             bedrock.client.list_async_invokes()
         assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
+
+    def test_every_operation_of_the_model_is_served_or_refused_in_words(self) -> None:
+        named = set(service_model().operation_names)
+        served = {operation.value for operation in SERVED if operation.spec.service == "bedrock-runtime"}
+        assert named - served == {"InvokeModelWithBidirectionalStream"}
+
+    def test_jobs(self) -> None:
+        job = {
+            "invocationArn": f"{ARN}/job",
+            "modelArn": ARN,
+            "status": "InProgress",
+            "submitTime": "2026-01-02T03:04:05Z",
+            "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": "s3://b/c"}},
+        }
+        bedrock = bedrock_client(gateway([], msgspec.json.encode(job)))
+        assert bedrock.client.get_async_invoke(invocationArn=job["invocationArn"])["status"] == "InProgress"
+        assert NATIVE.read(bedrock.sent[0]).body == {"invocationArn": job["invocationArn"]}
+        started = bedrock.client.start_async_invoke(
+            modelId="reel", modelInput={"a": [1]}, outputDataConfig=job["outputDataConfig"]
+        )
+        assert started["invocationArn"] == job["invocationArn"]
+        assert NATIVE.read(bedrock.sent[1]).model == "reel"
+        listed = msgspec.json.encode({"asyncInvokeSummaries": [job], "nextToken": "n"})
+        bedrock = bedrock_client(gateway([], listed))
+        page = bedrock.client.list_async_invokes(statusEquals="Failed", nextToken="a+b/=", maxResults=3)
+        assert (page["nextToken"], len(page["asyncInvokeSummaries"])) == ("n", 1)
+        call = NATIVE.compose(bedrock.sent[0], NATIVE.read(bedrock.sent[0]), Target(""))
+        assert call.target == bedrock.sent[0].target
+
+    def test_guardrail_checks(self) -> None:
+        bedrock = bedrock_client(gateway([], b'{"results":{},"usage":{}}'))
+        message: Any = {"role": "user", "content": [{"text": "hi"}]}
+        made = bedrock.client.invoke_guardrail_checks(messages=[message], checks={})
+        assert made["results"] == {}
+        ask = NATIVE.read(bedrock.sent[0])
+        assert (ask.operation, ask.model) == (Operation.INVOKE_GUARDRAIL_CHECKS, None)
 
 
 class TestFailures:
