@@ -42,7 +42,7 @@ from stargate_core.dialects.vendor_errors import vendor_fault
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
 from stargate_core.wire.eventstream import Frame
-from stargate_core.wire.sse import data_line, event
+from stargate_core.wire.sse import event
 
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
 _JSON: Final = (b"content-type", b"application/json")
@@ -54,7 +54,7 @@ _ADDED: Final = "amazon-bedrock-"
 _ADDED_WORD: Final = b'"amazon-bedrock-'
 _DELTA: Final = b'{"type":"content_block_delta",'
 _DELTA_NAME: Final = "content_block_delta"
-_DELTA_LINE: Final = b"event: content_block_delta\n"
+_DELTA_HEAD: Final = b"event: content_block_delta\ndata: "
 _IN_MESSAGE: Final = frozenset(
     {"content_block_start", _DELTA_NAME, "content_block_stop", "message_delta", "message_stop"}
 )
@@ -192,8 +192,9 @@ class MessagesTranslator:
         if told is None or self.complete:
             return b""
         if self._is_plain_delta(told):
+            # Written out, and not by `event`: this is most of a stream.
             self.meaningful = True
-            return _DELTA_LINE + data_line(told)
+            return _DELTA_HEAD + told + b"\n\n"
         name, told = self._event(told)
         return event(name.encode(), told)
 
@@ -237,7 +238,14 @@ class MessagesTranslator:
     # ----------------------------------------------------------------------------------------------- watching
 
     def _is_plain_delta(self, told: bytes) -> bool:
-        return self._started and told.startswith(_DELTA) and _ADDED_WORD not in told
+        """Whether an event is one of the many that are relayed unread."""
+        return (
+            self._started
+            and told.startswith(_DELTA)
+            and _ADDED_WORD not in told
+            and b"\n" not in told
+            and b"\r" not in told
+        )
 
     def _event(self, told: bytes) -> tuple[str, bytes]:
         """The name of an event, and its JSON as the caller is to see it. Raises BadAnswer."""
