@@ -3,6 +3,11 @@
 The schema is closed. There is no field for a prompt, a completion, a header of the caller's choice or a key,
 so no plugin and no setting can make one appear. Every admitted request ends in exactly one settlement, and so
 in exactly one record.
+
+Claude Code names its session and its agents in headers that are made for a gateway's log, and say nothing of
+what is talked about. Those four are kept, cut to a length and to what can be printed.
+
+Source: https://code.claude.com/docs/en/llm-gateway-protocol.
 """
 
 import enum
@@ -41,6 +46,12 @@ class LogRecord(msgspec.Struct, omit_defaults=True):
     consumer: str = ""
     key_id: str = ""
     """Which of the consumer's keys: its name, or the last four digits of its hash."""
+    session_id: str = ""
+    """Whose turn it is, as Claude Code has it: its session, the agent in it, and who has called for that."""
+    agent_id: str = ""
+    parent_agent_id: str = ""
+    request_class: str = ""
+    """What Claude Code says a request is for: main, subagent, workflow, compaction, auxiliary."""
     model: str = ""
     """The name the caller used."""
     target: str = ""

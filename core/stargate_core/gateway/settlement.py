@@ -24,6 +24,17 @@ if TYPE_CHECKING:
 _REQUEST_ID: Final = b"x-request-id"
 _MODEL_CHARS_MAX: Final = 256
 """Of the name that the caller used, in the record: the caller may write anything there, and any amount."""
+_SESSION_CHARS_MAX: Final = 128
+_SESSION_PREFIX: Final = b"x-claude-code-"
+_SESSION_HEADERS: Final = (
+    b"x-claude-code-session-id",
+    b"x-claude-code-agent-id",
+    b"x-claude-code-parent-agent-id",
+    b"x-claude-code-request-class",
+)
+_SESSION_DIALECTS: Final = frozenset({"anthropic-messages", "anthropic-count-tokens", "bedrock-native"})
+"""What Claude Code speaks."""
+_NO_SESSION: Final = ("", "", "", "")
 _CACHE: Final = {Source.KEPT: "hit", Source.MADE: "miss", Source.JOINED: "coalesced"}
 _NOT_PAID: Final = frozenset({"hit", "coalesced"})
 """Answers that were not made for this request."""
@@ -79,6 +90,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     if estimated:
         usage = _estimate(exchange)
     begun_at, sent_at, first_byte_at = exchange.begun_at, exchange.sent_at, exchange.first_byte_at
+    session = _NO_SESSION if exchange.dialect.NAME not in _SESSION_DIALECTS else session_of(request.headers)
     return LogRecord(
         time=rfc3339(host.wall_epoch_ns + begun_at),
         request_id=request.request_id,
@@ -94,6 +106,10 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         dialect=exchange.dialect.NAME,
         consumer="" if consumer is None else consumer.username,
         key_id=ctx.key_id,
+        session_id=session[0],
+        agent_id=session[1],
+        parent_agent_id=session[2],
+        request_class=session[3],
         model="" if ask is None else (ask.model or "")[:_MODEL_CHARS_MAX],
         target="" if direction is None else direction.target.model,
         region="" if direction is None else direction.region,
@@ -118,6 +134,26 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         first_byte_ms=(first_byte_at - begun_at) // 1000 / 1000 if first_byte_at else 0.0,
         total_ms=(now - begun_at) // 1000 / 1000,
     )
+
+
+def session_of(headers: Headers) -> tuple[str, str, str, str]:
+    """The session, the agent, its parent and the class of a request, as far as Claude Code has told them."""
+    found: dict[bytes, bytes] | None = None
+    for name, value in headers:
+        if name.startswith(_SESSION_PREFIX):
+            found = found or {}
+            found.setdefault(name, value)
+    if found is None:
+        return _NO_SESSION
+    session, agent, parent, kind = (_printable(found.get(name, b"")) for name in _SESSION_HEADERS)
+    return session, agent, parent, kind
+
+
+def _printable(value: bytes) -> str:
+    text = value[:_SESSION_CHARS_MAX].decode("latin-1")
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(character for character in text if " " <= character <= "~")
 
 
 def _has_used(exchange: "Exchange") -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stargate_core.dialects.face import Reply, Request
 from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT
 from stargate_core.faults import Cause, Fault
-from stargate_core.gateway.settlement import answer_headers, fault_headers, rfc3339
+from stargate_core.gateway.settlement import answer_headers, fault_headers, rfc3339, session_of
 from stargate_core.messages import UpstreamSent, WriteClient
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head
 from support.hooks import entry, plugin_of
@@ -135,3 +135,61 @@ class TestRecord:
             sent += [command.data for command in commands if isinstance(command, WriteClient)]
         assert bench.record["response_bytes"] == len(b"".join(sent))
         assert bench.record["request_bytes"] == len(chat(stream=True).partition(b"\r\n\r\n")[2])
+
+
+class TestSession:
+    """What Claude Code tells of itself, for the log."""
+
+    SESSION: Final = {
+        "x-claude-code-session-id": "c0ffee00-1111-2222-3333-444455556666",
+        "x-claude-code-agent-id": "agent-2",
+        "x-claude-code-parent-agent-id": "agent-1",
+        "x-claude-code-request-class": "subagent",
+    }
+    NAMES: Final = ("session_id", "agent_id", "parent_agent_id", "request_class")
+
+    @pytest.mark.parametrize(
+        "path", ["/v1/messages?beta=true", "/v1/messages/count_tokens", "/model/a.b/invoke", "/model/a.b/x"]
+    )
+    def test_it_is_in_the_record_of_every_dialect_that_claude_code_speaks(self, path: str) -> None:
+        bench = Bench()
+        bench.send(request(path, b"[]", headers=self.SESSION))
+        if bench.asked:
+            bench.leave()
+        assert [bench.record[name] for name in self.NAMES] == list(self.SESSION.values())
+
+    def test_of_others_it_is_none_of_our_business(self) -> None:
+        bench = Bench()
+        bench.send(request("/v1/chat/completions", b"[]", headers=self.SESSION))
+        assert not set(self.NAMES) & set(bench.record)
+
+    def test_what_is_not_told_is_left_out(self) -> None:
+        bench = Bench()
+        bench.send(request("/v1/messages", b"[]", headers={"x-claude-code-session-id": "s"}))
+        assert set(self.NAMES) & set(bench.record) == {"session_id"}
+
+    @pytest.mark.parametrize(
+        ("value", "kept"),
+        [
+            (b"s" * 1000, "s" * 128),
+            (b"a\tb", "ab"),
+            ("é“".encode() + b"\xff ok", " ok"),
+            (b"", ""),
+            (b' "quoted" ', ' "quoted" '),
+        ],
+    )
+    def test_it_is_short_and_can_be_printed(self, value: bytes, kept: str) -> None:
+        assert session_of([(b"x-claude-code-agent-id", value)]) == ("", kept, "", "")
+
+    @given(st.binary(max_size=300))
+    def test_whatever_it_is(self, value: bytes) -> None:
+        told, *others = session_of([(b"accept", b"*/*"), (b"x-claude-code-session-id", value)])
+        assert len(told) <= 128
+        assert told.isascii()
+        assert told == "" or told.isprintable()
+        assert others == ["", "", ""]
+
+    def test_of_two_values_the_first_counts_and_other_names_do_not(self) -> None:
+        name = b"x-claude-code-session-id"
+        headers = [(b"x-claude-code-other", b"z"), (name, b"a"), (name, b"b")]
+        assert session_of(headers) == ("a", "", "", "")
