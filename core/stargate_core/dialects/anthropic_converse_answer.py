@@ -64,6 +64,11 @@ class _Stops(Private, msgspec.Struct):
     stop_sequences: list[str] | None = None
 
 
+class _Stopped(Private, msgspec.Struct):
+    stop_sequence: str | None = None
+
+
+_STOPPED: Final = msgspec.json.Decoder(_Stopped)
 _STOPS: Final = msgspec.json.Decoder(_Stops)
 
 
@@ -86,15 +91,12 @@ def stop_members(reason: str, fields: Raw | None, request: Request, *, called: b
 def _stop_sequence(fields: Raw | None, body: bytes) -> str | None:
     """Which sequence has stopped the model; None: nobody knows."""
     try:
-        told = msgspec.json.decode(fields or b"null", type=dict[str, Any] | None) or {}
-    except NOT_JSON:
-        told = {}
-    if isinstance(told.get("stop_sequence"), str):
-        return str(told["stop_sequence"])
-    try:
+        told = None if fields is None else _STOPPED.decode(fields).stop_sequence
         sequences = _STOPS.decode(body).stop_sequences or ()
     except NOT_JSON:
         return None
+    if told is not None:
+        return told
     given = [sequence for sequence in sequences if sequence]
     return given[0] if len(given) == 1 else None
 

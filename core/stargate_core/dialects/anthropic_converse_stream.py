@@ -327,7 +327,7 @@ class ConverseTranslator:
         if self._begun:
             return parts
         self._begun = True
-        message = {
+        message: dict[str, Any] = {
             **head(self._request, self._model),
             "content": [],
             "stop_reason": None,
