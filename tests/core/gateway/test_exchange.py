@@ -16,6 +16,7 @@ from stargate_core.gateway.exchange import (
     Awaiting,
     Collecting,
     Exchange,
+    Gathering,
     Opening,
     Pausing,
     Peeking,
@@ -41,6 +42,7 @@ from stargate_core.messages import (
 )
 from stargate_core.wire.eventstream import EventStreamDecoder
 from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_answer, converse_story, event, stream_head
+from support.embeddings import embeddings
 from support.hooks import entry, plugin_of
 from support.machines import Answer, Bench, a_config, a_plan, chat, converse, proxy, sse
 
@@ -97,8 +99,9 @@ class TestStates:
         assert state(bench) is Collecting
 
     def test_every_cell_is_a_rule_or_a_reason(self) -> None:
-        states = (Admitting, Asking, Pausing, Opening, Awaiting, Collecting, Peeking, Streaming, Tailing)
-        assert TABLE.states == (*states, Settled)
+        before = (Admitting, Asking, Pausing, Opening)
+        under_way = (Awaiting, Collecting, Peeking, Streaming, Tailing, Gathering)
+        assert TABLE.states == (*before, *under_way, Settled)
         assert {(s, e) for s in TABLE.states for e in TABLE.events} == set(TABLE.rules)
         assert all(reason.strip() for reason in TABLE.reasons.values())
 
@@ -149,6 +152,11 @@ def passing(bench: Bench) -> None:
     streaming(bench, STORY.whole, request=converse("converse-stream"))
 
 
+def gathering(bench: Bench) -> None:
+    """The answers of a batch arrive."""
+    bench.ask(embeddings(["one", "two"]))
+
+
 WAYS: Final[dict[Callable[[Bench], None], type]] = {
     admitting: Admitting,
     opening: Opening,
@@ -158,6 +166,7 @@ WAYS: Final[dict[Callable[[Bench], None], type]] = {
     flowing: Streaming,
     tailing: Tailing,
     passing: Tailing,
+    gathering: Gathering,
 }
 
 
