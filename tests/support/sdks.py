@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import anthropic
 import boto3
 import httpx2
 import openai
@@ -31,6 +32,24 @@ def openai_client(gateway: Gateway) -> Generator[openai.OpenAI]:
     with openai.OpenAI(
         api_key="k",
         base_url="http://gateway/v1",
+        max_retries=0,
+        http_client=httpx2.Client(transport=httpx2.MockTransport(handle)),
+    ) as client:
+        yield client
+
+
+@contextmanager
+def anthropic_client(gateway: Gateway) -> Generator[anthropic.Anthropic]:
+    """anthropic-sdk-python, its HTTP requests answered by `gateway`."""
+
+    def handle(request: httpx2.Request) -> httpx2.Response:
+        headers = [(name.lower(), value) for name, value in request.headers.raw]
+        reply = gateway(a_request(request.read(), request.url.raw_path, request.method.encode(), headers))
+        return httpx2.Response(reply.status, headers=reply.headers, content=reply.body)
+
+    with anthropic.Anthropic(
+        api_key="k",
+        base_url="http://gateway",
         max_retries=0,
         http_client=httpx2.Client(transport=httpx2.MockTransport(handle)),
     ) as client:
