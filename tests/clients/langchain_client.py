@@ -97,7 +97,7 @@ def structured() -> dict[str, Any]:
 
 def throttled() -> dict[str, Any]:
     """An error, as its own class."""
-    return {"text": model("simulator.throttled").invoke("hello").text}
+    return {"text": model("simulator.throw-ThrottlingException").invoke("hello").text}
 
 
 def embeddings() -> dict[str, Any]:

@@ -40,8 +40,9 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
 
 def ask(text: str, **more: Any) -> Any:
     """One call."""
+    messages = more.pop("messages", [{"role": "user", "content": text}])
     way = {**WAYS[sys.argv[1]], "num_retries": 0, "max_tokens": 512, **more}
-    return litellm.completion(messages=more.pop("messages", [{"role": "user", "content": text}]), **way)
+    return litellm.completion(messages=messages, **way)
 
 
 def chat() -> dict[str, Any]:
@@ -98,7 +99,7 @@ def embeddings() -> dict[str, Any]:
 
 def throttled() -> dict[str, Any]:
     """An error, as its own class."""
-    model = WAYS[sys.argv[1]]["model"].rpartition("/")[0] + "/simulator.throttled"
+    model = WAYS[sys.argv[1]]["model"].rpartition("/")[0] + "/simulator.throw-ThrottlingException"
     return {"text": ask("hello", model=model).choices[0].message.content}
 
 

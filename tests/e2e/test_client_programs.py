@@ -27,47 +27,48 @@ def served(simulator: RunningSimulator) -> Generator[RunningGateway]:
         yield running
 
 
+@pytest.fixture(scope="module", params=["openai-chat", "openai-responses", "anthropic", "bedrock"])
+def vercel(request: pytest.FixtureRequest, served: RunningGateway) -> dict[str, Any]:
+    return run_node(served, request.param)
+
+
 @pytest.mark.timeout(240)
 class TestVercelAiSdk:
-    @pytest.fixture(scope="class", params=["openai-chat", "openai-responses", "anthropic", "bedrock"])
-    def results(self, request: pytest.FixtureRequest, served: RunningGateway) -> dict[str, Any]:
-        return run_node(served, request.param)
-
-    def test_a_plain_answer(self, results: dict[str, Any]) -> None:
-        chat = results["chat"]
+    def test_a_plain_answer(self, vercel: dict[str, Any]) -> None:
+        chat = vercel["chat"]
         assert PLAIN in chat["text"]
         assert chat["finishReason"] == "stop"
         assert chat["input"] > 0
         assert chat["output"] > 0
 
-    def test_a_stream_says_the_same(self, results: dict[str, Any]) -> None:
-        stream = results["stream"]
+    def test_a_stream_says_the_same(self, vercel: dict[str, Any]) -> None:
+        stream = vercel["stream"]
         assert (stream["failures"], stream["finishReason"]) == ([], "stop")
-        assert stream["text"] == results["chat"]["text"]
-        assert stream["input"] == results["chat"]["input"]
+        assert stream["text"] == vercel["chat"]["text"]
+        assert stream["input"] == vercel["chat"]["input"]
         assert stream["pieces"] > 3
 
-    def test_a_tool_is_called_and_its_result_comes_back(self, results: dict[str, Any]) -> None:
+    def test_a_tool_is_called_and_its_result_comes_back(self, vercel: dict[str, Any]) -> None:
         for way in ("tools", "streamedTools"):
-            (call,) = results[way]["calls"]
+            (call,) = vercel[way]["calls"]
             assert call["toolName"] == "weather"
-            assert f"rain over {call['input']['city']}" in results[way]["text"]
+            assert f"rain over {call['input']['city']}" in vercel[way]["text"]
 
-    def test_an_image_arrives(self, results: dict[str, Any]) -> None:
-        assert PIXEL in results["image"]["text"]
+    def test_an_image_arrives(self, vercel: dict[str, Any]) -> None:
+        assert PIXEL in vercel["image"]["text"]
 
-    def test_an_object_of_a_given_shape(self, results: dict[str, Any]) -> None:
-        city = results["object"]["output"]
+    def test_an_object_of_a_given_shape(self, vercel: dict[str, Any]) -> None:
+        city = vercel["object"]["output"]
         assert isinstance(city["city"], str)
         assert isinstance(city["people"], int | float)
 
-    def test_errors_are_calls_that_failed(self, results: dict[str, Any]) -> None:
-        unknown, throttled = results["unknownModel"], results["throttled"]
+    def test_errors_are_calls_that_failed(self, vercel: dict[str, Any]) -> None:
+        unknown, throttled = vercel["unknownModel"], vercel["throttled"]
         assert (unknown["isApiCallError"], unknown["status"], unknown["retryable"]) == (True, 404, False)
         assert (throttled["isApiCallError"], throttled["status"], throttled["retryable"]) == (True, 429, True)
 
-    def test_a_broken_stream_is_no_success(self, results: dict[str, Any]) -> None:
-        broken = results["broken"]
+    def test_a_broken_stream_is_no_success(self, vercel: dict[str, Any]) -> None:
+        broken = vercel["broken"]
         assert broken.get("failures") or "error" in broken
 
 
@@ -78,16 +79,17 @@ def test_the_vercel_ai_sdk_embeds(served: RunningGateway) -> None:
     assert embeddings["tokens"] > 0
 
 
+@pytest.fixture(
+    scope="module", params=["openai-chat", "openai-responses", "bedrock-converse", "bedrock-invoke"]
+)
+def langchain(request: pytest.FixtureRequest, served: RunningGateway) -> dict[str, Any]:
+    return run_python(served, "langchain_client.py", request.param)
+
+
 @pytest.mark.timeout(240)
 class TestLangChain:
-    @pytest.fixture(
-        scope="class", params=["openai-chat", "openai-responses", "bedrock-converse", "bedrock-invoke"]
-    )
-    def results(self, request: pytest.FixtureRequest, served: RunningGateway) -> dict[str, Any]:
-        return run_python(served, "langchain_client.py", request.param)
-
-    def test_a_plain_answer_and_a_stream(self, results: dict[str, Any]) -> None:
-        chat, stream = results["chat"], results["stream"]
+    def test_a_plain_answer_and_a_stream(self, langchain: dict[str, Any]) -> None:
+        chat, stream = langchain["chat"], langchain["stream"]
         assert PLAIN in chat["text"]
         assert stream["text"] == chat["text"]
         assert stream["pieces"] > 3
@@ -95,56 +97,57 @@ class TestLangChain:
             assert counts["input_tokens"] > 0
             assert counts["total_tokens"] == counts["input_tokens"] + counts["output_tokens"]
 
-    def test_a_tool_is_called_and_its_result_comes_back(self, results: dict[str, Any]) -> None:
-        (call,) = results["tools"]["calls"]
+    def test_a_tool_is_called_and_its_result_comes_back(self, langchain: dict[str, Any]) -> None:
+        (call,) = langchain["tools"]["calls"]
         assert call["name"] == "weather"
-        assert f"rain over {call['args']['city']}" in results["tools"]["text"]
+        assert f"rain over {call['args']['city']}" in langchain["tools"]["text"]
 
-    def test_an_image_arrives(self, results: dict[str, Any]) -> None:
-        assert PIXEL in results["image"]["text"]
+    def test_an_image_arrives(self, langchain: dict[str, Any]) -> None:
+        assert PIXEL in langchain["image"]["text"]
 
-    def test_an_object_of_a_given_shape(self, results: dict[str, Any]) -> None:
-        assert set(results["structured"]["city"]) == {"name", "people"}
+    def test_an_object_of_a_given_shape(self, langchain: dict[str, Any]) -> None:
+        assert set(langchain["structured"]["city"]) == {"name", "people"}
 
-    def test_a_throttled_call_is_its_own_error(self, results: dict[str, Any]) -> None:
-        assert results["throttled"]["error"] in {
+    def test_a_throttled_call_is_its_own_error(self, langchain: dict[str, Any]) -> None:
+        assert langchain["throttled"]["error"] in {
             "RateLimitError",
             "OpenAIRateLimitError",
             "ThrottlingException",
         }
 
-    def test_embeddings(self, results: dict[str, Any]) -> None:
-        assert results["embeddings"]["lengths"] == [1024, 1024, 1024]
+    def test_embeddings(self, langchain: dict[str, Any]) -> None:
+        assert langchain["embeddings"]["lengths"] == [1024, 1024, 1024]
+
+
+@pytest.fixture(scope="module", params=["openai", "anthropic", "bedrock", "bedrock-invoke"])
+def litellm(request: pytest.FixtureRequest, served: RunningGateway) -> dict[str, Any]:
+    results = run_python(served, "litellm_client.py", request.param)
+    return {**results, "way": request.param}
 
 
 @pytest.mark.timeout(240)
 class TestLiteLlm:
-    @pytest.fixture(scope="class", params=["openai", "anthropic", "bedrock", "bedrock-invoke"])
-    def results(self, request: pytest.FixtureRequest, served: RunningGateway) -> dict[str, Any]:
-        results = run_python(served, "litellm_client.py", request.param)
-        return {**results, "way": request.param}
-
-    def test_a_plain_answer_and_a_stream(self, results: dict[str, Any]) -> None:
-        chat, stream = results["chat"], results["stream"]
+    def test_a_plain_answer_and_a_stream(self, litellm: dict[str, Any]) -> None:
+        chat, stream = litellm["chat"], litellm["stream"]
         assert PLAIN in chat["text"]
         assert (chat["finish"], stream["finish"]) == ("stop", ["stop"])
         assert stream["text"] == chat["text"]
         assert chat["input"] > 0
         assert chat["output"] > 0
 
-    def test_a_tool_is_called_and_its_result_comes_back(self, results: dict[str, Any]) -> None:
-        tools = results["tools"]
+    def test_a_tool_is_called_and_its_result_comes_back(self, litellm: dict[str, Any]) -> None:
+        tools = litellm["tools"]
         assert (tools["finish"], tools["name"]) == ("tool_calls", "weather")
         assert isinstance(tools["arguments"]["city"], str)
         assert "rain over there" in tools["text"]
 
-    def test_an_image_arrives(self, results: dict[str, Any]) -> None:
-        assert PIXEL in results["image"]["text"]
+    def test_an_image_arrives(self, litellm: dict[str, Any]) -> None:
+        assert PIXEL in litellm["image"]["text"]
 
-    def test_a_throttled_call_is_its_own_error(self, results: dict[str, Any]) -> None:
-        assert (results["throttled"]["error"], results["throttled"]["status"]) == ("RateLimitError", 429)
+    def test_a_throttled_call_is_its_own_error(self, litellm: dict[str, Any]) -> None:
+        assert (litellm["throttled"]["error"], litellm["throttled"]["status"]) == ("RateLimitError", 429)
 
-    def test_embeddings(self, results: dict[str, Any]) -> None:
-        if results["way"] == "openai":
-            assert results["embeddings"]["lengths"] == [1024, 1024, 1024]
-            assert results["embeddings"]["input"] > 0
+    def test_embeddings(self, litellm: dict[str, Any]) -> None:
+        if litellm["way"] == "openai":
+            assert litellm["embeddings"]["lengths"] == [1024, 1024, 1024]
+            assert litellm["embeddings"]["input"] > 0

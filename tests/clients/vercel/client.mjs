@@ -128,7 +128,7 @@ await call("unknownModel", async () =>
 );
 
 await call("throttled", async () =>
-  told(await generateText({ model: model("simulator.throttled"), prompt: "hello", maxRetries: 0 })),
+  told(await generateText({ model: model("simulator.throw-ThrottlingException"), prompt: "hello", maxRetries: 0 })),
 );
 
 await call("broken", async () => {
