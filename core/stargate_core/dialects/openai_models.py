@@ -3,6 +3,8 @@
 The list is what the caller may name, in the order of the configuration; which names those are, the access
 phase knows. Where a name leads stays inside: an ARN bears an account's number.
 
+Anthropic's list has the same paths, and another form (anthropic_models.py).
+
 `created` is 0: nobody knows when a name in a configuration file was made, and a date made up would be
 read as one.
 
@@ -39,11 +41,7 @@ class OpenAIModels:
         """Which model is asked about: `body` is its name, or None for all. Raises Refused."""
         if request.path == PATH:
             return Ask(model=None, stream=False, local=True)
-        # An id may be an ARN: its slashes come as %2F, or raw from SDKs that quote a path as a whole.
-        name = decode_label(request.path.removeprefix(PATH + b"/"))
-        if not name:
-            raise refuse(Cause.MODEL_UNKNOWN, param="model")
-        return Ask(model=None, stream=False, body=name, local=True)
+        return read_name(request)
 
     def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
         """The list, or the one model asked about. Raises Refused where the caller may not name it."""
@@ -60,6 +58,15 @@ class OpenAIModels:
     def failure(self, fault: Fault, request_id: str) -> Reply:
         """An error in OpenAI's envelope."""
         return failure(fault)
+
+
+def read_name(request: Request) -> Ask:
+    """The ask for one model: `body` is its name. Raises Refused."""
+    # An id may be an ARN: its slashes come as %2F, or raw from SDKs that quote a path as a whole.
+    name = decode_label(request.path.removeprefix(PATH + b"/"))
+    if not name:
+        raise refuse(Cause.MODEL_UNKNOWN, param="model")
+    return Ask(model=None, stream=False, body=name, local=True)
 
 
 def listing(models: Sequence[ModelCard]) -> Reply:

@@ -4,6 +4,8 @@ A path is matched as it came, still encoded: a model id may hold `%2F`, and deco
 make a slash of it. Paths of Bedrock's own API are told by their first segment; the dialect itself knows
 the operations behind it, so that a wrong path under `/model/` gets AWS's kind of 404.
 
+Where two APIs have a path in common, the caller's headers tell them apart (`spoken`).
+
 `guess` serves errors that happen before, or without, a route: a caller is answered in the envelope its
 SDK most likely reads. OpenAI's is the default, because nearly every client reads it.
 """
@@ -14,8 +16,9 @@ import msgspec
 
 from stargate_core.dialects.anthropic_count import AnthropicCount
 from stargate_core.dialects.anthropic_messages import AnthropicMessages
+from stargate_core.dialects.anthropic_models import VERSION_HEADER, AnthropicModels
 from stargate_core.dialects.bedrock_native import BedrockNative
-from stargate_core.dialects.face import Dialect
+from stargate_core.dialects.face import Dialect, Request
 from stargate_core.dialects.openai_chat import OpenAIChat
 from stargate_core.dialects.openai_embeddings import OpenAIEmbeddings
 from stargate_core.dialects.openai_models import OpenAIModels
@@ -27,6 +30,7 @@ OPENAI_EMBEDDINGS: Final = OpenAIEmbeddings()
 ANTHROPIC_MESSAGES: Final = AnthropicMessages()
 ANTHROPIC_COUNT: Final = AnthropicCount()
 OPENAI_MODELS: Final = OpenAIModels()
+ANTHROPIC_MODELS: Final = AnthropicModels()
 BEDROCK_NATIVE: Final = BedrockNative()
 
 
@@ -88,6 +92,13 @@ def dialect_for(method: bytes, path: bytes) -> Dialect | None:
     """The dialect of a request; None where no route takes the path with this method."""
     route = route_for(method, path)
     return None if route is None else route.dialect
+
+
+def spoken(dialect: Dialect, request: Request) -> Dialect:
+    """The dialect that a caller of this path speaks: two APIs list their models at the same one."""
+    if dialect is OPENAI_MODELS and request.header(VERSION_HEADER) is not None:
+        return ANTHROPIC_MODELS
+    return dialect
 
 
 def methods_for(path: bytes) -> tuple[bytes, ...]:

@@ -33,6 +33,7 @@ from stargate_core.dialects.registry import (
     dialect_for,
     guess,
     methods_for,
+    spoken,
 )
 from stargate_core.faults import Cause, Fault, Refused
 
@@ -166,6 +167,7 @@ class Routes:
             dialect = dialect_for(request.method, request.path)
             if dialect is None:
                 raise Refused(_no_way(methods_for(request.path)))
+            dialect = spoken(dialect, request)
             return Match(NOWHERE, dialect.NAME, dialect, request)
         host = (request.header(b"host") or b"").decode("latin-1").lower()
         refusal: Fault | None = None
@@ -180,7 +182,7 @@ class Routes:
                 methods = _METHODS[way.dialect.NAME]
                 dialect = way.dialect if found.method in methods else None
             if dialect is not None:
-                return Match(way.place, way.name, dialect, found)
+                return Match(way.place, way.name, spoken(dialect, found), found)
             refusal = refusal or _no_way(methods)
         raise Refused(refusal or Fault(Cause.ROUTE_UNKNOWN))
 
