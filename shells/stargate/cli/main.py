@@ -27,6 +27,9 @@ COMMANDS: Final = MappingProxyType(
         ),
         "simulate": _Entry("stargate.cli.simulate", "simulate", "Run the simulated Bedrock alone."),
         "check": _Entry("stargate.cli.check", "check", "Name everything that is wrong with a configuration."),
+        "explain": _Entry(
+            "stargate.cli.explain", "explain_command", "Show what would become of a request; nothing is sent."
+        ),
         "keys": _Entry("stargate.cli.keys", "keys", "Make, add, list and revoke the keys that callers show."),
         "version": _Entry("stargate.cli.main", "version", "Print the version."),
     }
