@@ -7,8 +7,8 @@ and inside a stream after words. What the SDKs then raise, which headers speak t
 how many calls reached Bedrock (by the simulator's ledger, and by the gateway's log) is held against the
 table, once for a gateway that repeats nothing and once for one that makes two repetitions.
 
-The doors are those that exist: OpenAI's chat completions, plain and streamed, and Bedrock's own four. The
-Anthropic dialect does not exist yet; Anthropic's Bedrock client comes in through InvokeModel.
+The doors, each plain and streamed: OpenAI's chat completions and responses, Anthropic's messages by Converse
+and by InvokeModel, and Bedrock's own two.
 
 The second half watches the retry logic of the official SDKs themselves, by the requests they make: the
 `x-should-retry` and `Retry-After` headers are there for them alone.
@@ -39,6 +39,8 @@ class Row(NamedTuple):
 
     openai: str
     """Status, type and code; inside a stream that has begun, type and code."""
+    anthropic: str
+    """Status and type; inside a stream that has begun, the type."""
     native: str
     """Status and name."""
     should_retry: str
@@ -53,6 +55,7 @@ class Row(NamedTuple):
 
 REFUSED_CREDENTIALS: Final = Row(
     "502 server_error upstream_auth",
+    "502 api_error",
     "502 ServiceUnavailableException",
     "false",
     False,
@@ -62,53 +65,54 @@ REFUSED_CREDENTIALS: Final = Row(
 )
 TABLE: Final = {
     "ValidationException": Row(
-        "400 invalid_request_error INVALID_REQUEST", "400 ValidationException",
+        "400 invalid_request_error INVALID_REQUEST", "400 invalid_request_error", "400 ValidationException",
         "false", False, 1, "validationException", "validationException",
     ),
     # The gateway's rights are no business of the caller's, and AWS's text about them is nobody's.
     "AccessDeniedException": Row(
-        "503 server_error SERVICE_UNAVAILABLE", "503 ServiceUnavailableException",
+        "503 server_error SERVICE_UNAVAILABLE", "503 api_error", "503 ServiceUnavailableException",
         "false", True, 1, "serviceUnavailableException", "serviceUnavailableException",
     ),
     "ResourceNotFoundException": Row(
-        "404 invalid_request_error model_not_found", "404 ResourceNotFoundException",
+        "404 invalid_request_error model_not_found", "404 not_found_error", "404 ResourceNotFoundException",
         "false", False, 1, "validationException", "validationException",
     ),
     "ConflictException": Row(
-        "409 invalid_request_error CONFLICT", "400 ConflictException",
+        "409 invalid_request_error CONFLICT", "409 invalid_request_error", "400 ConflictException",
         "false", False, 1, "validationException", "validationException",
     ),
     "ThrottlingException": Row(
-        "429 rate_limit_error rate_limit_exceeded", "429 ThrottlingException",
+        "429 rate_limit_error rate_limit_exceeded", "429 rate_limit_error", "429 ThrottlingException",
         "true", True, 3, "throttlingException", "throttlingException",
     ),
     # Only another target can help here, and with ModelTimeoutException.
     "ServiceQuotaExceededException": Row(
-        "503 insufficient_quota insufficient_quota", "400 ServiceQuotaExceededException",
+        "503 insufficient_quota insufficient_quota", "503 rate_limit_error",
+        "400 ServiceQuotaExceededException",
         "false", True, 1, "serviceUnavailableException", "serviceUnavailableException",
     ),
     "ModelNotReadyException": Row(
-        "503 server_error model_not_ready", "429 ModelNotReadyException",
+        "503 server_error model_not_ready", "529 overloaded_error", "429 ModelNotReadyException",
         "true", True, 3, "serviceUnavailableException", "serviceUnavailableException",
     ),
     "ModelTimeoutException": Row(
-        "504 server_error timeout", "408 ModelTimeoutException",
+        "504 server_error timeout", "504 timeout_error", "408 ModelTimeoutException",
         "true", False, 1, "modelStreamErrorException", "modelTimeoutException",
     ),
     "ModelErrorException": Row(
-        "502 server_error model_error", "424 ModelErrorException",
+        "502 server_error model_error", "502 api_error", "424 ModelErrorException",
         "true", False, 3, "modelStreamErrorException", "modelStreamErrorException",
     ),
     "ModelStreamErrorException": Row(
-        "502 server_error model_error", "424 ModelStreamErrorException",
+        "502 server_error model_error", "502 api_error", "424 ModelStreamErrorException",
         "true", False, 3, "modelStreamErrorException", "modelStreamErrorException",
     ),
     "InternalServerException": Row(
-        "500 server_error UPSTREAM_ERROR", "500 InternalServerException",
+        "500 server_error UPSTREAM_ERROR", "500 api_error", "500 InternalServerException",
         "true", False, 3, "internalServerException", "internalServerException",
     ),
     "ServiceUnavailableException": Row(
-        "503 server_error overloaded", "503 ServiceUnavailableException",
+        "503 server_error overloaded", "529 overloaded_error", "503 ServiceUnavailableException",
         "true", True, 3, "serviceUnavailableException", "serviceUnavailableException",
     ),
     "ExpiredTokenException": REFUSED_CREDENTIALS,
@@ -129,11 +133,17 @@ IN_STREAMS: Final = (
 
 ANTHROPIC_BODY: Final = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 200}
 """Of InvokeModel, less its messages: by the version the simulator knows whose format is spoken."""
-PLAIN: Final = ("chat", "converse", "invoke")
-STREAMS: Final = ("chat_stream", "converse_stream", "invoke_stream")
+PLAIN: Final = ("chat", "responses", "messages", "messages_invoke", "converse", "invoke")
+STREAMS: Final = tuple(f"{door}_stream" for door in PLAIN)
 DOORS: Final = {
     ("openai-chat", "Converse"): "chat",
     ("openai-chat", "ConverseStream"): "chat_stream",
+    ("openai-responses", "Converse"): "responses",
+    ("openai-responses", "ConverseStream"): "responses_stream",
+    ("anthropic-messages", "Converse"): "messages",
+    ("anthropic-messages", "ConverseStream"): "messages_stream",
+    ("anthropic-messages", "InvokeModel"): "messages_invoke",
+    ("anthropic-messages", "InvokeModelWithResponseStream"): "messages_invoke_stream",
     ("bedrock-native", "Converse"): "converse",
     ("bedrock-native", "ConverseStream"): "converse_stream",
     ("bedrock-native", "InvokeModel"): "invoke",
@@ -145,13 +155,18 @@ FIRST: Final = "before the first word"
 LATER: Final = "after words"
 
 
-def model_of(exception: str, place: str) -> str:
+INVOKED: Final = "invoke."
+"""How the ids of models begin that the gateway's table of surfaces has at InvokeModel."""
+
+
+def model_of(exception: str, place: str, door: str) -> str:
     """The model id that makes the simulator throw this exception in this place."""
+    begin = f"{INVOKED}simulator" if door.startswith("messages_invoke") else "simulator"
     if place == INSTEAD:
-        return f"simulator.throw-{exception}"
+        return f"{begin}.throw-{exception}"
     camel = exception[0].lower() + exception[1:]
     frame = f"stream-{camel}" if exception in IN_STREAMS else f"stream-error:code.{exception}"
-    return f"simulator.{frame}:after.{'start' if place == FIRST else 2}"
+    return f"{begin}.{frame}:after.{'start' if place == FIRST else 2}"
 
 
 class Seen(NamedTuple):
@@ -171,10 +186,16 @@ def expected(exception: str, place: str, door: str, *, repeats: bool) -> Seen:
     row = TABLE[exception]
     attempts = row.attempts if repeats else 1
     if place != LATER:
-        error = row.openai if door.startswith("chat") else row.native
+        family = door.partition("_")[0]
+        error = {"chat": row.openai, "responses": row.openai, "messages": row.anthropic}.get(
+            family, row.native
+        )
         return Seen(error, row.should_retry, row.retry_after, words=False, attempts=attempts)
     in_band = {
         "chat_stream": row.openai.partition(" ")[2],
+        "responses_stream": row.openai.partition(" ")[2],
+        "messages_stream": row.anthropic.partition(" ")[2],
+        "messages_invoke_stream": row.anthropic.partition(" ")[2],
         "converse_stream": row.converse_stream,
         "invoke_stream": row.invoke_stream,
     }
@@ -186,6 +207,7 @@ class Callers(NamedTuple):
 
     gateway: RunningGateway
     openai: openai.OpenAI
+    anthropic: anthropic.Anthropic
     bedrock: Any
     repeats: bool
 
@@ -196,6 +218,10 @@ class Callers(NamedTuple):
         match door:
             case "chat" | "chat_stream":
                 return self._chat(model, text, stream=door == "chat_stream")
+            case "responses" | "responses_stream":
+                return self._responses(model, text, stream=door == "responses_stream")
+            case "messages" | "messages_stream" | "messages_invoke" | "messages_invoke_stream":
+                return self._messages(model, text, stream=door.endswith("_stream"))
             case "converse":
                 return _native(lambda: bedrock.converse(modelId=model, messages=messages))
             case "converse_stream":
@@ -220,6 +246,35 @@ class Callers(NamedTuple):
             return _told(f"{error.status_code} {error.type} {error.code}", error.response.headers)
         except openai.APIError as error:
             return Seen(f"- {error.type} {error.code}", None, retry_after=False, words=words, attempts=0)
+        return Seen("ok", None, retry_after=False, words=words, attempts=0)
+
+    def _responses(self, model: str, text: str, *, stream: bool) -> Seen:
+        words = False
+        try:
+            answer: Any = self.openai.responses.create(model=model, input=text, stream=stream)
+            for event in answer if stream else ():
+                words = words or event.type == "response.output_text.delta"
+        except openai.APIStatusError as error:
+            assert isinstance(error.body, dict)
+            return _told(f"{error.status_code} {error.type} {error.code}", error.response.headers)
+        except openai.APIError as error:
+            return Seen(f"- {error.type} {error.code}", None, retry_after=False, words=words, attempts=0)
+        return Seen("ok", None, retry_after=False, words=words, attempts=0)
+
+    def _messages(self, model: str, text: str, *, stream: bool) -> Seen:
+        words = False
+        try:
+            answer: Any = self.anthropic.messages.create(
+                model=model, max_tokens=200, messages=[{"role": "user", "content": text}], stream=stream
+            )
+            for event in answer if stream else ():
+                words = words or event.type == "content_block_delta"
+        except anthropic.APIStatusError as error:
+            assert isinstance(error.body, dict)
+            kind = error.body["error"]["type"]
+            if error.status_code == 200:
+                return Seen(f"- {kind}", None, retry_after=False, words=words, attempts=0)
+            return _told(f"{error.status_code} {kind}", error.response.headers)
         return Seen("ok", None, retry_after=False, words=words, attempts=0)
 
 
@@ -257,10 +312,11 @@ def _chunk(event: dict[str, Any]) -> bytes:
 @contextlib.contextmanager
 def callers(simulator: RunningSimulator, count: int) -> Generator[Callers]:
     """A gateway that repeats a call so often, after next to no pause, and its callers."""
-    with running_gateway(simulator.url, proxy={"retry": {"count": count, "delay": 5}}) as gateway:
-        with gateway.openai() as sdk:
+    proxy = {"retry": {"count": count, "delay": 5}, "surfaces": {"invoke": {"models": [f"{INVOKED}*"]}}}
+    with running_gateway(simulator.url, proxy=proxy) as gateway:
+        with gateway.openai() as sdk, gateway.anthropic() as claude:
             bedrock = gateway.bedrock()
-            yield Callers(gateway, sdk, bedrock, count > 0)
+            yield Callers(gateway, sdk, claude, bedrock, count > 0)
             bedrock.close()
 
 
@@ -299,7 +355,7 @@ def test_what_callers_see_of_an_exception(
     cases += [(place, door) for place in (FIRST, LATER) for door in STREAMS]
     texts = {case: f"<{exception}, {case[0]}, {case[1]}, {repeats}>" for case in cases}
     running = {
-        (place, door): pool.submit(caller.call, door, model_of(exception, place), texts[place, door])
+        (place, door): pool.submit(caller.call, door, model_of(exception, place, door), texts[place, door])
         for place, door in cases
     }
     seen = {case: future.result() for case, future in running.items()}
@@ -309,14 +365,19 @@ def test_what_callers_see_of_an_exception(
     assert seen == {case: expected(exception, *case, repeats=repeats) for case in cases}
     for place in (INSTEAD, FIRST, LATER):
         doors = [case[1] for case in cases if case[0] == place]
-        logged = attempts_logged(caller.gateway, model_of(exception, place), len(doors))
+        models = {model_of(exception, place, door) for door in doors}
+        logged = attempts_logged(caller.gateway, models, len(doors))
         assert logged == {door: seen[place, door].attempts for door in doors}
 
 
-def attempts_logged(gateway: RunningGateway, model: str, count: int) -> dict[str, int]:
-    """How many attempts the log tells of, for each door that asked for the model."""
-    eventually(lambda: len(gateway.records(model=model)) >= count)
-    records = gateway.records(model=model)
+def attempts_logged(gateway: RunningGateway, models: set[str], count: int) -> dict[str, int]:
+    """How many attempts the log tells of, for each door that asked for one of the models."""
+
+    def records_of() -> list[dict[str, Any]]:
+        return [record for record in gateway.records() if record.get("model") in models]
+
+    eventually(lambda: len(records_of()) >= count)
+    records = records_of()
     for record in records:
         # Each attempt is named; but where the first one was the only one, and went well, there is none.
         assert len(record["tried"]) == record["attempts"]

@@ -22,6 +22,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import anthropic
 import openai
 import pytest
 
@@ -153,6 +154,11 @@ class RunningGateway:
     def openai_options(self) -> dict[str, Any]:
         """What an OpenAI client must be told."""
         return {"base_url": f"{self.url}/v1", "api_key": KEY, "max_retries": 0, "timeout": 20}
+
+    def anthropic(self, **options: Any) -> anthropic.Anthropic:
+        """anthropic-sdk-python, pointed at it and otherwise as it comes, but without retries."""
+        known = {"base_url": self.url, "api_key": KEY, "max_retries": 0, "timeout": 20}
+        return anthropic.Anthropic(**{**known, **options})
 
     def bedrock(self, **options: Any) -> Any:
         """boto3's bedrock-runtime, pointed at it, signing with the consumer's own key pair."""
