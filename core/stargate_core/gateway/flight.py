@@ -10,7 +10,7 @@ write to its caller is what it reports. Four things make it so:
 
 - Its dialect has no words of its own. The call is the order's, and faults are reported as they are: each
   follower tells them in its own dialect.
-- Its translator is the native one, which hands frames on byte for byte, knows Bedrock's own end of a stream
+- Its translator only watches (watching.py): it hands on byte for byte, knows Bedrock's own end of a stream
   and says why the model stopped.
 - Its codec frames nothing: what it is to write as a response is the body, bare.
 - It runs no hooks, so it leaves no record: the followers have theirs.
@@ -29,13 +29,13 @@ model. A target for which the order brings no call is one that cannot take it.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, cast
 
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
 from stargate_core.clock import NEVER
-from stargate_core.dialects.bedrock_native_answer import NativeTranslator
 from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target
+from stargate_core.dialects.watching import Watcher, watcher
 from stargate_core.direction import Order
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault, refuse
@@ -271,8 +271,8 @@ def _exchange(flight: Flight, order: Order, now: int) -> Exchange:
 
 def _is_worth_keeping(exchange: Exchange) -> bool:
     """Whether a whole answer is the model's own."""
-    translator, upstream, call = exchange.translator, exchange.upstream, exchange.call
-    assert isinstance(translator, _Passing)
+    upstream, call = exchange.upstream, exchange.call
+    translator = cast("Watcher", exchange.translator)
     assert upstream is not None
     assert call is not None
     stop = (translator.stop_reason or "").lower()
@@ -315,9 +315,9 @@ class _Composed:
                 return call
         raise refuse(Cause.INTERNAL, detail=f"{target.model} cannot take this call")
 
-    def translator(self, request: Request, ask: Ask, call: Call) -> "_Passing":
+    def translator(self, request: Request, ask: Ask, call: Call) -> Watcher:
         """A fresh translator for the answer to `call`."""
-        return _Passing(call.operation)
+        return watcher(call.operation)
 
     def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
         """Never asked: a call to Bedrock is not local."""
@@ -326,16 +326,6 @@ class _Composed:
     def failure(self, fault: Fault, request_id: str) -> Reply:
         """No bytes: the fault itself is reported."""
         return Reply(fault.row.status, [], b"")
-
-
-class _Passing(NativeTranslator):
-    """The native translator, which says nothing of its own where a stream breaks."""
-
-    __slots__ = ()
-
-    def broken(self, fault: Fault) -> bytes:
-        """Nothing: the fault itself is reported."""
-        return b""
 
 
 class _Bare(ServerCodec):
