@@ -33,6 +33,7 @@ _FOLDER: Final = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.option("--pace", default=0.0, metavar="EVENTS_PER_SECOND", help="The pace of streams; 0: at once.")
 @click.option("--first-token-ms", default=0, help="How long the first event of a stream takes.")
 @click.option("--scenario", default="", help="What befalls requests that name no scenario: 'slow ms=200'.")
+@click.option("--listing-fault", default="", help="What befalls those who ask which models there are.")
 @click.option("--list-scenarios", is_flag=True, help="Show all scenarios, and stop.")
 @click.option("--recordings", type=_FOLDER, help="A folder of recorded answers, to be served byte for byte.")
 @click.option("--seed", default=0, help="Decides whatever is left to chance.")
@@ -105,10 +106,11 @@ def _settings(options: dict[str, Any]) -> Any:
 
     try:
         scenario_of(parse(options["scenario"]))
+        scenario_of(parse(options["listing_fault"]))
         folder = options["recordings"]
         recordings = None if folder is None else Recordings.load(folder)
     except Refusal as refusal:
-        raise click.ClickException(f"--scenario: {refusal.error.message}") from None
+        raise click.ClickException(f"scenario: {refusal.error.message}") from None
     except (OSError, ValueError, KeyError) as error:
         raise click.ClickException(f"--recordings: {error}") from None
     token = options["session_token"]
@@ -123,6 +125,7 @@ def _settings(options: dict[str, Any]) -> Any:
         events_per_second=options["pace"],
         first_token_ns=options["first_token_ms"] * _MILLISECOND,
         scenario=options["scenario"],
+        listing_fault=options["listing_fault"],
         recordings=recordings,
         seed=options["seed"],
     )

@@ -1,15 +1,13 @@
-"""Claude's own body in InvokeModel: the Messages API as Bedrock speaks it.
+"""Claude's own body: the Messages API as Bedrock speaks it, in InvokeModel and as the vendor's own API.
 
-Bedrock's differences from Anthropic's own endpoint are what a gateway must get right, and so are what is
-checked here: `anthropic_version` in the body, `anthropic_beta` too and only flags Bedrock knows, neither
-`model` nor `stream`, no fields of features that Bedrock lacks. Refusals are in Anthropic's words
-(pydantic's, mostly), as Bedrock passes them on.
+Bedrock's differences from Anthropic's own endpoint are what a gateway must get right: what InvokeModel's body
+must have and must not have is checked in `messages_schema`.
 
-The stream's grammar is Anthropic's, each event inside a `chunk`, without pings; the last bears
-`amazon-bedrock-invocationMetrics`.
+The stream's grammar is Anthropic's. In InvokeModel each event is inside a `chunk`, there are no pings, and
+the last event bears `amazon-bedrock-invocationMetrics`; as the vendor's API they are server-sent events, with
+pings and without metrics.
 
-Sources: recorded answers; anthropic-sdk-python, lib/bedrock; the beta flags that envoyproxy/ai-gateway has
-probed live.
+Sources: recorded answers; anthropic-sdk-python, lib/bedrock and lib/streaming.
 """
 
 import random
@@ -30,31 +28,11 @@ from stargate.simulator.dialogue import (
     ToolUse,
     count_tokens,
 )
-from stargate.simulator.errors import invalid
 from stargate.simulator.events import Kind, StreamEvent
 from stargate.simulator.json_tree import as_array, as_object
+from stargate.simulator.messages_schema import InvokeBody, blocks_of, check
+from stargate.simulator.shapes import Strict
 
-_VERSION: Final = "bedrock-2023-05-31"
-_VERSIONS: Final = (_VERSION, "2026-10-21")
-"""Bedrock's own version; and the one that anthropic-sdk-python 2's `AnthropicBedrock` puts into the body."""
-_FIELDS: Final = frozenset(
-    {
-        *("anthropic_version", "anthropic_beta", "messages", "system", "max_tokens", "temperature", "top_p"),
-        *("top_k", "stop_sequences", "tools", "tool_choice", "thinking", "metadata", "output_config"),
-        *("output_format", "context_management", "cache_control", "user_profile_id"),
-    }
-)
-_BETAS: Final = frozenset(
-    {
-        *("computer-use-2024-10-22", "computer-use-2025-01-24", "context-1m-2025-08-07"),
-        *("context-management-2025-06-27", "dev-full-thinking-2025-05-14"),
-        *("fine-grained-tool-streaming-2025-05-14", "interleaved-thinking-2025-05-14"),
-        *("mcp-client-2025-04-04", "mcp-client-2025-11-20", "model-context-window-exceeded-2025-08-26"),
-        *("output-128k-2025-02-19", "pdfs-2024-09-25", "search-results-2025-06-09"),
-        *("token-counting-2024-11-01", "token-efficient-tools-2025-02-19", "tool-search-tool-2025-10-19"),
-        *("web-search-2025-03-05",),
-    }
-)
 _OLDER: Final = re.compile(r"claude-(instant|v2|3-(haiku|sonnet|opus)|3-5-sonnet-20240620)")
 """Models that know no prompt cache: their usage has no members for it."""
 _ID: Final = re.compile(r"(?:^|[./])anthropic\.(claude-.+?)(?:-v\d+(?::\d+)?)?$")
@@ -68,20 +46,20 @@ _STOP_REASONS: Final[Mapping[str, str]] = {
 """Converse's stop reasons that Anthropic has no name for, or another."""
 
 
-def read(body: Mapping[str, Any]) -> Prompt:
+def read(body: Mapping[str, Any], form: type[Strict] = InvokeBody) -> Prompt:
     """The prompt of a Messages body. Raises Refusal."""
-    _check(body)
+    check(body, form)
     messages: Sequence[Mapping[str, Any]] = body["messages"]
-    last = _blocks(messages[-1]) if messages[-1]["role"] == "user" else []
+    last = blocks_of(messages[-1]) if messages[-1]["role"] == "user" else []
     users = [message for message in messages if message["role"] == "user"]
     choice, tool_name = _choice(as_object(body.get("tool_choice")))
     return Prompt(
-        text="\n".join(block["text"] for block in _blocks(users[-1]) if block.get("type") == "text"),
+        text="\n".join(block["text"] for block in blocks_of(users[-1]) if block.get("type") == "text"),
         tool_results=tuple(
             _shown(block.get("content", "")) for block in last if block.get("type") == "tool_result"
         ),
         attachments=tuple(
-            f"{block.get('source', {}).get('media_type', 'unknown')} {block['type']}"
+            f"{block['source'].get('media_type', 'unknown')} {block['type']}"
             for block in last
             if block.get("type") in ("image", "document")
         ),
@@ -93,92 +71,11 @@ def read(body: Mapping[str, Any]) -> Prompt:
         ),
         choice=choice,
         tool_name=tool_name,
-        tokens_max=body["max_tokens"],
+        tokens_max=body.get("max_tokens"),
         stop_sequences=tuple(as_array(body.get("stop_sequences"))),
         thinking=as_object(body.get("thinking")).get("type") in ("enabled", "adaptive"),
         answer_schema=_answer_schema(body),
     )
-
-
-def _check(body: Mapping[str, Any]) -> None:
-    problems = [
-        f"{name}: Field required"
-        for name in ("anthropic_version", "max_tokens", "messages")
-        if name not in body
-    ]
-    problems += [f"{name}: Extra inputs are not permitted" for name in body if name not in _FIELDS]
-    if problems:
-        raise invalid(", ".join(problems))
-    if body["anthropic_version"] not in _VERSIONS:
-        raise invalid(f"anthropic_version: Input should be '{_VERSION}'")
-    if not isinstance(body["max_tokens"], int) or body["max_tokens"] < 1:
-        raise invalid("max_tokens: Input should be greater than or equal to 1")
-    for flag in as_array(body.get("anthropic_beta")):
-        if flag not in _BETAS:
-            raise invalid("invalid beta flag")
-    _check_messages(body["messages"])
-    thinking = as_object(body.get("thinking"))
-    if thinking.get("type") == "enabled":
-        budget = thinking.get("budget_tokens", 0)
-        if budget < 1024:
-            raise invalid("thinking.enabled.budget_tokens: Input should be greater than or equal to 1024")
-        if budget >= body["max_tokens"]:
-            raise invalid("`max_tokens` must be greater than `thinking.budget_tokens`.")
-    names = [tool.get("name") for tool in as_array(body.get("tools"))]
-    match body.get("tool_choice"):
-        case {"type": "tool", "name": name} if name not in names:
-            raise invalid(f"tool_choice.tool: Tool '{name}' not found in provided tools")
-        case _:
-            pass
-
-
-def _check_messages(given: Any) -> None:
-    messages = as_array(given)
-    if not messages:
-        raise invalid("messages: at least one message is required")
-    for index, message in enumerate(map(as_object, messages)):
-        for name in ("role", "content"):
-            if name not in message:
-                raise invalid(f"messages.{index}.{name}: Field required")
-        if message["role"] not in ("user", "assistant", "system"):
-            raise invalid(f"messages.{index}.role: Input should be 'user' or 'assistant'")
-        for at, block in enumerate(_blocks(message)):
-            if "type" not in block:
-                raise invalid(f"messages.{index}.content.{at}.type: Field required")
-            if block["type"] == "text" and not str(block.get("text", "")).strip():
-                raise invalid("messages: text content blocks must contain non-whitespace text")
-    if messages[0]["role"] != "user":
-        raise invalid('messages: first message must use the "user" role')
-    _check_tool_turns(messages)
-
-
-def _check_tool_turns(messages: Sequence[Mapping[str, Any]]) -> None:
-    asked: list[str] = []
-    for index, message in enumerate(messages):
-        blocks = _blocks(message)
-        answered = [block.get("tool_use_id", "") for block in blocks if block.get("type") == "tool_result"]
-        missing = [use for use in asked if use not in answered]
-        if missing:
-            raise invalid(
-                f"messages.{index - 1}: `tool_use` ids were found without `tool_result` blocks immediately "
-                f"after: {', '.join(missing)}. Each `tool_use` block must have a corresponding "
-                "`tool_result` block in the next message."
-            )
-        for result in answered:
-            if result not in asked:
-                raise invalid(
-                    f"messages.{index}.content.0: unexpected `tool_use_id` found in `tool_result` blocks: "
-                    f"{result}. Each `tool_result` block must have a corresponding `tool_use` block in the "
-                    "previous message."
-                )
-        asked = [block.get("id", "") for block in blocks if block.get("type") == "tool_use"]
-
-
-def _blocks(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    content = message["content"]
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}]
-    return [as_object(block) for block in as_array(content)]
 
 
 def _choice(choice: Mapping[str, Any]) -> tuple[Choice, str]:
@@ -196,7 +93,7 @@ def _choice(choice: Mapping[str, Any]) -> tuple[Choice, str]:
 def _shown(content: Any) -> str:
     if isinstance(content, str):
         return content
-    blocks = _blocks({"content": content})
+    blocks = blocks_of({"content": content})
     return " ".join(str(block.get("text", "…")) for block in blocks)
 
 
@@ -276,6 +173,21 @@ def stream(answer: Answer, model_id: str, rng: random.Random) -> Iterator[Stream
     yield _event(Kind.METADATA, "message_stop", **{"amazon-bedrock-invocationMetrics": metrics(answer)})
 
 
+def api_stream(answer: Answer, model_id: str, rng: random.Random) -> Iterator[StreamEvent]:
+    """The events of the vendor's own API: the same with pings, and without metrics."""
+    yield from _with_ping(stream(answer, model_id, rng))
+
+
+def _with_ping(events: Iterator[StreamEvent]) -> Iterator[StreamEvent]:
+    """A ping once the first block has begun, where the vendor has one; without blocks, at once."""
+    pinged = False
+    for event in events:
+        if not pinged and event.name not in ("message_start", "content_block_start"):
+            yield _event(Kind.BLOCK, "ping")
+            pinged = True
+        yield _event(Kind.METADATA, "message_stop") if event.name == "message_stop" else event
+
+
 def metrics(answer: Answer) -> dict[str, object]:
     """What Bedrock adds to the last chunk of every family."""
     found: dict[str, object] = {
@@ -290,7 +202,7 @@ def metrics(answer: Answer) -> dict[str, object]:
     return found
 
 
-def _event(kind: Kind, name: str, **members: object) -> StreamEvent:
+def _event(kind: Kind, name: str, /, **members: object) -> StreamEvent:
     return StreamEvent(kind, name, {"type": name, **members})
 
 

@@ -80,7 +80,7 @@ def _choice(choice: Any) -> tuple[Choice, str]:
 def document(answer: Answer, body: Mapping[str, Any], model_id: str) -> dict[str, object]:
     """The answer's body: a `chat.completion`, or to a `prompt` a `text_completion`."""
     if "prompt" in body:
-        choice = {"index": 0, "text": answer.text, "logprobs": None, "finish_reason": _finish(answer)}
+        choice = {"index": 0, "text": answer.text, "logprobs": None, "finish_reason": finish(answer)}
         return _completion(answer, model_id, "text_completion", choice)
     message: dict[str, object] = {"role": "assistant", "content": answer.text or None}
     calls = [_call(block) for block in answer.blocks if isinstance(block, ToolUse)]
@@ -89,7 +89,7 @@ def document(answer: Answer, body: Mapping[str, Any], model_id: str) -> dict[str
     thoughts = [block.text for block in answer.blocks if isinstance(block, Reasoning)]
     if thoughts:
         message["reasoning"] = "\n".join(thoughts)
-    choice = {"index": 0, "message": message, "finish_reason": _finish(answer)}
+    choice = {"index": 0, "message": message, "finish_reason": finish(answer)}
     return _completion(answer, model_id, "chat.completion", choice)
 
 
@@ -117,7 +117,8 @@ def _call(block: ToolUse) -> dict[str, object]:
     }
 
 
-def _finish(answer: Answer) -> str:
+def finish(answer: Answer) -> str:
+    """Why the answer ended, in OpenAI's words."""
     return _FINISH.get(answer.stop_reason, "stop")
 
 
@@ -125,30 +126,31 @@ def stream(answer: Answer, model_id: str, rng: random.Random) -> Iterator[Stream
     """The answer's stream: `chat.completion.chunk` objects."""
     del rng  # nothing is left to chance here
     calls = 0
-    yield _chunk(Kind.START, answer, model_id, {"role": "assistant", "content": ""})
+    yield chunk(Kind.START, answer, model_id, {"role": "assistant", "content": ""})
     for block in answer.blocks:
         match block:
             case Text():
                 for token in block.tokens:
-                    yield _chunk(Kind.DELTA, answer, model_id, {"content": token})
+                    yield chunk(Kind.DELTA, answer, model_id, {"content": token})
             case Reasoning():
                 for token in block.tokens:
-                    yield _chunk(Kind.DELTA, answer, model_id, {"reasoning": token})
+                    yield chunk(Kind.DELTA, answer, model_id, {"reasoning": token})
             case ToolUse():
-                yield _chunk(Kind.DELTA, answer, model_id, {"tool_calls": [{"index": calls, **_call(block)}]})
+                yield chunk(Kind.DELTA, answer, model_id, {"tool_calls": [{"index": calls, **_call(block)}]})
                 calls += 1
             case _:
                 pass
-    yield _chunk(Kind.STOP, answer, model_id, {}, _finish(answer))
-    last = _chunk(Kind.METADATA, answer, model_id, {})
+    yield chunk(Kind.STOP, answer, model_id, {}, finish(answer))
+    last = chunk(Kind.METADATA, answer, model_id, {})
     nothing: list[object] = []
     payload = {**last.payload, "choices": nothing, "amazon-bedrock-invocationMetrics": metrics(answer)}
     yield msgspec.structs.replace(last, payload=payload)
 
 
-def _chunk(
+def chunk(
     kind: Kind, answer: Answer, model_id: str, delta: Mapping[str, object], finish: str | None = None
 ) -> StreamEvent:
+    """One `chat.completion.chunk`."""
     payload = {
         "id": f"chatcmpl-{answer.id}",
         "object": "chat.completion.chunk",

@@ -28,9 +28,9 @@ import h11
 import msgspec
 
 from stargate.simulator import ledger_pages
+from stargate.simulator.answers import Request
 from stargate.simulator.errors import refuse
 from stargate.simulator.events import Headers
-from stargate.simulator.faults import error_plan
 from stargate.simulator.ledger import Exchange, Ledger, Outcome
 from stargate.simulator.messages import Abort, Close, Command, Ended, Event, Lost, Received, Ticked, Write
 from stargate.simulator.plan import (
@@ -48,8 +48,9 @@ from stargate.simulator.plan import (
     Wait,
     document_plan,
 )
-from stargate.simulator.planner import Request, plan_answer
+from stargate.simulator.planner import plan_answer
 from stargate.simulator.settings import Settings
+from stargate.simulator.voices import error_plan
 
 _HEAD_BYTES_MAX: Final = 65_536
 _PIPELINED_BYTES_MAX: Final = 1_048_576
@@ -162,16 +163,14 @@ class SimulatedConnection:
         assert request is not None
         body = bytes(self._body)
         self._body.clear()
-        page = ledger_pages.plan(self._ledger, request.method, request.target)
+        page = ledger_pages.plan(self._ledger, request.method, request.target, body)
         if page is not None:
             self._start(page)
             return
         headers = list(request.headers)
         self._exchange = self._ledger.begin(request.method, request.target, headers, body)
         whole = Request(request.method, request.target, headers, body)
-        plan = plan_answer(
-            self._settings, whole, self._exchange, self._wall_ns, self._rng, self._ledger.wished
-        )
+        plan = plan_answer(self._settings, whole, self._exchange, self._wall_ns, self._rng, self._ledger)
         self._start(plan)
 
     @property

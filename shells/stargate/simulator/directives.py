@@ -9,7 +9,8 @@ A gateway forwards none of its client's headers, so the wish travels in what it 
 
 Some options go with every scenario, and without any: `words` (the answer's length), `stop` (its stop
 reason), `pace` (events a second), `first-token-ms`, `cache-read`, `cache-write` and `input-tokens` (the
-usage), and `times`: only to the first so many requests that wish for the very same does it happen.
+usage), `job-ms` and `job` (how long an asynchronous invocation runs, and whether it has `failed` then), and
+`times`: only to the first so many requests that wish for the very same does it happen.
 """
 
 import functools
@@ -33,6 +34,8 @@ COMMON_OPTIONS: Final = (
     "cache-read",
     "cache-write",
     "input-tokens",
+    "job-ms",
+    "job",
     "times",
 )
 _WORDS_MAX: Final = 100_000

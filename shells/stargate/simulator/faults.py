@@ -15,8 +15,6 @@ from stargate.simulator.errors import (
     API_KEY_DENIED,
     ERRORS,
     IAM_DENIED,
-    UNKNOWN_OPERATION_BODY,
-    AwsError,
     invalid,
 )
 from stargate.simulator.events import Headers, Kind
@@ -36,7 +34,8 @@ from stargate.simulator.plan import (
     document_plan,
     paced,
 )
-from stargate_core.wire.eventstream import encode_error, encode_event, encode_exception
+from stargate.simulator.voices import AWS, Voice, error_plan
+from stargate_core.wire.eventstream import encode_event
 
 _HTML_502: Final = (
     b"<html>\r\n<head><title>502 Bad Gateway</title></head>\r\n"
@@ -45,8 +44,9 @@ _HTML_502: Final = (
 )
 _HTML: Final[Headers] = [(b"Server", b"awselb/2.0"), (b"Content-Type", b"text/html")]
 _JSON: Final[Headers] = [(b"Content-Type", b"application/json")]
-_TEXT_CHARACTERS_MAX: Final = 1_000
 _HEAD_BYTES_MAX: Final = 10_000_000
+_LINE_BYTES: Final = 32 * 1024 * 1024
+_FILLER_BYTES: Final = 65_536
 _MILLISECOND: Final = 1_000_000
 _MICROSECOND: Final = 1_000
 
@@ -57,13 +57,15 @@ class Stage(msgspec.Struct, frozen=True):
     directive: Directive
     streaming: bool
     rng: random.Random
+    voice: Voice = AWS
+    """How the API that was called reports errors."""
+    document: Callable[[], Plan] | None = None
+    """In place of a stream: the same answer as one document, where the operation has such a thing."""
 
-
-def error_plan(error: AwsError, further: Headers | None = None) -> Plan:
-    """The answer that reports an error."""
-    if error.name == "UnknownOperationException":
-        return document_plan(error.status, [*_JSON, *(further or [])], UNKNOWN_OPERATION_BODY)
-    return document_plan(error.status, [*error.headers(), *(further or [])], error.body())
+    @property
+    def framed(self) -> bool:
+        """Whether the answer is a stream of AWS's binary frames."""
+        return self.streaming and self.voice is AWS
 
 
 # ---------------------------------------------------------------------- before the answer
@@ -73,7 +75,7 @@ def thrown(name: str, stage: Stage) -> Plan:
     """A named error instead of the answer."""
     directive = stage.directive
     error = msgspec.structs.replace(ERRORS[name], message=directive.text("message", ERRORS[name].message))
-    return error_plan(error, _retry_after(directive.header("retry-after", "")))
+    return stage.voice.refusal(error, _retry_after(directive.header("retry-after", "")))
 
 
 def _retry_after(seconds: bytes) -> Headers:
@@ -119,12 +121,13 @@ def bare_status(plan: Plan, stage: Stage) -> Plan:
 
 def throttled(plan: Plan, stage: Stage) -> Plan:
     """Throttling that says how long to wait."""
-    return error_plan(ERRORS["ThrottlingException"], _retry_after(stage.directive.header("seconds", "7")))
+    further = _retry_after(stage.directive.header("seconds", "7"))
+    return stage.voice.refusal(ERRORS["ThrottlingException"], further)
 
 
 def error_in_200(plan: Plan, stage: Stage) -> Plan:
     """An error under a good status."""
-    return document_plan(200, _JSON, UNKNOWN_OPERATION_BODY)
+    return document_plan(200, _JSON, stage.voice.masked())
 
 
 def stall_before_headers(plan: Plan, stage: Stage) -> Plan:
@@ -229,7 +232,7 @@ def _place(bodies: list[tuple[int, Body]], after: str) -> int:
     if after == "start":
         return bodies[0][0] + 1
     if after == "stop":
-        ends = [index for index, step in bodies if step.kind is Kind.METADATA]
+        ends = [index for index, step in bodies if step.kind in (Kind.METADATA, Kind.END)]
         return ends[0] if ends else bodies[-1][0] + 1
     if not after.isdecimal():
         raise invalid(f"simulator: after must be start, stop or a number, not {after}")
@@ -241,31 +244,27 @@ def _place(bodies: list[tuple[int, Body]], after: str) -> int:
 
 
 def stream_exception(name: str, plan: Plan, stage: Stage) -> Plan:
-    """An exception frame; in an answer that is no stream, the error itself."""
+    """The error inside the stream, as the API reports it; in a document's place, the error itself."""
     http_name = name[0].upper() + name[1:]
-    error = ERRORS[http_name]
     if not stage.streaming:
         return thrown(http_name, stage)
-    message = stage.directive.text("message", error.message)
-    payload = msgspec.json.encode({"message": message, **error.members})
-    match stage.directive.text("style", "exception"):
-        case "pascal":
-            frame = encode_exception(http_name, payload)
-        case "event":
-            frame = encode_event(name, payload)
-        case _:
-            frame = encode_exception(name, payload)
-    return [*_before(plan, stage), Body(frame, Kind.STOP), End()]
+    error = ERRORS[http_name]
+    told = msgspec.structs.replace(error, message=stage.directive.text("message", error.message))
+    before = _before(plan, stage)
+    style = stage.directive.text("style", "exception")
+    frame = stage.voice.exception(name, told, style, len(_bodies(before)))
+    return [*before, Body(frame, Kind.STOP), End()]
 
 
 def stream_error(plan: Plan, stage: Stage) -> Plan:
-    """An error frame: outside the model, its message in a header."""
+    """An error inside the stream that no model names."""
     if not stage.streaming:
         return thrown("InternalServerException", stage)
     code = stage.directive.text("code", "InternalFailure")
     message = stage.directive.text("message", "An internal error occurred.")
-    frame = encode_error(code[:_TEXT_CHARACTERS_MAX], message[:_TEXT_CHARACTERS_MAX])
-    return [*_before(plan, stage), Body(frame, Kind.STOP), End()]
+    before = _before(plan, stage)
+    frame = stage.voice.failure(code, message, len(_bodies(before)))
+    return [*before, Body(frame, Kind.STOP), End()]
 
 
 def cut_mid_frame(plan: Plan, stage: Stage) -> Plan:
@@ -296,7 +295,16 @@ def end_before_stop(plan: Plan, stage: Stage) -> Plan:
         return cut_between_frames(plan, stage)
     if "after" in stage.directive.options:
         return [*_before(plan, stage), End()]
-    return [s for s in plan if not (isinstance(s, Body) and s.kind in (Kind.STOP, Kind.METADATA))]
+    ending = (Kind.STOP, Kind.METADATA, Kind.END)
+    return [step for step in plan if not (isinstance(step, Body) and step.kind in ending)]
+
+
+def end_before_done(plan: Plan, stage: Stage) -> Plan:
+    """A stream without its very last event, whichever that is."""
+    if not stage.streaming:
+        return cut_between_frames(plan, stage)
+    last = max((index for index, _ in _bodies(plan)), default=None)
+    return [step for index, step in enumerate(plan) if index != last]
 
 
 def empty_stream(plan: Plan, stage: Stage) -> Plan:
@@ -318,7 +326,7 @@ def reset_mid_stream(plan: Plan, stage: Stage) -> Plan:
 
 def _with_next_frame(plan: Plan, stage: Stage, change: Callable[[bytes], bytes]) -> Plan:
     """The plan with the frame after the place changed."""
-    if not stage.streaming:
+    if not stage.framed:
         return plan
     before, rest = _split(plan, stage)
     for index, step in enumerate(rest):
@@ -360,13 +368,67 @@ def _bodies(plan: Plan) -> list[tuple[int, Body]]:
 
 def oversize_frame(plan: Plan, stage: Stage) -> Plan:
     """A length beyond every limit, under a good prelude CRC; what should follow never does."""
-    if not stage.streaming:
-        return plan
+    if not stage.framed:
+        return oversize_line(plan, stage)
     lengths = stage.directive.number("length", 2_000_000_000, 2**32 - 1).to_bytes(4, "big") + (90).to_bytes(
         4, "big"
     )
     prelude = lengths + zlib.crc32(lengths).to_bytes(4, "big")
     return [*_before(plan, stage), Body(prelude + bytes(4096), Kind.DELTA, 0), Stall()]
+
+
+def oversize_line(plan: Plan, stage: Stage) -> Plan:
+    """A line of server-sent events beyond every limit; its end never comes."""
+    if not stage.streaming:
+        return plan
+    count = min(stage.directive.number("length", _LINE_BYTES), _LINE_BYTES) // _FILLER_BYTES
+    filler = Body(b"x" * _FILLER_BYTES, Kind.DOCUMENT, 0)
+    return [*_before(plan, stage), Body(b'data: {"x":"', Kind.DELTA, 0), *[filler] * count, Stall()]
+
+
+def bad_json(plan: Plan, stage: Stage) -> Plan:
+    """Good framing around text that is no JSON."""
+    text = b'{"unfinished": ["'
+    if not stage.streaming:
+        return document_plan(200, _JSON, text)
+    before, rest = _split(plan, stage)
+    named = next((step.data for step in rest if isinstance(step, Body)), b"")
+    if stage.framed:
+        frame = encode_event("contentBlockDelta" if b"contentBlock" in named else "chunk", text)
+    else:
+        frame = b"".join(line + b"\n" for line in named.split(b"\n") if line.startswith(b"event:"))
+        frame += b"data: " + text + b"\n\n"
+    return [*before, Body(frame, Kind.DELTA), *rest]
+
+
+def document_for_stream(plan: Plan, stage: Stage) -> Plan:
+    """The whole answer as JSON, where a stream was asked for."""
+    return plan if stage.document is None else stage.document()
+
+
+def odd_lines(plan: Plan, stage: Stage) -> Plan:
+    """Server-sent events as the standard allows them and nobody writes them."""
+    if stage.framed or not stage.streaming:
+        return plan
+    steps: Plan = []
+    for index, step in enumerate(plan):
+        steps.append(
+            Body(_oddly(step.data, index), step.kind, step.events) if isinstance(step, Body) else step
+        )
+    return steps
+
+
+def _oddly(event: bytes, index: int) -> bytes:
+    """One event with other line ends, fields nobody asked for, comments, and its data on several lines."""
+    end = (b"\n", b"\r\n", b"\r")[index % 3]
+    lines: list[bytes] = [b": comment", b"id: %d" % index, b"retry: 3000", b"x-unknown: y", b"data-of: none"]
+    for line in event.rstrip(b"\n").split(b"\n"):
+        name, _, value = line.partition(b": ")
+        if name == b"data" and value.startswith(b"{"):
+            lines += (b"data:" + value[:1], b"data: " + value[1:])
+        else:
+            lines.append(name + b":" + value)
+    return (b"\xef\xbb\xbf" if index == 1 else b"") + end.join((*lines, b"", b""))
 
 
 def wrong_content_type(plan: Plan, stage: Stage) -> Plan:
@@ -387,11 +449,7 @@ def unknown_events(plan: Plan, stage: Stage) -> Plan:
     """Events that a later version of the service might send."""
     if not stage.streaming:
         return plan
-    first = Body(encode_event("initial-response", b"{}"), Kind.BLOCK)
-    other = Body(
-        encode_event("contentBlockSparkle", b'{"contentBlockIndex":0,"sparkle":{"hue":7},"p":"ab"}'),
-        Kind.BLOCK,
-    )
+    first, other = (Body(frame, Kind.BLOCK) for frame in stage.voice.strangers())
     places = [index for index, _ in _bodies(plan)] or [1]
     start, middle = places[0], places[len(places) // 2]
     return [*plan[:start], first, *plan[start:middle], other, *plan[middle:]]

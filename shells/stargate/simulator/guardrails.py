@@ -66,3 +66,36 @@ def _usage(characters: int) -> dict[str, object]:
         "sensitiveInformationPolicyFreeUnits": units,
         **{f"{policy}PolicyUnits": units for policy in _POLICIES},
     }
+
+
+_FOUND_SCORE: Final = 0.98
+_CHECKS: Final = {
+    "contentFilter": ("categories", "category"),
+    "promptAttack": ("categories", "category"),
+    "sensitiveInformation": ("entities", "type"),
+}
+"""The inline checks: what their lists are called, and what is named in each item."""
+
+
+def checks_document(members: Mapping[str, Any], *, intervene: bool) -> dict[str, object]:
+    """The body of an InvokeGuardrailChecks answer: nothing found, or everything that was looked for."""
+    texts = [
+        (index, part, block["text"])
+        for index, message in enumerate(members["messages"])
+        for part, block in enumerate(message["content"])
+    ]
+    units = -(-sum(len(text) for _, _, text in texts) // _UNIT_CHARACTERS)
+    results: dict[str, object] = {}
+    for check, (items, name) in _CHECKS.items():
+        if check not in members["checks"]:
+            continue
+        wanted = [item[name] for item in members["checks"][check][items]]
+        if name == "category":
+            score = _FOUND_SCORE if intervene else 0.0
+            results[check] = {"results": [{name: kind, "severityScore": score} for kind in wanted]}
+        else:
+            index, part, text = texts[-1]
+            place = {"beginOffset": 0, "endOffset": len(text), "messageIndex": index, "contentIndex": part}
+            found = [{name: kind, "confidenceScore": _FOUND_SCORE, **place} for kind in wanted]
+            results[check] = {"results": found if intervene else [], "truncated": False}
+    return {"results": results, "usage": {check: {"textUnits": units} for check in results}}

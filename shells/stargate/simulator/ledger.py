@@ -16,9 +16,12 @@ from typing import Any, Final
 
 import msgspec
 
+from stargate.simulator.jobs import Jobs
+
 _SECRET_HEADERS: Final = ("x-amz-security-token", "x-api-key", "api-key", "cookie", "proxy-authorization")
 _REDACTED: Final = "[redacted]"
 _WISHES_MAX: Final = 10_000
+_RESPONSES_MAX: Final = 1_000
 _SIGNATURE: Final = re.compile(r"(Signature=)[^,\s]*")
 
 
@@ -47,6 +50,11 @@ class Exchange(msgspec.Struct):
     model_id: str = ""
     verified: bool = False
     access_key_id: str = ""
+    signing_name: str = ""
+    """The service in the signature's scope: `bedrock` or `bedrock-mantle`; empty with an API key."""
+    guardrail_id: str = ""
+    guardrail_version: str = ""
+    """The guardrail that was asked for, by whatever way."""
     error: str = ""
     """The name of the error it was refused with; empty: it was not."""
     scenario: str = ""
@@ -70,6 +78,11 @@ class Ledger:
         self._by_outcome: collections.Counter[str] = collections.Counter()
         self._by_error: collections.Counter[str] = collections.Counter()
         self._wishes: collections.Counter[str] = collections.Counter()
+        self._responses: collections.deque[str] = collections.deque(maxlen=_RESPONSES_MAX)
+        self.jobs = Jobs()
+        """The asynchronous invocations that were started."""
+        self.listing_fault = ""
+        """The scenario that befalls the listing of models; empty: what the settings say."""
         self._running = 0
         self._connections_open = 0
         self._connections = 0
@@ -117,6 +130,14 @@ class Ledger:
         self._wishes[scenario] += 1
         return self._wishes[scenario] - 1
 
+    def remember_response(self, response_id: str) -> None:
+        """Note that a stored response was given out under this id."""
+        self._responses.append(response_id)
+
+    def knows_response(self, response_id: str) -> bool:
+        """Whether a response was given out under this id, not long ago."""
+        return response_id in self._responses
+
     def end(self, exchange: Exchange, outcome: Outcome, phase: str = "") -> None:
         """The exchange is over."""
         exchange.outcome = outcome
@@ -128,8 +149,10 @@ class Ledger:
             self._by_error[exchange.error] += 1
 
     def clear(self) -> None:
-        """Forget the requests and the counts of what is over."""
+        """Forget the requests, the counts of what is over, the jobs and the stored responses."""
         self._exchanges.clear()
+        self._responses.clear()
+        self.jobs.clear()
         for counter in (self._by_operation, self._by_outcome, self._by_error, self._wishes):
             counter.clear()
         self._unfinished_requests = 0

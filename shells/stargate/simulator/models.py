@@ -28,14 +28,39 @@ _PROFILE_ONLY: Final = re.compile(
 )
 
 
+_ASYNCHRONOUS: Final = re.compile(
+    r"amazon\.(nova-(reel|2-multimodal-embeddings)|titan-embed-image)|twelvelabs\.|luma\."
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def is_ours(model_id: str) -> bool:
+    """Whether a model is the simulator's own: it takes part in everything."""
+    return _OURS.fullmatch(model_id) is not None
+
+
+def is_claude(model_id: str) -> bool:
+    """Whether a model is one of Anthropic's, as far as its id tells."""
+    return "anthropic." in model_id
+
+
+@functools.lru_cache(maxsize=1024)
+def is_known(model_id: str) -> bool:
+    """Whether an id could be a model's."""
+    return _KNOWN.fullmatch(model_id) is not None or _ARN.fullmatch(model_id) is not None
+
+
 @functools.lru_cache(maxsize=1024)
 def check_model(model_id: str, operation: str) -> None:
     """Whether Bedrock would take this model for this operation. Raises Refusal."""
-    if _OURS.fullmatch(model_id):
+    if is_ours(model_id):
         return
-    if not (_KNOWN.fullmatch(model_id) or _ARN.fullmatch(model_id)):
+    if not is_known(model_id):
         raise invalid("The provided model identifier is invalid.")
-    if operation == "CountTokens":
+    if operation == "StartAsyncInvoke":
+        if _ASYNCHRONOUS.search(model_id) is None:
+            raise invalid("The model doesn't support asynchronous invocation.")
+    elif operation == "CountTokens":
         if re.match(rf"{_REGIONS}\.", model_id) or "inference-profile" in model_id:
             raise invalid("The provided model doesn't support counting tokens.")
     elif _PROFILE_ONLY.match(model_id):

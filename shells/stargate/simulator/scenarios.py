@@ -4,7 +4,7 @@ its manual.
 Where a stream is broken is said by `after`: `0` before its first event, `start` after the first, a number
 after so many deltas, `stop` after the message's end and before its metadata. In an answer that is no
 stream, every such place is the middle of its body; what makes no sense there (a bad CRC) leaves the answer
-whole.
+whole. A frame is one of AWS's event stream or one server-sent event, whichever the API speaks.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from stargate.simulator.directives import COMMON_OPTIONS, Directive
 from stargate.simulator.errors import ERRORS, invalid
 from stargate.simulator.faults import Stage
 from stargate.simulator.plan import Plan
-from stargate.simulator.service_model import SIMULATED, stream_exceptions
+from stargate.simulator.service_model import STREAMING, stream_exceptions
 
 Edit = Callable[[Plan, Stage], Plan]
 
@@ -73,7 +73,7 @@ _ROWS: Final = (
     # ------------------------------------------------------------------------- broken streams
     Scenario(
         "stream-error",
-        "an error frame (not an exception frame): code=, message=",
+        "an error inside the stream that no model names: code=, message=",
         faults.stream_error,
         ("after", "code", "message"),
     ),
@@ -86,6 +86,11 @@ _ROWS: Final = (
         "the body ends in good order before the message does",
         faults.end_before_stop,
         _AFTER,
+    ),
+    Scenario(
+        "end-before-done",
+        "the body ends in good order without its last event: [DONE], message_stop, metadata …",
+        faults.end_before_done,
     ),
     Scenario("end-mid-frame", "the body ends in good order inside a frame", faults.end_mid_frame, _AFTER),
     Scenario("empty-stream", "200, headers, and a body without a byte", faults.empty_stream),
@@ -103,10 +108,25 @@ _ROWS: Final = (
         ("after", "length"),
     ),
     Scenario(
+        "oversize-line",
+        "in server-sent events: a line of length=33554432 bytes that does not end",
+        faults.oversize_line,
+        ("after", "length"),
+    ),
+    Scenario("bad-json", "good framing around text that is no JSON, after=2 deltas", faults.bad_json, _AFTER),
+    Scenario(
+        "document-for-stream", "one JSON document where a stream was asked for", faults.document_for_stream
+    ),
+    Scenario(
         "wrong-content-type", "the right body labelled type=text/html", faults.wrong_content_type, ("type",)
     ),
     # ------------------------------------------------------------------------- odd, and within the rules
     Scenario("unknown-events", "events that no model names, in between", faults.unknown_events),
+    Scenario(
+        "odd-lines",
+        "server-sent events with comments, other line ends, unknown fields, data on several lines",
+        faults.odd_lines,
+    ),
     Scenario(
         "until-close", "the body ends with the connection, without length or chunks", faults.until_close
     ),
@@ -145,7 +165,10 @@ def _breaking(name: str) -> Scenario:
     def edit(plan: Plan, stage: Stage) -> Plan:
         return faults.stream_exception(name, plan, stage)
 
-    summary = f"an exception frame {name}, after=2 deltas; style=exception|pascal|event"
+    summary = (
+        f"the error {name} inside the stream, after=2 deltas; style=exception|pascal|event, of Responses "
+        f"style=error|failed|both"
+    )
     return Scenario(f"stream-{name}", summary, edit, ("after", "message", "style"))
 
 
@@ -154,7 +177,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = MappingProxyType(
         scenario.name: scenario
         for scenario in (
             *map(_throwing, ERRORS),
-            *map(_breaking, sorted(set(itertools.chain.from_iterable(map(stream_exceptions, SIMULATED))))),
+            *map(_breaking, sorted(set(itertools.chain.from_iterable(map(stream_exceptions, STREAMING))))),
             *_ROWS,
         )
     }

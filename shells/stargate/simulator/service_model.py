@@ -1,16 +1,17 @@
-"""AWS's own service model as the judge of a request: which operation it is, and whether its members may
+"""AWS's own service models as the judges of a request: which operation it is, and whether its members may
 stand.
 
-Read from botocore's copy of the model, so routes, shapes, ranges, enumerations and patterns are AWS's and
-not ours. Three passes over a body:
+Two services are played at one address: the runtime, and of the control plane what lists models. Read from
+botocore's copy of the model, so routes, shapes, ranges, enumerations and patterns are AWS's and not ours.
+Three passes over a body:
 
 1. From the wire: JSON `null` counts as absent (restJson1), blobs are base64, labels and headers become
    members.
 2. `botocore.validate.ParamValidator`: types, required members, unknown members, unions, minima.
 3. What botocore leaves to the server: maxima, enumerations, patterns.
 
-AWS ignores unknown members below the first level in some operations and refuses them in others; here they
-are refused everywhere, because a stand-in that is laxer than the real thing hides mistakes.
+AWS ignores unknown members below the first level in some operations and refuses them in others; here they are
+refused everywhere, because a stand-in that is laxer than the real thing hides mistakes.
 """
 
 import base64
@@ -19,7 +20,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import unquote_to_bytes
+from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from botocore.loaders import Loader
@@ -44,8 +45,26 @@ SIMULATED: Final = (
     "InvokeModelWithResponseStream",
     "CountTokens",
     "ApplyGuardrail",
+    "InvokeGuardrailChecks",
+    "StartAsyncInvoke",
+    "GetAsyncInvoke",
+    "ListAsyncInvokes",
 )
-"""The operations that are simulated; not those over HTTP/2 both ways, nor jobs."""
+"""The runtime's operations that are simulated, as far as botocore's model knows them; not the one over HTTP/2
+both ways.
+"""
+STREAMING: Final = ("ConverseStream", "InvokeModelWithResponseStream")
+"""Those whose answer is an event stream."""
+CONTROL_PLANE: Final = (
+    "ListFoundationModels",
+    "GetFoundationModel",
+    "ListInferenceProfiles",
+    "GetInferenceProfile",
+)
+"""And of the control plane."""
+
+_CONTROL_PLANE_PATHS: Final = (b"/foundation-models", b"/inference-profiles")
+"""Where its paths begin: its model is large, and is read only when one is asked for."""
 
 _CACHED_VALUE_CHARACTERS_MAX: Final = 2048
 
@@ -55,28 +74,30 @@ class Call(msgspec.Struct, frozen=True):
 
     operation: str
     labels: Mapping[str, str]
+    query: Mapping[str, str] = {}
 
     @property
     def model_id(self) -> str:
-        """The model that is asked for; empty for operations without one."""
+        """The model that is asked for in the path; empty for operations without one there."""
         return self.labels.get("modelId", "")
 
     @property
     def streaming(self) -> bool:
         """Whether the answer is an event stream."""
-        return self.operation in ("ConverseStream", "InvokeModelWithResponseStream")
+        return self.operation in STREAMING
 
 
 @functools.cache
-def service_model() -> ServiceModel:
-    """Bedrock's runtime, as botocore knows it; read once."""
-    return ServiceModel(Loader().load_service_model("bedrock-runtime", "service-2"), "bedrock-runtime")
+def service_model(service: str = "bedrock-runtime") -> ServiceModel:
+    """Bedrock's runtime, or its control plane, as botocore knows it; read once."""
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
 
 
 @functools.cache
 def operation_model(operation: str) -> OperationModel:
-    """One operation of it."""
-    return service_model().operation_model(operation)
+    """One operation of either."""
+    service = "bedrock" if operation in CONTROL_PLANE else "bedrock-runtime"
+    return service_model(service).operation_model(operation)
 
 
 @functools.cache
@@ -88,10 +109,13 @@ def stream_exceptions(operation: str) -> tuple[str, ...]:
 
 
 @functools.cache
-def _routes() -> dict[tuple[str, int], list[tuple[str, list[str]]]]:
+def _routes(service: str) -> dict[tuple[str, int], list[tuple[str, list[str]]]]:
     """(method, number of segments) -> operations and the segments of their paths."""
     routes: dict[tuple[str, int], list[tuple[str, list[str]]]] = {}
-    for operation in SIMULATED:
+    known: set[str] = set(service_model(service).operation_names)
+    for operation in CONTROL_PLANE if service == "bedrock" else SIMULATED:
+        if operation not in known:
+            continue  # an older botocore than the operation
         http: Mapping[str, Any] = operation_model(operation).http
         segments: list[str] = http["requestUri"].split("/")
         routes.setdefault((http["method"], len(segments)), []).append((operation, segments))
@@ -104,11 +128,14 @@ def route(method: bytes, target: bytes) -> Call | None:
     The raw path is split before its labels are decoded: an ARN's slash is `%2F`, and one that was left as it
     is makes another path. A raw `:` is as good as `%3A`.
     """
-    segments = target.partition(b"?")[0].split(b"/")
-    for operation, expected in _routes().get((method.decode("ascii"), len(segments)), ()):
+    path, _, query = target.partition(b"?")
+    segments = path.split(b"/")
+    service = "bedrock" if path.startswith(_CONTROL_PLANE_PATHS) else "bedrock-runtime"
+    for operation, expected in _routes(service).get((method.decode("ascii"), len(segments)), ()):
         labels = _match(expected, segments)
         if labels is not None:
-            return Call(operation, labels)
+            members = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+            return Call(operation, labels, dict(members))
     return None
 
 
@@ -133,14 +160,19 @@ def check(call: Call, headers: Mapping[str, str], body: bytes) -> dict[str, Any]
     assert isinstance(shape, StructureShape)
     members: dict[str, Any] = dict(call.labels)
     for name, member in shape.members.items():
-        if member.serialization.get("location") == "header":
+        where = member.serialization.get("location")
+        if where == "header":
             value = headers.get(member.serialization["name"].lower())
-            if value is not None:
-                members[name] = value
+        elif where == "querystring":
+            value = call.query.get(member.serialization["name"])
+        else:
+            continue
+        if value is not None:
+            members[name] = _from_text(value, member, name)
     payload = shape.serialization.get("payload")
     if payload is not None:
         members[payload] = body
-    else:
+    elif operation_model(call.operation).http["method"] != "GET":
         members.update(_body_members(shape, headers, body))
     report = ParamValidator().validate(members, shape)
     if report.has_errors():
@@ -150,6 +182,15 @@ def check(call: Call, headers: Mapping[str, str], body: bytes) -> dict[str, Any]
         count = "1 validation error" if len(violations) == 1 else f"{len(violations)} validation errors"
         raise invalid(f"{count} detected: {'; '.join(violations)}")
     return members
+
+
+def _from_text(value: str, shape: Shape, name: str) -> Any:
+    """A member of a header or a query, of which HTTP knows only the text."""
+    if shape.type_name in ("integer", "long"):
+        if re.fullmatch(r"-?[0-9]{1,18}", value) is None:
+            raise refuse("SerializationException", f"{name}: {value!r} is no number")
+        return int(value)
+    return value
 
 
 def _body_members(shape: StructureShape, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:

@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long the first event of a stream, or the whole of another answer, takes."""
     scenario: str = ""
     """What happens when a request names no scenario: `stall-mid-stream after=3`."""
+    listing_fault: str = ""
+    """What happens when models or inference profiles are asked for: a scenario, written likewise."""
     recordings: Recordings | None = None
     seed: int = 0
     body_bytes_max: int = 25_000_000

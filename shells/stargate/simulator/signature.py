@@ -4,10 +4,10 @@ The signature is computed by botocore's own `SigV4Auth` over the request as it a
 project's signer: a mistake in our signer must not be able to hide behind the same mistake in its judge.
 
 What AWS checks, in AWS's words: that the header can be read; that the scope is this region, this service
-and the date's day; that `host` and a session token are among the signed headers; that the date is within
-five minutes of now; that the key is known and its session token good; at last the signature. The refusal of
-a wrong signature quotes the canonical request, as AWS's does (so that a gateway which relays that text, and
-leaks the request, is found out).
+(`bedrock`, and for the vendors' APIs at their own host `bedrock-mantle`) and the date's day; that `host` and
+a session token are among the signed headers; that the date is within five minutes of now; that the key is
+known and its session token good; at last the signature. The refusal of a wrong signature quotes the canonical
+request, as AWS's does (so that a gateway which relays that text, and leaks the request, is found out).
 
 Sources: botocore/auth.py; IAM User Guide, "Troubleshoot Signature Version 4 signing for AWS API requests".
 """
@@ -28,6 +28,11 @@ from stargate.simulator.settings import EXPIRED_SESSION_TOKEN, Credential, Setti
 from stargate_core.secret import Secret
 
 SERVICE: Final = "bedrock"
+MANTLE: Final = "bedrock-mantle"
+"""The name that the vendors' APIs at a host of their own are signed under."""
+_VENDOR_PATHS: Final = (b"/openai/v1/", b"/anthropic/v1/")
+"""Paths that are served at both hosts."""
+_MANTLE_PATHS: Final = (b"/v1/",)
 _SKEW_SECONDS: Final = 300
 _TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
 _TIMESTAMP_SHAPE: Final = re.compile(r"\d{8}T\d{6}Z")
@@ -41,6 +46,14 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
     scheme: str
     """`sigv4` or `bearer`."""
     access_key_id: str = ""
+    signing_name: str = ""
+
+
+def signing_names(target: bytes) -> tuple[str, ...]:
+    """The names that a request for this may be signed under: one simulator plays both hosts."""
+    if target.startswith(_VENDOR_PATHS):
+        return SERVICE, MANTLE
+    return (MANTLE,) if target.startswith(_MANTLE_PATHS) else (SERVICE,)
 
 
 def verify(
@@ -59,6 +72,9 @@ def verify(
     for name, value in headers:
         by_name.setdefault(name.decode("ascii").lower(), []).append(_text(value))
     authorization = by_name.get("authorization")
+    if authorization is None and target.startswith((*_VENDOR_PATHS, *_MANTLE_PATHS)):
+        # Anthropic's SDKs have a header of their own for a key.
+        authorization = [f"Bearer {key}" for key in by_name.get("x-api-key", [])] or None
     if authorization is None:
         raise refuse("MissingAuthenticationTokenException")
     if len(authorization) > 1:
@@ -69,11 +85,11 @@ def verify(
     if scheme != "AWS4-HMAC-SHA256":
         raise refuse("IncompleteSignatureException", f"Unsupported AWS 'algorithm': '{scheme}'.")
     claim = _Claim.parse(rest, authorization[0], by_name)
-    claim.check_scope(settings)
+    claim.check_scope(settings, signing_names(target))
     claim.check_date(wall_ns)
     credential = _check_key(settings, claim)
     _check_signature(settings, claim, credential, _AsReceived(settings, method, target, claim, body))
-    return Identity("sigv4", claim.access_key_id)
+    return Identity("sigv4", claim.access_key_id, claim.service)
 
 
 def _check_api_key(settings: Settings, key: str) -> Identity:
@@ -125,13 +141,13 @@ class _Claim(msgspec.Struct, frozen=True):
         key_id, date, region, service, _ = scope
         return cls(key_id, date, region, service, names, found["Signature"], timestamps[0], headers)
 
-    def check_scope(self, settings: Settings) -> None:
+    def check_scope(self, settings: Settings, services: tuple[str, ...]) -> None:
         """Refuse a scope that is not ours, and a signature that leaves out what must be signed."""
         problems: list[str] = []
         if self.region != settings.region:
             problems.append(f"Credential should be scoped to a valid region, not '{self.region}'. ")
-        if self.service != SERVICE:
-            problems.append(f"Credential should be scoped to correct service: '{SERVICE}'. ")
+        if self.service not in services:
+            problems.append(f"Credential should be scoped to correct service: '{services[0]}'. ")
         if self.date != self.timestamp[:8]:
             problems.append(
                 "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
@@ -226,7 +242,7 @@ class _Judge(SigV4Auth):
 
 def _check_signature(settings: Settings, claim: _Claim, credential: Credential, request: Any) -> None:
     secret = credential.secret_access_key.reveal()
-    judge: Any = _Judge(Credentials(claim.access_key_id, secret), SERVICE, settings.region)
+    judge: Any = _Judge(Credentials(claim.access_key_id, secret), claim.service, settings.region)
     canonical: str = judge.canonical_request(request)
     to_sign: str = judge.string_to_sign(request, canonical)
     expected: str = judge.signature(to_sign, request)

@@ -18,6 +18,7 @@ from typing import Final
 
 import msgspec
 
+from stargate.simulator import thoughts
 from stargate.simulator.dialogue import (
     DIRECTIVE,
     Answer,
@@ -163,8 +164,8 @@ def _tokens(prompt: Prompt, asked: str, wishes: Wishes, rng: random.Random) -> t
 
 
 def _reasoning(kind: str, thought: str, rng: random.Random) -> Reasoning | RedactedReasoning:
-    secret = base64.b64encode(rng.randbytes(66)).decode()
-    return RedactedReasoning(secret) if kind == "redacted" else Reasoning(split_tokens(thought), secret)
+    signature = thoughts.signed(thought, rng)
+    return RedactedReasoning(signature) if kind == "redacted" else Reasoning(split_tokens(thought), signature)
 
 
 class _Stopped(msgspec.Struct, frozen=True):
@@ -195,11 +196,19 @@ def _truncate(blocks: list[Block], tokens_max: int | None) -> tuple[list[Block],
         cost = _cost(block)
         if cost > left:
             if left and isinstance(block, Text | Reasoning):
-                kept.append(msgspec.structs.replace(block, tokens=block.tokens[:left]))
+                kept.append(_shortened(block, left))
             break
         kept.append(block)
         left -= cost
     return kept, True
+
+
+def _shortened(block: Text | Reasoning, tokens_max: int) -> Block:
+    shorter = msgspec.structs.replace(block, tokens=block.tokens[:tokens_max])
+    if isinstance(shorter, Reasoning):
+        signature = thoughts.signed_anew(shorter.text, shorter.signature)
+        return msgspec.structs.replace(shorter, signature=signature)
+    return shorter
 
 
 def _cost(block: Block) -> int:

@@ -66,7 +66,9 @@ class TestRoutes:
 
     def test_two_labels(self) -> None:
         call = route(b"POST", b"/guardrail/abc/version/DRAFT/apply?x=y")
-        assert call == Call("ApplyGuardrail", {"guardrailIdentifier": "abc", "guardrailVersion": "DRAFT"})
+        assert call == Call(
+            "ApplyGuardrail", {"guardrailIdentifier": "abc", "guardrailVersion": "DRAFT"}, {"x": "y"}
+        )
 
     @pytest.mark.parametrize(
         ("method", "target"),
