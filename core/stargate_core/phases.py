@@ -238,6 +238,10 @@ class Context:
         """The exchange has been settled."""
         self._record = record
 
+    def kept_by(self, plugin: str) -> Any:
+        """What a plugin has kept of this exchange; None if nothing."""
+        return None if self._kept is None else self._kept.get(plugin)
+
     # --------------------------------------------------------------------------------------------- of plugins
 
     @property

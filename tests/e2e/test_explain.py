@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,11 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 from stargate.cli.explain import explain_command
-from support.gateway import KEY, MODELS, NARROW_KEY, RunningGateway, configuration
+from support.gateway import KEY, MODELS, NARROW_KEY, RunningGateway, configuration, running_gateway
 from support.simulator import RunningSimulator
 
 CHAT: Final = {"model": "nova", "messages": [{"role": "user", "content": "Grüße"}], "max_tokens": 20}
 CONVERSE: Final = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+TOKEN: Final = "planted-admin-token-0123456789"
 NOT_REPEATED: Final = {"x-request-id", "x-amzn-requestid", "date"}
 
 
@@ -58,6 +60,13 @@ def config(simulator: RunningSimulator, tmp_path_factory: pytest.TempPathFactory
     file = folder / "stargate.yaml"
     file.write_text(json.dumps(configuration(simulator.url, folder / "requests.jsonl")))
     return file
+
+
+@pytest.fixture(scope="module")
+def watched(simulator: RunningSimulator) -> Generator[RunningGateway]:
+    """A gateway with a token for its admin."""
+    with running_gateway(simulator.url, gateway={"admin_token": TOKEN}) as running:
+        yield running
 
 
 def explained(config: Path, written: dict[str, Any]) -> tuple[dict[str, Any], int]:
@@ -157,3 +166,37 @@ def test_no_key_and_no_credential_is_shown(config: Path) -> None:
     assert proxy["credentials"]["access_key_id"] in text
     for secret in (KEY, NARROW_KEY, "sk-wrong", proxy["credentials"]["secret_access_key"]):
         assert secret not in text
+
+
+class TestLive:
+    """The header that explains a live request to its operator."""
+
+    @pytest.mark.parametrize("name", ["chat", "a streamed chat", "an alias of converse's"])
+    def test_what_was_explained_is_what_is_said_of_it(
+        self, simulator: RunningSimulator, watched: RunningGateway, config: Path, name: str
+    ) -> None:
+        written = {**SENT[name], "headers": {**SENT[name]["headers"], "x-stargate-explain": TOKEN}}
+        status, headers, _ = really(watched, written)
+        assert status == 200
+        said = json.loads(headers["x-stargate-explain"])
+        told, _ = explained(config, SENT[name])
+        [way] = told["ways"]
+        assert (said["route"], said["dialect"], said["consumer"], said["key_id"], said["target"]) == (
+            told["route"],
+            told["dialect"],
+            told["caller"]["consumer"],
+            told["caller"]["key_id"],
+            way["target"],
+        )
+        assert way["url"].startswith(said["endpoint"])
+        assert said["request_id"] == headers["x-request-id"]
+        assert TOKEN not in json.dumps(simulator.requests()[-1])
+
+    def test_the_token_is_written_down_nowhere(self, watched: RunningGateway) -> None:
+        for token in (TOKEN, TOKEN[:-1]):
+            written = {**ANSWERED["no key"], "headers": {"x-stargate-explain": token}}
+            status, headers, body = really(watched, written)
+            assert status == 401
+            assert ("x-stargate-explain" in headers) == (token == TOKEN)
+            assert TOKEN[:-1] not in body + str(headers)
+        assert TOKEN[:-1] not in json.dumps(watched.records()) + "".join(watched.told)

@@ -57,6 +57,7 @@ from stargate_core.direction import Direction, Sharing
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.authority import Authority
+from stargate_core.gateway.explain_header import explain_to_admin
 from stargate_core.gateway.plan import Chain, Hook, Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
 from stargate_core.gateway.upstream import IncomingAnswer, SharedAnswer
@@ -565,7 +566,8 @@ class Exchange:
             out.append(Note("error", text))
 
     def _tell_attempts(self, headers: Headers) -> None:
-        """Name the attempts in a header, where an operator wants callers to see them."""
+        """Name the attempts in a header, where an operator wants that; to operators themselves tell more."""
+        explain_to_admin(self, headers)
         direction = self.direction
         if not self.ctx.persistence.tell_attempts or direction is None:
             return
