@@ -206,7 +206,8 @@ class TestMessages:
         assert whole.model == model
         with claude.messages.stream(**asked) as stream:
             final = stream.get_final_message()
-        for answer in (whole, final):
+        answers: list[Any] = [whole, final]
+        for answer in answers:
             assert "“Say it twice”" in "".join(block.text for block in answer.content if block.type == "text")
             assert answer.usage.output_tokens > 0
 
