@@ -203,6 +203,7 @@ HARMLESS: Final[dict[str, str]] = {
     "stargate_core.questions.Keys": "hashes of keys, and what each may do",
     "stargate_core.limits.script.Script": "our own Lua",
     "stargate_core.dialects.registry.Route": "our own paths",
+    "stargate_core.dialects.anthropic_converse_parameters.Parameter": "our own table",
     "stargate_core.dialects.openai_chat_parameters.Parameter": "our own table",
     "stargate_core.aws.operations.OperationSpec": "our own table",
     "stargate_core.aws.sigv4._Plan": "names of headers",

@@ -298,7 +298,12 @@ def stopped(index: int) -> dict[str, Any]:
 class TestText:
     def test_a_whole_stream(self) -> None:
         message = {"id": f"msg_{REQUEST_ID}", "type": "message", "role": "assistant", "model": "mine"}
-        unknown = {"content": [], "stop_reason": None, "stop_sequence": None, "usage": dict.fromkeys(TOLD, 0)}
+        unknown: dict[str, Any] = {
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": dict.fromkeys(TOLD, 0),
+        }
         assert told(*text_events("Hel", "lo")) == [
             {"type": "message_start", "message": {**message, **unknown}},
             started(0, "text", text=""),
