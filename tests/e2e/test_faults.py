@@ -48,17 +48,20 @@ class Row(NamedTuple):
     log_stream: str
     log_invoke: str | None = None
     """Where InvokeModel's answer fares otherwise, being passed on unread."""
+    log_native_stream: str | None = None
+    """Where Bedrock's own streams fare otherwise, their payloads being passed on unread."""
 
     def by_door(self) -> dict[str, tuple[str, str]]:
         """For each door what it says, and what the log says."""
         log_invoke = self.log if self.log_invoke is None else self.log_invoke
+        log_native = self.log_stream if self.log_native_stream is None else self.log_native_stream
         return {
             "chat": (self.chat, self.log),
             "chat_stream": (self.chat_stream, self.log_stream),
             "converse": (self.converse, self.log),
-            "converse_stream": (self.converse_stream, self.log_stream),
+            "converse_stream": (self.converse_stream, log_native),
             "invoke": (self.invoke, log_invoke),
-            "invoke_stream": (self.invoke_stream, self.log_stream),
+            "invoke_stream": (self.invoke_stream, log_native),
         }
 
 
@@ -134,6 +137,9 @@ BROKEN_STREAMS: Final = {
     # What is broken here are frames, which an answer that is no stream has none of.
     # Here the message itself was whole, and why it ended was said: its usage is missing.
     "no-metadata": broken(*BROKEN, plain=OK)._replace(chat_stream="stop, then - upstream_stream_broken"),
+    "end-before-done": broken(*BROKEN, plain=LOST)._replace(
+        chat_stream="stop, then - upstream_stream_broken"
+    ),
     "bad-crc": broken(*BROKEN, plain=OK),
     "bad-prelude-crc": broken(*BROKEN, plain=OK),
     "oversize-frame": broken(*BROKEN, plain=OK),
@@ -207,11 +213,20 @@ TABLE: Final = {
     "wrong-content-type": broken(
         "502 upstream_protocol_error", "502 InternalServerException", "UPSTREAM_ERROR", plain=OK
     ),
+    "document-for-stream": broken(
+        "502 upstream_protocol_error", "502 InternalServerException", "UPSTREAM_ERROR", plain=OK
+    ),
+    "bad-json": broken("- upstream_protocol_error", "ok", "UPSTREAM_ERROR", plain=GARBLED)._replace(
+        invoke="ok", log_invoke="", log_native_stream=""
+    ),
     "extra-bytes-in-body": broken("ok", "ok", "", plain=GARBLED)._replace(invoke="ok", log_invoke=""),
     # ---------------------------------------------------------------------------- odd, and within the rules
     "slow:ms.5": OK,
     "drip": OK,
     "unknown-events": OK,
+    # Server-sent events come from the vendors' APIs only.
+    "oversize-line": OK,
+    "odd-lines": OK,
     "until-close": OK,
     "early-hints": OK,
     "close-after-answer": OK,
@@ -220,6 +235,7 @@ TABLE: Final = {
     "reasoning": OK,
     "interleaved-reasoning": OK,
     "redacted-reasoning": OK,
+    "citations": OK,
     "empty-content": OK,
 }  # fmt: skip
 AT_ONCE: Final = {

@@ -20,6 +20,7 @@ from stargate.simulator.dialogue import (
     Answer,
     Block,
     Choice,
+    Citation,
     Prompt,
     Reasoning,
     RedactedReasoning,
@@ -144,6 +145,9 @@ def _usage(answer: Answer, model_id: str, output_tokens: int) -> dict[str, objec
 
 def _content(block: Block) -> dict[str, object]:
     match block:
+        case Text(citations=(_, *_)):
+            citations = [_citation(one) for one in block.citations]
+            return {"type": "text", "text": block.text, "citations": citations}
         case Text():
             return {"type": "text", "text": block.text}
         case Reasoning():
@@ -157,6 +161,41 @@ def _content(block: Block) -> dict[str, object]:
                 "name": block.name,
                 "input": block.arguments,
             }
+
+
+_NONE: Final[tuple[object, ...]] = ()
+
+
+def _citation(citation: Citation) -> dict[str, object]:
+    start, end = citation.start, citation.end
+    document = {"cited_text": citation.quote, "document_index": 0, "document_title": citation.title}
+    match citation.kind:
+        case "web":
+            place: dict[str, object] = {
+                "type": "web_search_result_location",
+                "cited_text": citation.quote,
+                "encrypted_index": "c2ltdWxhdGVk",
+                "title": citation.title,
+                "url": citation.source,
+            }
+        case "searchResultLocation":
+            place = {
+                "type": "search_result_location",
+                "cited_text": citation.quote,
+                "search_result_index": 0,
+                "source": citation.source,
+                "title": citation.title,
+                "start_block_index": start,
+                "end_block_index": end,
+            }
+        case "documentPage":
+            place = {"type": "page_location", **document, "start_page_number": start, "end_page_number": end}
+        case "documentChunk":
+            blocks = {"start_block_index": start, "end_block_index": end}
+            place = {"type": "content_block_location", **document, **blocks}
+        case _:
+            place = {"type": "char_location", **document, "start_char_index": start, "end_char_index": end}
+    return place
 
 
 def stream(answer: Answer, model_id: str, rng: random.Random) -> Iterator[StreamEvent]:
@@ -208,6 +247,8 @@ def _event(kind: Kind, name: str, /, **members: object) -> StreamEvent:
 
 def _opening(block: Block) -> dict[str, object]:
     match block:
+        case Text(citations=(_, *_)):
+            return {"type": "text", "text": "", "citations": _NONE}
         case Text():
             return {"type": "text", "text": ""}
         case Reasoning():
@@ -221,6 +262,8 @@ def _opening(block: Block) -> dict[str, object]:
 def _deltas(block: Block, rng: random.Random) -> Iterator[dict[str, object]]:
     match block:
         case Text():
+            for one in block.citations:
+                yield {"type": "citations_delta", "citation": _citation(one)}
             for token in block.tokens:
                 yield {"type": "text_delta", "text": token}
         case Reasoning():

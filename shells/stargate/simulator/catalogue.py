@@ -110,9 +110,7 @@ _ROWS: Final = (
     Model("amazon.nova-premier-v1:0", "Nova Premier", "Amazon", _SEEING, inference=_NONE, profiles=("us",)),
     Model("amazon.nova-canvas-v1:0", "Nova Canvas", "Amazon", _SEEING, _IMAGE, streams=False),
     Model("amazon.titan-text-express-v1", "Titan Text Express", "Amazon", legacy=True),
-    Model(
-        "amazon.titan-embed-text-v1", "Titan Text Embeddings"[:20], "Amazon", _TEXT, _EMBEDDING, streams=False
-    ),
+    Model("amazon.titan-embed-text-v1", "Titan Embeddings G1", "Amazon", _TEXT, _EMBEDDING, streams=False),
     Model("amazon.titan-embed-text-v2:0", "Titan Embeddings V2", "Amazon", _TEXT, _EMBEDDING, streams=False),
     Model(
         "amazon.titan-embed-image-v1", "Titan Multimodal", "Amazon", _SEEING, _EMBEDDING, _BOTH, streams=False
@@ -156,7 +154,6 @@ _REGIONS: Final = {
     "us": ("us-east-1", "us-east-2", "us-west-2"),
     "eu": ("eu-central-1", "eu-north-1", "eu-west-1", "eu-west-3"),
     "apac": ("ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2"),
-    "global": ("",),
 }
 _CONTINENTS: Final = {"us": "US", "eu": "EU", "apac": "APAC", "global": "Global"}
 
@@ -187,14 +184,14 @@ def profiles(region: str) -> Iterator[Profile]:
     """The profiles that an account of this region sees: the system's, then its own."""
     for model in _ROWS:
         for area in model.profiles:
-            # A global profile names the model where it is asked for, and once without a region.
-            regions = (region, region) if area == "global" else _REGIONS[area]
+            # A global profile names the model where it is asked for: it could be anywhere.
+            regions = (region,) if area == "global" else _REGIONS[area]
             yield Profile(
                 f"{area}.{model.id}",
                 f"{_CONTINENTS[area]} {model.provider} {model.name}".replace(".", " "),
                 f"Routes requests to {model.provider} {model.name} in {_CONTINENTS[area]} regions.",
                 "SYSTEM_DEFINED",
-                tuple(dict.fromkeys(model_arn(model.id, name) for name in regions)),
+                tuple(model_arn(model.id, name) for name in regions),
             )
     for name, model_id in _APPLICATIONS:
         unique = base64.b32encode(name.encode()).decode().lower().strip("=")[:12]

@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from stargate.simulator.errors import Refusal, invalid
+from stargate.simulator.messages_schema import check_thought
+from stargate.simulator.models import is_claude
 
 _DOCUMENT_NAME: Final = re.compile(r"[\w\-()\[\]]+( [\w\-()\[\]]+)*", re.ASCII)
 _NO_TOOLS_IN_STREAMS: Final = re.compile(
@@ -48,7 +50,8 @@ def check_conversation(model_id: str, members: Mapping[str, Any], *, streaming: 
     _check_tool_turns(messages)
     _check_tool_config(messages, members.get("toolConfig"), model_id, streaming=streaming)
     _check_system(members.get("system", ()), model_id)
-    if "anthropic" in model_id:
+    if is_claude(model_id):
+        _check_thoughts(messages)
         _check_last(messages[-1])
 
 
@@ -189,6 +192,29 @@ def _check_system(system: Sequence[Mapping[str, Any]], model_id: str) -> None:
     for index, block in enumerate(system):
         if not block.get("text", "something else").strip():
             raise _blank("SystemContentBlock", f"system.{index}")
+
+
+def _check_thoughts(messages: Sequence[Message]) -> None:
+    """Claude takes back only thoughts that it has signed, and those of its last turn only unchanged."""
+    last = max((i for i, message in enumerate(messages) if message["role"] == "assistant"), default=-1)
+    for index, message in enumerate(messages):
+        for at, block in enumerate(message["content"]):
+            thought = _as_claude_has_it(block.get("reasoningContent"))
+            try:
+                check_thought(thought, f"messages.{index}.content.{at}", latest=index == last)
+            except Refusal as refusal:
+                said = refusal.error.message
+                raise invalid(f"The model returned the following errors: {said}") from None
+
+
+def _as_claude_has_it(content: Any) -> Mapping[str, Any]:
+    match content:
+        case {"reasoningText": {"text": text, **further}}:
+            return {"type": "thinking", "thinking": text, "signature": further.get("signature")}
+        case {"redactedContent": bytes(data)}:
+            return {"type": "redacted_thinking", "data": data.decode("latin-1")}
+        case _:
+            return {}
 
 
 def _check_last(message: Message) -> None:

@@ -4,11 +4,13 @@ to their JSON.
 Facts of the format that clients stumble over, and that are therefore kept: only tool blocks have a
 `contentBlockStart`; the first `toolUse` delta is often empty; metadata comes after `messageStop`;
 `inputTokens` leaves cached tokens out while `totalTokens` has them; a reasoning block's signature is a
-delta of its own.
+delta of its own; a citation comes before the text that it belongs to; a redacted thought, which its vendor
+has in base64, is a blob and so in base64 once more.
 
 Sources: recorded answers and streams (tests/vectors/recorded-bedrock); botocore's service model.
 """
 
+import base64
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -19,6 +21,7 @@ from stargate.simulator.dialogue import (
     Answer,
     Block,
     Choice,
+    Citation,
     Prompt,
     Reasoning,
     RedactedReasoning,
@@ -126,7 +129,7 @@ def document(answer: Answer, members: Mapping[str, Any]) -> dict[str, object]:
         "output": {"message": {"content": content, "role": "assistant"}},
         "stopReason": answer.stop_reason,
         "usage": usage(answer),
-        **_echoes(members),
+        **_echoes(answer, members),
     }
     fields = _response_fields(answer, members)
     if fields:
@@ -151,13 +154,13 @@ def usage(answer: Answer) -> dict[str, object]:
     return found
 
 
-def _echoes(members: Mapping[str, Any]) -> dict[str, object]:
+def _echoes(answer: Answer, members: Mapping[str, Any]) -> dict[str, object]:
     """What a request asked for beside words, and got."""
     found: dict[str, object] = {
         name: members[name] for name in ("performanceConfig", "serviceTier") if name in members
     }
     characters = sum(map(len, _last_texts(as_array(members.get("messages")))))
-    return found | converse_trace(as_object(members.get("guardrailConfig")), characters)
+    return found | converse_trace(as_object(members.get("guardrailConfig")), answer, characters)
 
 
 def _response_fields(answer: Answer, members: Mapping[str, Any]) -> dict[str, object]:
@@ -167,16 +170,33 @@ def _response_fields(answer: Answer, members: Mapping[str, Any]) -> dict[str, ob
 
 def _content(block: Block) -> dict[str, object]:
     match block:
+        case Text(citations=(_, *_)):
+            citations = [_cited(one) for one in block.citations]
+            return {"citationsContent": {"citations": citations, "content": [{"text": block.text}]}}
         case Text():
             return {"text": block.text}
         case Reasoning():
             return {"reasoningContent": {"reasoningText": {"signature": block.signature, "text": block.text}}}
         case RedactedReasoning():
-            return {"reasoningContent": {"redactedContent": block.data}}
+            return {"reasoningContent": {"redactedContent": _blob(block.data)}}
         case ToolUse():
             return {
                 "toolUse": {"input": block.arguments, "name": block.name, "toolUseId": f"tooluse_{block.id}"}
             }
+
+
+def _cited(citation: Citation) -> dict[str, object]:
+    return {
+        "location": citation.place,
+        "source": citation.source,
+        "sourceContent": [{"text": citation.quote}],
+        "title": citation.title,
+    }
+
+
+def _blob(data: str) -> str:
+    """What a vendor has in base64 already, in the model's own."""
+    return base64.b64encode(data.encode()).decode()
 
 
 def stream(answer: Answer, members: Mapping[str, Any], rng: random.Random) -> Iterator[StreamEvent]:
@@ -195,12 +215,14 @@ def stream(answer: Answer, members: Mapping[str, Any], rng: random.Random) -> It
         stop["additionalModelResponseFields"] = fields
     yield StreamEvent(Kind.STOP, "messageStop", stop)
     metadata: dict[str, object] = {"metrics": {"latencyMs": answer.latency_ms}, "usage": usage(answer)}
-    yield StreamEvent(Kind.METADATA, "metadata", {**metadata, **_echoes(members)})
+    yield StreamEvent(Kind.METADATA, "metadata", {**metadata, **_echoes(answer, members)})
 
 
 def _deltas(block: Block, rng: random.Random) -> Iterator[dict[str, object]]:
     match block:
         case Text():
+            for one in block.citations:
+                yield {"citation": _cited(one)}
             for token in block.tokens:
                 yield {"text": token}
         case Reasoning():
@@ -208,7 +230,7 @@ def _deltas(block: Block, rng: random.Random) -> Iterator[dict[str, object]]:
                 yield {"reasoningContent": {"text": token}}
             yield {"reasoningContent": {"signature": block.signature}}
         case RedactedReasoning():
-            yield {"reasoningContent": {"redactedContent": block.data}}
+            yield {"reasoningContent": {"redactedContent": _blob(block.data)}}
         case ToolUse():
             for fragment in argument_fragments(block, rng):
                 yield {"toolUse": {"input": fragment}}

@@ -55,10 +55,33 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """The JSON schema that the answer's text must satisfy."""
 
 
+class Citation(msgspec.Struct, frozen=True):
+    """Where a text has it from."""
+
+    kind: str
+    """The place's kind, in Converse's words: documentChar, documentPage, documentChunk, web or
+    searchResultLocation.
+    """
+    title: str
+    source: str
+    quote: str
+    start: int
+    end: int
+
+    @property
+    def place(self) -> dict[str, object]:
+        """The place as Converse writes it."""
+        if self.kind == "web":
+            return {"web": {"url": self.source, "domain": "example.com"}}
+        index = "searchResultIndex" if self.kind == "searchResultLocation" else "documentIndex"
+        return {self.kind: {index: 0, "start": self.start, "end": self.end}}
+
+
 class Text(msgspec.Struct, frozen=True):
     """A block of text, token by token."""
 
     tokens: tuple[str, ...]
+    citations: tuple[Citation, ...] = ()
 
     @property
     def text(self) -> str:

@@ -78,6 +78,14 @@ class Directive(msgspec.Struct, frozen=True):
         wanted = self.options.get("first-token-ms")
         return default_ns if wanted is None else self.number("first-token-ms", 0) * _MILLISECOND
 
+    def _citing(self) -> str:
+        if self.name != "citations":
+            return ""
+        kind = self.text("kind", _CITED[0])
+        if kind not in _CITED:
+            raise invalid(f"simulator: citations has the kinds {', '.join(_CITED)}")
+        return kind
+
     def wishes(self) -> Wishes:
         """What the answer itself should be like."""
         return Wishes(
@@ -85,12 +93,14 @@ class Directive(msgspec.Struct, frozen=True):
             stop_reason=self.options.get("stop", "").replace("-", "_"),
             reasoning=_REASONINGS.get(self.name, ""),
             silent=self.name == "empty-content",
+            citing=self._citing(),
             cache_read_tokens=self.number("cache-read", 0),
             cache_write_tokens=self.number("cache-write", 0),
             input_tokens=self.number("input-tokens", 0) if "input-tokens" in self.options else None,
         )
 
 
+_CITED: Final = ("documentChar", "documentPage", "documentChunk", "web", "searchResultLocation")
 _REASONINGS: Final[Mapping[str, str]] = {
     "reasoning": "plain",
     "interleaved-reasoning": "interleaved",

@@ -369,7 +369,7 @@ def _bodies(plan: Plan) -> list[tuple[int, Body]]:
 def oversize_frame(plan: Plan, stage: Stage) -> Plan:
     """A length beyond every limit, under a good prelude CRC; what should follow never does."""
     if not stage.framed:
-        return oversize_line(plan, stage)
+        return _with_long_line(plan, stage)
     lengths = stage.directive.number("length", 2_000_000_000, 2**32 - 1).to_bytes(4, "big") + (90).to_bytes(
         4, "big"
     )
@@ -379,6 +379,10 @@ def oversize_frame(plan: Plan, stage: Stage) -> Plan:
 
 def oversize_line(plan: Plan, stage: Stage) -> Plan:
     """A line of server-sent events beyond every limit; its end never comes."""
+    return plan if stage.framed else _with_long_line(plan, stage)
+
+
+def _with_long_line(plan: Plan, stage: Stage) -> Plan:
     if not stage.streaming:
         return plan
     count = min(stage.directive.number("length", _LINE_BYTES), _LINE_BYTES) // _FILLER_BYTES

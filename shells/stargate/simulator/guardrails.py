@@ -26,13 +26,17 @@ def apply_document(members: Mapping[str, Any], *, intervene: bool) -> dict[str, 
     }
 
 
-def converse_trace(config: Mapping[str, Any], characters: int) -> dict[str, object]:
+def converse_trace(config: Mapping[str, Any], said: Answer, characters: int) -> dict[str, object]:
     """The member `trace` of a Converse answer; empty, unless the request asked for it."""
     if config.get("trace", "disabled") == "disabled":
         return {}
-    return {
-        "trace": {"guardrail": {"inputAssessment": _assessment(config["guardrailIdentifier"], characters)}}
-    }
+    identifier = config["guardrailIdentifier"]
+    assessment = _assessment(identifier, characters)
+    if said.stop_reason != "guardrail_intervened":
+        return {"trace": {"guardrail": {"inputAssessment": assessment}}}
+    topic = {"name": "Simulated", "type": "DENY", "action": "BLOCKED", "detected": True}
+    found = {identifier: {**assessment[identifier], "topicPolicy": {"topics": [topic]}}}
+    return {"trace": {"guardrail": {"inputAssessment": found, "actionReason": "Guardrail blocked."}}}
 
 
 def invoke_members(members: Mapping[str, Any], said: Answer, characters: int) -> dict[str, object]:
@@ -47,7 +51,7 @@ def invoke_members(members: Mapping[str, Any], said: Answer, characters: int) ->
     return found
 
 
-def _assessment(identifier: str, characters: int) -> dict[str, object]:
+def _assessment(identifier: str, characters: int) -> dict[str, dict[str, object]]:
     metrics = {
         "guardrailCoverage": _coverage(characters),
         "guardrailProcessingLatency": 230,

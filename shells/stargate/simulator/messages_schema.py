@@ -362,6 +362,8 @@ def check_thought(block: Mapping[str, Any], where: str, *, latest: bool) -> None
     """Whether a thought may be taken back; `latest`: it is of the last turn. Raises Refusal."""
     match block:
         case {"type": "thinking", "signature": signature, "thinking": text}:
+            if signature is None:
+                raise invalid(f"{where}.thinking.signature: Field required")
             if not thoughts.is_ours(signature):
                 raise invalid(f"{where}: Invalid `signature` in `thinking` block")
             if latest and not thoughts.belongs_to(signature, text):

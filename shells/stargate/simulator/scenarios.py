@@ -149,6 +149,11 @@ _ROWS: Final = (
     Scenario("reasoning", "a reasoning block first"),
     Scenario("interleaved-reasoning", "reasoning, text, reasoning, text"),
     Scenario("redacted-reasoning", "a redacted reasoning block first"),
+    Scenario(
+        "citations",
+        "the text's second half cites: kind=documentChar|documentPage|documentChunk|web|searchResultLocation",
+        options=("kind",),
+    ),
     Scenario("empty-content", "no content block at all"),
 )
 

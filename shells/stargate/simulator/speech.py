@@ -24,6 +24,7 @@ from stargate.simulator.dialogue import (
     Answer,
     Block,
     Choice,
+    Citation,
     Prompt,
     Reasoning,
     RedactedReasoning,
@@ -65,6 +66,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
     """plain | interleaved | redacted"""
     silent: bool = False
     """No content at all."""
+    citing: str = ""
+    """The kind of place that the text's second half cites."""
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
     input_tokens: int | None = None
@@ -109,7 +112,7 @@ def _blocks(prompt: Prompt, wishes: Wishes, rng: random.Random) -> list[Block]:
     if reasoning:
         blocks.append(_reasoning(reasoning, _THOUGHTS[0], rng))
     if not uses:
-        blocks.append(Text(_tokens(prompt, asked, wishes, rng)))
+        blocks += _cited(_tokens(prompt, asked, wishes, rng), wishes.citing)
     elif prompt.choice is Choice.AUTO:
         blocks.append(
             Text(split_tokens(f"Let me ask {' and '.join(use.name for use in uses)} — one moment."))
@@ -117,6 +120,18 @@ def _blocks(prompt: Prompt, wishes: Wishes, rng: random.Random) -> list[Block]:
     if reasoning == "interleaved":
         blocks += [_reasoning("plain", _THOUGHTS[1], rng), Text(split_tokens(_THOUGHTS[2]))]
     return [*blocks, *uses]
+
+
+def _cited(tokens: tuple[str, ...], kind: str) -> list[Block]:
+    """A text; if it is to cite something, in two blocks, for a citation belongs to a whole one."""
+    if not kind:
+        return [Text(tokens)]
+    half = len(tokens) // 2
+    citation = Citation(
+        kind, "The ledger", "https://example.com/ledger", "".join(tokens[half:]).strip(), 3, 7
+    )
+    plain: list[Block] = [Text(tokens[:half])] if half else []
+    return [*plain, Text(tokens[half:], (citation,))]
 
 
 def _wanted(prompt: Prompt, asked: str) -> list[Tool]:
@@ -182,7 +197,8 @@ def _stop(blocks: list[Block], sequences: tuple[str, ...]) -> _Stopped:
         if found:
             at, sequence = min(found)
             kept = block.text[:at]
-            return _Stopped([*blocks[:index], *([Text(split_tokens(kept))] if kept else [])], sequence)
+            short = msgspec.structs.replace(block, tokens=split_tokens(kept))
+            return _Stopped([*blocks[:index], *([short] if kept else [])], sequence)
     return _Stopped(blocks, None)
 
 

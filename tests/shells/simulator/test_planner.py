@@ -7,11 +7,13 @@ opinions), the same headers.
 import base64
 import functools
 import json
+import random
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
 
+from stargate.simulator import thoughts
 from stargate_core.wire.eventstream import EventStreamDecoder, FrameKind
 from support.simulator import CLAUDE, Reply, Wire, converse_request, signed
 from support.vectors import Recording, recordings
@@ -31,8 +33,25 @@ def replayed(item: Recording) -> Reply:
     assert url.hostname is not None
     region = url.hostname.split(".")[1]
     redacted = {name: value for name, value in item.request_headers.items() if "REDACTED" not in value}
-    request = signed(url.path, item.request_body.encode(), headers=redacted, region=region)
-    return Wire(region=region).ask(request)
+    body = resigned(json.loads(item.request_body)) if "reasoningContent" in item.request_body else None
+    raw = item.request_body.encode() if body is None else json.dumps(body).encode()
+    return Wire(region=region).ask(signed(url.path, raw, headers=redacted, region=region))
+
+
+def resigned(value: Any) -> Any:
+    """A recorded body with its thoughts signed by the simulator, which takes no others."""
+    match value:
+        case {"reasoningText": {"text": text, "signature": _}}:
+            return {"reasoningText": {"text": text, "signature": thoughts.signed(text, random.Random(1))}}
+        case {"redactedContent": _}:
+            sealed = thoughts.signed("", random.Random(1))
+            return {"redactedContent": base64.b64encode(sealed.encode()).decode()}
+        case dict():
+            return {name: resigned(inner) for name, inner in value.items()}
+        case list():
+            return [resigned(inner) for inner in value]
+        case _:
+            return value
 
 
 @pytest.mark.parametrize("item", ANSWERED, ids=lambda item: str(item.file))
