@@ -21,6 +21,7 @@ from stargate_core.config.jwt_auth import JwtAuth as JwtAuth
 from stargate_core.config.problems import Misfit, Path, refuse
 from stargate_core.config.rate_limiter import RateLimiter as RateLimiter
 from stargate_core.config.response_cache import ResponseCache as ResponseCache
+from stargate_core.config.response_store import ResponseStore as ResponseStore
 from stargate_core.config.schema import HeaderName, PluginSchema, Scope, Text
 
 # --------------------------------------------------------------------------------------------- api-key-auth
@@ -153,6 +154,7 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
             PluginSchema("rate-limiter", RateLimiter),
             PluginSchema("request-logger", RequestLogger),
             PluginSchema("response-cache", ResponseCache),
+            PluginSchema("response-store", ResponseStore),
             PluginSchema("response-transform", ResponseTransform),
         )
     }

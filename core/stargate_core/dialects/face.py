@@ -123,6 +123,14 @@ class Ask(Private, msgspec.Struct):
     """
     fetched: dict[str, Fetched] = msgspec.field(default_factory=dict[str, Fetched])
     """What was found there; a URL that is not here was not allowed, and its request is refused."""
+    recalls: tuple[str, ...] = ()
+    """Ids of earlier answers that the request refers to instead of repeating them, each once."""
+    recalled: dict[str, bytes] = msgspec.field(default_factory=dict[str, bytes])
+    """What was kept of them, as `remember` gave it; what is not here is not known any more."""
+    remembers: bool = False
+    """Whether the answer may be kept, for later requests to refer to."""
+    remember: tuple[str, bytes] | None = None
+    """The answer's id and what is to be kept of it: told by the translator once the answer is whole."""
 
 
 class Call(Private, msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ from stargate_core.plugins.jwt_auth import JwtAuthPlugin
 from stargate_core.plugins.rate_limiter import RateLimiterPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin
 from stargate_core.plugins.response_cache import ResponseCachePlugin
+from stargate_core.plugins.response_store import ResponseStorePlugin
 from stargate_core.plugins.response_transform import ResponseTransformPlugin
 from stargate_core.views import Plugin
 
@@ -23,6 +24,7 @@ BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
             RateLimiterPlugin,
             RequestLoggerPlugin,
             ResponseCachePlugin,
+            ResponseStorePlugin,
             ResponseTransformPlugin,
         )
     }
