@@ -2,8 +2,10 @@
 
 Questions and statements (the core's questions.py) are routed here by their type: to the shared store, to this
 process's own where a question says so, to the breaker, to the verifier of tokens, to the keeper of
-credentials. Who can answer at once calls back before `ask` returns. Nothing here waits; where something
-must be waited for (the keys of an issuer, newer credentials), a task of its own does.
+credentials, to the fetcher of URLs, to the scout for models. Who can answer at once calls back before `ask`
+returns. Nothing here waits; where something must be waited for (the keys of an issuer, newer credentials,
+a page, a list), a task of its own does. Of these only a page is nobody else's too: its task ends when the
+question is withdrawn.
 
 The keyring and the cache ask the shared store by themselves: their questions have negative numbers.
 
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING, Final, assert_never
 import trio
 
 from stargate.credentials import Keeper
+from stargate.fetcher import Fetcher
+from stargate.scout import CannotTell, Scout
 from stargate.trio_shell.store import LocalStore, Store
 from stargate.trio_shell.ticker import Alarm, Ticker, now_ns
 from stargate.verifier import CannotVerify, Verifier
@@ -65,15 +69,21 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class Enquiries:
-    """Routes questions and statements, and brings the answers back to the gateway."""
+    """Routes questions and statements, and brings the answers back to the gateway. fetcher: a test's own."""
 
-    def __init__(self, gateway: "Gateway", nursery: trio.Nursery, ticker: Ticker) -> None:
+    def __init__(
+        self, gateway: "Gateway", nursery: trio.Nursery, ticker: Ticker, fetcher: Fetcher | None = None
+    ) -> None:
         self._gateway = gateway
         self._nursery = nursery
         self._local: Store = LocalStore(self, ticker)
         self._store: Store = self._local
         self._keeper: Keeper | None = None
         self._verifier = Verifier()
+        self._fetcher = fetcher or Fetcher()
+        self._fetches: dict[int, trio.CancelScope] = {}
+        """The tasks that fetch, by the number of their question."""
+        self._scout = Scout(gateway.tls, gateway.note)
         self._breaker = Breaker()
         self._breaker_alarm = Alarm(ticker, self._breaker, lambda: self._tell_breaker(_TICKED))
         self._keyring = Keyring(now_ns())
@@ -128,13 +138,20 @@ class Enquiries:
                     self._gateway.answer(number, why)
             case RefreshCredentials(account, access_key_id):
                 self._nursery.start_soon(self._refresh, number, account, access_key_id)
-            case FetchUrl() | ListModels():
-                self._gateway.leave_unanswered(number, "nobody fetches that yet")
+            case FetchUrl():
+                scope = self._fetches[number] = trio.CancelScope()
+                self._nursery.start_soon(self._fetch, number, question, scope)
+            case ListModels():
+                self._nursery.start_soon(self._list_models, number, question)
             case _:
                 assert_never(question)
 
     def withdraw(self, number: int) -> None:
         """The answer is not wanted any more; what a store took for it must be given back."""
+        fetch = self._fetches.get(number)
+        if fetch is not None:
+            fetch.cancel()
+            return
         self._store.withdraw(number)
         if self._local is not self._store:
             self._local.withdraw(number)
@@ -163,6 +180,23 @@ class Enquiries:
         if self._keeper is not None:
             await self._keeper.refresh(account, access_key_id)
         self._gateway.answer(number, True)
+
+    async def _fetch(self, number: int, question: FetchUrl, scope: trio.CancelScope) -> None:
+        try:
+            with scope:
+                self._gateway.answer(number, await self._fetcher.fetch(question))
+        except Exception as error:  # noqa: BLE001  (a caller's URL must not be able to end the gateway by a bug)
+            self._gateway.leave_unanswered(number, f"bug: {type(error).__name__}")
+        finally:
+            del self._fetches[number]
+
+    async def _list_models(self, number: int, question: ListModels) -> None:
+        try:
+            models = await self._scout.models(question, self._gateway.credentials(question.account))
+        except CannotTell as error:
+            self._gateway.leave_unanswered(number, str(error))
+        else:
+            self._gateway.answer(number, models)
 
     # --------------------------------------------------------------------------------------------- the stores
 

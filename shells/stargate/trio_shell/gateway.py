@@ -121,7 +121,8 @@ class Gateway:
         self.armed: Look | None = None
         self._nursery = nursery
         self._sinks = sinks
-        self._tls = tls
+        self.tls = tls
+        """The TLS context for an endpoint."""
         self.ticker = Ticker()
         self._pool = Pool(plan.limits.pool)
         self._links: dict[int, Link] = {}
@@ -189,7 +190,7 @@ class Gateway:
         """Open an upstream connection, and keep it until it is over."""
         with link.scope:
             try:
-                channel = await connect(endpoint, self.reactor, self._tls)
+                channel = await connect(endpoint, self.reactor, self.tls)
             except (OSError, ssl.SSLError) as error:
                 self._links.pop(link.connection, None)
                 self.tell_pool(ConnectionFailed(link.connection, trouble_of(error), detail_of(error)))
@@ -426,6 +427,10 @@ class Gateway:
         for account, value in credentials.items():
             self._credentials[account] = value
             self._tell_all(CredentialsChanged(account, value))
+
+    def credentials(self, account: str) -> Credentials | BearerToken | None:
+        """The account's, as they are now."""
+        return self._credentials.get(account)
 
     def broadcast(self, event: HealthChanged | KeysChanged) -> None:
         """Tell every session, present and future."""

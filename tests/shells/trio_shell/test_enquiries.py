@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any, Final, cast, get_args
@@ -10,13 +11,14 @@ from typing import Any, Final, cast, get_args
 import msgspec
 import pytest
 import trio
-import trio.lowlevel
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trio.testing import MockClock
 
 from stargate.credentials import Found, Keeper
+from stargate.fetcher import Fetcher
 from stargate.trio_shell.enquiries import Enquiries
 from stargate.trio_shell.ticker import Ticker
+from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.direction import Account, BreakerPolicy
 from stargate_core.gateway.keyring import INTERVAL_NS, PATIENCE_NS
@@ -25,7 +27,9 @@ from stargate_core.messages import Health, HealthChanged, KeysChanged
 from stargate_core.questions import (
     CallEnded,
     Entry,
+    FetchUrl,
     Keys,
+    ListModels,
     Question,
     ReadEntry,
     ReadKeys,
@@ -62,6 +66,13 @@ class Listening:
         self.unanswered: dict[int, str] = {}
         self.broadcasts: list[HealthChanged | KeysChanged] = []
         self.notes: list[tuple[str, str]] = []
+        self.held: dict[str, Credentials] = {}
+
+    def tls(self, endpoint: Endpoint) -> ssl.SSLContext:
+        raise AssertionError("nobody is asked over TLS here")
+
+    def credentials(self, account: str) -> Credentials | None:
+        return self.held.get(account)
 
     def answer(self, number: int, answer: Any) -> None:
         assert number not in self.answers
@@ -107,19 +118,19 @@ class SharedStore:
 class Office:
     """Enquiries and their surroundings."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, fetcher: Fetcher | None = None) -> None:
         self.heard = Listening()
         self.shared = SharedStore()
         ticker = Ticker()
-        self.enquiries = Enquiries(cast("Any", self.heard), nursery, ticker)
+        self.enquiries = Enquiries(cast("Any", self.heard), nursery, ticker, fetcher)
         nursery.start_soon(ticker.run)
 
 
 @contextlib.asynccontextmanager
-async def office(*, shared: bool = False) -> AsyncGenerator[Office]:
+async def office(*, shared: bool = False, fetcher: Fetcher | None = None) -> AsyncGenerator[Office]:
     """Enquiries on the test's clock. shared: with a store elsewhere, too."""
     async with trio.open_nursery() as nursery:
-        running = Office(nursery)
+        running = Office(nursery, fetcher)
         if shared:
             running.enquiries.share(running.shared)
         yield running
@@ -369,6 +380,45 @@ async def test_newer_credentials_are_told_before_the_question_is_answered(autoju
         nursery.cancel_scope.cancel()
 
 
+# ------------------------------------------------------------------------------------- the fetcher, the scout
+
+NOWHERE: Final = Endpoint("http", "127.0.0.1", 1, "bedrock", "us-east-1")
+
+
+async def test_a_page_that_is_wanted_no_more_is_not_waited_for() -> None:
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = listener.socket.getsockname()[1]
+    async with office(fetcher=Fetcher(allowed=lambda _: True, ports={port})) as at:
+        at.enquiries.ask(1, FetchUrl(f"http://127.0.0.1:{port}/", 1, 60_000_000_000, ("*",), plain=True))
+        stream = await listener.accept()
+        assert await stream.receive_some()
+        at.enquiries.withdraw(1)
+        with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
+            assert await stream.receive_some() == b""
+        await trio.testing.wait_all_tasks_blocked()
+        assert (at.heard.answers, at.heard.unanswered) == ({}, {})
+        await stream.aclose()
+    await listener.aclose()
+
+
+async def test_why_a_page_cannot_be_had_is_an_answer() -> None:
+    async with office() as at:
+        at.enquiries.ask(1, FetchUrl("https://127.0.0.1/", 1, 1_000_000_000, ("*",)))
+        await until(lambda: 1 in at.heard.answers)
+        assert at.heard.answers == {1: "its host is not on the public internet"}
+
+
+async def test_models_are_asked_for_with_the_accounts_credentials() -> None:
+    async with office() as at:
+        at.enquiries.ask(1, ListModels(NOWHERE, "", None, None, 1))
+        await until(lambda: 1 in at.heard.unanswered)
+        assert at.heard.unanswered == {1: "there are no AWS credentials"}
+        at.heard.held["b"] = Credentials("AKID", Secret("s"))
+        at.enquiries.ask(2, ListModels(NOWHERE, "b", None, None, 1))
+        await until(lambda: 2 in at.heard.unanswered)
+        assert at.heard.unanswered[2] == "its server cannot be reached"
+
+
 async def test_no_kind_of_question_is_left_without_an_answer() -> None:
     """Nor any statement unheard: one of each type, to a gateway that shares nothing."""
     questions: dict[Any, Question] = {
@@ -378,6 +428,8 @@ async def test_no_kind_of_question_is_left_without_an_answer() -> None:
         Turn: Turn("t", POLICY, repeats=True),
         VerifyToken: TOKEN,
         RefreshCredentials: RefreshCredentials("", "AKID"),
+        FetchUrl: FetchUrl("https://[::1]/x.png", 1, 1_000_000_000, ("*",)),
+        ListModels: ListModels(NOWHERE, "", None, None, 1),
     }
     statements: dict[Any, Statement] = {
         Settle: Settle((), "lease", 1),
@@ -391,6 +443,7 @@ async def test_no_kind_of_question_is_left_without_an_answer() -> None:
             at.enquiries.tell(statement)
         for number, question in enumerate(questions.values(), 1):
             at.enquiries.ask(number, question)
-        # Of a token nothing can be said here, and that is said.
+        # Of a token and of models nothing can be said here, and that is said.
         await until(lambda: len(at.heard.answers) + len(at.heard.unanswered) == len(questions))
-        assert list(at.heard.unanswered) == [list(questions).index(VerifyToken) + 1]
+        silent = {list(questions).index(kind) + 1 for kind in (VerifyToken, ListModels)}
+        assert set(at.heard.unanswered) == silent
