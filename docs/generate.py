@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
+from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS, Fate
 from stargate_core.faults import AWS_CAUSES, RETRY_AFTER_SECONDS_MAX, TABLE, Blame, Cause, Row
 from stargate_core.gateway import exchange, session
 from stargate_core.transitions import Rule, Table
@@ -198,29 +198,48 @@ _PARAMETERS: Final = f"""\
 
 What becomes of each field of a request to `/v1/chat/completions` on its way to Bedrock's Converse. Nothing
 that changes what the caller gets is dropped in silence: such a field is refused, with status 400 and its name
-in `param`. Fields that OpenAI does not define go to the model as they are, in `additionalModelRequestFields`:
-that is how to reach `top_k` or `thinking`.
+in `param`. Where a target's operator says `drop_params: true`, what is marked as droppable is left out
+instead.
+
+Fields that OpenAI does not define go to the model as they are, in `additionalModelRequestFields`: that is how
+to reach `top_k` or `thinking`. The few that are Converse's own stand at the end of this page.
+
+Of all this nothing holds where a model is reached through OpenAI's own API (`surface: openai` or
+`mantle_openai`): there the request is passed on as it is.
 """
 
 
 def parameters() -> str:
     """OpenAI's chat parameters."""
-    fates = "\n\n".join("\n".join(_fated(fate)) for fate in Fate)
-    return f"{_PARAMETERS}\n{fates}\n"
+    sections = ["\n".join(_fated(fate)) for fate in Fate]
+    sections.append("\n".join(_extensions()))
+    return "\n\n".join((_PARAMETERS.rstrip("\n"), *sections)) + "\n"
 
 
 def _fated(fate: Fate) -> Iterator[str]:
     title, meaning = _FATES[fate]
-    refused = fate is Fate.REFUSED
+    rows = {name: row for name, row in PARAMETERS.items() if row.fate is fate}
+    columns = ["Parameter", meaning]
+    cells = {name: [f"`{name}`", row.reason] for name, row in rows.items()}
+    if fate is Fate.REFUSED:
+        columns.append("Taken all the same")
+        for name, row in rows.items():
+            cells[name].append(_values(("null", *map(_json, row.harmless))))
+    if any(row.droppable for row in rows.values()):
+        columns.append("Droppable")
+        for name, row in rows.items():
+            cells[name].append("yes" if row.droppable else "")
     yield f"## {title}"
     yield ""
+    yield from _table(columns, cells.values())
+
+
+def _extensions() -> Iterator[str]:
+    """Members that are Converse's own."""
+    yield "## Converse's own"
+    yield ""
     yield from _table(
-        ["Parameter", meaning, *(["Taken all the same"] if refused else [])],
-        (
-            [f"`{name}`", row.reason, *([_values(("null", *map(_json, row.harmless)))] if refused else [])]
-            for name, row in PARAMETERS.items()
-            if row.fate is fate
-        ),
+        ["Member", "What becomes of it"], ([f"`{name}`", told] for name, told in EXTENSIONS.items())
     )
 
 

@@ -1,12 +1,15 @@
-"""OpenAI's chat completions (`POST /v1/chat/completions`, also `/v1/chat`) on Bedrock's Converse.
+"""OpenAI's chat completions (`POST /v1/chat/completions`, also `/v1/chat`) on Bedrock's Converse, or on
+OpenAI's own API where AWS serves a model through it.
 
 This file is the dialect; its parts are told elsewhere: the request (`openai_chat_request`,
 `openai_chat_parameters`), its way into Converse (`openai_chat_messages`, `openai_chat_tools`,
-`openai_chat_media`, `openai_chat_compose`, `reasoning`), and the way back (`openai_chat_answer`,
-`openai_chat_stream`, `openai_errors`).
+`openai_chat_media`, `openai_chat_caching`, `openai_chat_compose`, `reasoning`), and the way back
+(`openai_chat_answer`, `openai_chat_stream`, `openai_chat_blocks`, `openai_errors`). `openai_passing` has both
+ways of the other surface.
 
-`read` decodes and checks shapes only. What a request means is worked out in `compose`, after the access
-phase: a caller who may not ask costs the gateway a decode, and no translation.
+`read` decodes, and checks the shapes that policy needs. What a request means, and whether it can be carried,
+is worked out in `compose`, after the access phase, when the target is known: a caller who may not ask costs
+the gateway a decode, and no translation.
 """
 
 import functools
@@ -17,14 +20,18 @@ from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target
-from stargate_core.dialects.guardrails import guardrail_of
+from stargate_core.dialects.guardrails import guardrail_headers, guardrail_of
 from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
-from stargate_core.dialects.openai_chat_request import decode
+from stargate_core.dialects.openai_chat_media import urls
+from stargate_core.dialects.openai_chat_request import decode, policy
 from stargate_core.dialects.openai_chat_stream import ChatTranslator
 from stargate_core.dialects.openai_errors import failure
-from stargate_core.faults import Cause, Fault, refuse
+from stargate_core.dialects.openai_passing import ChatPassing, passing_body
+from stargate_core.faults import Cause, Fault, Refused, refuse
 
 _JSON: Final = (b"content-type", b"application/json")
+_OPENAIS: Final = frozenset({Surface.OPENAI, Surface.MANTLE_OPENAI})
+_CHAT_PATH: Final = operations.path(Operation.CHAT_COMPLETIONS)
 
 
 class OpenAIChat:
@@ -39,21 +46,38 @@ class OpenAIChat:
 
     def read(self, request: Request) -> Ask:
         """Understand a request. Raises Refused where it isn't one."""
-        chat, extras = decode(request.body)
+        body = request.body
+        try:
+            chat = ChatAsk(*decode(body))
+        except Refused as refused:
+            if refused.fault.cause is not Cause.BODY_INVALID:
+                raise
+            chat = ChatAsk(policy(body), {}, invalid=refused.fault)
+        asked = chat.request
         return Ask(
-            model=chat.model or None,
-            stream=chat.stream is True,
-            body=ChatAsk(chat, extras),
-            output_tokens_max=chat.output_tokens_max,
-            temperature=chat.temperature,
+            model=asked.model or None,
+            stream=asked.stream is True,
+            body=chat,
+            output_tokens_max=asked.output_tokens_max,
+            temperature=asked.temperature,
+            # Hardly any body is walked through: most hold no URL.
+            urls=urls(asked.messages) if b"http" in body or b"HTTP" in body else (),
         )
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
-        """The call to Converse. Raises Refused where the request can't be carried there."""
+        """The call to Converse, or to OpenAI's own API. Raises Refused where the request can't be carried
+        there.
+        """
+        chat = _chat(ask)
+        guardrail = guardrail_of(request, chat.request.guardrail)
+        if target.surface in _OPENAIS:
+            headers = [_JSON, *guardrail_headers(guardrail, target.options.guardrail)]
+            body = passing_body(request.body, target.model, stream=ask.stream)
+            return Call(Operation.CHAT_COMPLETIONS, b"POST", _CHAT_PATH, headers, body, ask.stream)
         if target.surface is not Surface.CONVERSE:
             raise refuse(
                 Cause.BODY_INVALID,
-                "This model is reached through InvokeModel only, which chat completions cannot use",
+                "This model is reached through its vendor's own API, which chat completions cannot use",
                 param="model",
             )
         operation = Operation.CONVERSE_STREAM if ask.stream else Operation.CONVERSE
@@ -61,19 +85,23 @@ class OpenAIChat:
             path = _path(operation, target.model)
         except ValueError:
             raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
-        body = converse_body(_chat(ask), target, guardrail_of(request), stream=ask.stream)
+        chat.fetched = ask.fetched
+        body = converse_body(chat, target, guardrail, stream=ask.stream)
         return Call(operation, b"POST", path, [_JSON], body, ask.stream)
 
-    def translator(self, request: Request, ask: Ask, call: Call) -> ChatTranslator:
+    def translator(self, request: Request, ask: Ask, call: Call) -> ChatTranslator | ChatPassing:
         """A fresh translator for the answer to `call`."""
         chat = _chat(ask)
         options = chat.request.stream_options
+        include_usage = options is not None and options.include_usage is True
+        if call.operation is Operation.CHAT_COMPLETIONS:
+            return ChatPassing(ask.model, include_usage=include_usage)
         return ChatTranslator(
             request,
             ask.model or _target_of(call),
             prepared(chat).names,
             stream=call.stream,
-            include_usage=options is not None and options.include_usage is True,
+            include_usage=include_usage,
         )
 
     def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:

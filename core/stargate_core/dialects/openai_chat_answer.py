@@ -1,9 +1,11 @@
 """Converse's whole answer as a `chat.completion`.
 
 Texts are joined, whatever stands between them, and never dropped because there are tool calls too.
-`content` is null only where there are calls and no text. Thoughts become `reasoning_content`, the
-de-facto member for them. Tools that Bedrock has run by itself (`server_tool_use`) are no calls for the
-caller.
+`content` is null only where there are calls and no text. Thoughts and citations have members of their own
+(`openai_chat_blocks`). Tools that Bedrock has run by itself (`server_tool_use`) are no calls for the caller.
+
+What OpenAI has no name for, and the caller has asked Bedrock for, stands beside the choices: `trace`, which
+tells of guardrails and prompt routers, and `additional_model_response_fields`.
 
 Usage: Bedrock counts tokens read from and written to its prompt cache apart, OpenAI counts them as part
 of the prompt.
@@ -11,12 +13,14 @@ of the prompt.
 Source: openai-python src/openai/types/chat/chat_completion.py, completion_usage.py.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 
-from stargate_core.dialects.converse import Answer, ContentBlock, garbled
+from stargate_core.dialects.converse import Answer, ContentBlock, any_json, garbled
 from stargate_core.dialects.face import Request, Usage
+from stargate_core.dialects.openai_chat_blocks import cited, thinking_blocks
 
 FINISH_REASONS: Final = {
     "end_turn": "stop",
@@ -29,7 +33,8 @@ FINISH_REASONS: Final = {
 }
 """Bedrock's stop reasons as OpenAI's clients know them. The malformed ones are errors, and not here."""
 
-_TIERS: Final = frozenset({"default", "flex", "priority"})
+TIERS: Final = frozenset({"default", "flex", "priority"})
+"""Bedrock's service tiers that OpenAI's clients know."""
 
 
 def finish_reason(stop_reason: str, *, called: bool) -> str:
@@ -67,12 +72,40 @@ def head(request: Request, model: str, kind: str) -> dict[str, Any]:
 
 def chat_completion(answer: Answer, request: Request, model: str, names: dict[str, str]) -> dict[str, Any]:
     """The answer in OpenAI's form. names: Bedrock's name of a tool to the caller's. Raises BadAnswer."""
+    message = _message(answer.output.message.content, names)
+    completion = head(request, model, "chat.completion")
+    completion["choices"] = [
+        {
+            "index": 0,
+            "message": message,
+            "logprobs": None,
+            "finish_reason": finish_reason(answer.stop_reason, called="tool_calls" in message),
+        }
+    ]
+    if answer.usage is not None:
+        completion["usage"] = usage_object(answer.usage.counts())
+    if answer.service_tier is not None and answer.service_tier.type in TIERS:
+        completion["service_tier"] = answer.service_tier.type
+    if answer.trace is not None:
+        completion["trace"] = any_json(bytes(answer.trace), "trace")
+    fields = answer.additional_model_response_fields
+    if fields is not None:
+        completion["additional_model_response_fields"] = any_json(
+            bytes(fields), "additionalModelResponseFields"
+        )
+    return completion
+
+
+def _message(content: Sequence[ContentBlock], names: dict[str, str]) -> dict[str, Any]:
     texts: list[str] = []
+    length = 0
     thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
-    for block in answer.output.message.content:
+    lists: dict[str, list[Any]] = {"thinking_blocks": [], "annotations": [], "citations": []}
+    for block in content:
         if block.text is not None:
             texts.append(block.text)
+            length += len(block.text)
         elif block.tool_use is not None:
             if block.tool_use.is_callers:
                 calls.append(_call(block, names))
@@ -80,8 +113,15 @@ def chat_completion(answer: Answer, request: Request, model: str, names: dict[st
             thought = block.reasoning_content.reasoning_text
             if thought is not None and thought.text:
                 thoughts.append(thought.text)
+            lists["thinking_blocks"] += thinking_blocks(block.reasoning_content)
         elif block.citations_content is not None:
-            texts += [piece.text for piece in block.citations_content.content or () if piece.text]
+            said = "".join(piece.text or "" for piece in block.citations_content.content or ())
+            texts.append(said)
+            citations = block.citations_content.citations or ()
+            annotations, others = cited(citations, length, length + len(said))
+            length += len(said)
+            lists["annotations"] += annotations
+            lists["citations"] += others
     message: dict[str, Any] = {
         "role": "assistant",
         "content": "".join(texts) if texts or not calls else None,
@@ -89,22 +129,10 @@ def chat_completion(answer: Answer, request: Request, model: str, names: dict[st
     }
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
+    message.update((name, told) for name, told in lists.items() if told)
     if calls:
         message["tool_calls"] = calls
-    completion = head(request, model, "chat.completion")
-    completion["choices"] = [
-        {
-            "index": 0,
-            "message": message,
-            "logprobs": None,
-            "finish_reason": finish_reason(answer.stop_reason, called=bool(calls)),
-        }
-    ]
-    if answer.usage is not None:
-        completion["usage"] = usage_object(answer.usage.counts())
-    if answer.service_tier is not None and answer.service_tier.type in _TIERS:
-        completion["service_tier"] = answer.service_tier.type
-    return completion
+    return message
 
 
 def _call(block: ContentBlock, names: dict[str, str]) -> dict[str, Any]:

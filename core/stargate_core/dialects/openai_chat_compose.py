@@ -5,29 +5,35 @@ may change, is added for each call (`converse_body`). The body is encoded once, 
 in it is copied as it came.
 
 Refused here is what no value of Bedrock's stands for: a temperature above 1 (OpenAI's range goes to 2;
-clamping it would be a quiet change of what was asked for), more than one choice.
+clamping it would be a quiet change of what was asked for), more than one choice, and what the table of
+parameters says. A target's operator may have the droppable among it dropped.
 
 Source: botocore's bedrock-runtime model (ConverseRequest).
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 from msgspec import Raw
 
-from stargate_core.dialects.face import Target
+from stargate_core.dialects.face import Fetched, PromptCaching, Target
 from stargate_core.dialects.guardrails import Guardrail, guardrail_config
+from stargate_core.dialects.openai_chat_caching import marked_by_itself
+from stargate_core.dialects.openai_chat_media import NOTHING
 from stargate_core.dialects.openai_chat_messages import converse
+from stargate_core.dialects.openai_chat_parameters import PARAMETERS
 from stargate_core.dialects.openai_chat_request import (
     ChatRequest,
+    FunctionTool,
     JsonObjectFormat,
     JsonSchema,
     JsonSchemaFormat,
 )
 from stargate_core.dialects.openai_chat_tools import renamed, tool_config
 from stargate_core.dialects.reasoning import is_claude, reasoning_fields
-from stargate_core.faults import Cause, refuse
+from stargate_core.faults import Cause, Fault, Refused, refuse
 from stargate_core.secret import Private
 
 JSON_INSTRUCTION: Final = "Answer with one valid JSON object and nothing else: no prose, no code fence."
@@ -46,6 +52,12 @@ class ChatAsk(Private, msgspec.Struct):
     request: ChatRequest
     extras: dict[str, Raw]
     """Members that OpenAI doesn't define."""
+    refused: tuple[str, ...] = ()
+    """The names of members that ask for what Converse cannot give."""
+    invalid: Fault | None = None
+    """What is wrong with the request for Converse; another surface may take it."""
+    fetched: Mapping[str, Fetched] = NOTHING
+    """What was at the URLs of the request."""
     prepared: "Prepared | None" = None
 
 
@@ -55,13 +67,18 @@ class Prepared(Private, msgspec.Struct, frozen=True):
     body: dict[str, Any]
     names: dict[str, str]
     """Bedrock's name of a tool to the caller's, where they differ."""
-    mid_turn: bool
+    thoughts_lost: bool
+    """The assistant is in the middle of its turn, without the signed thoughts with which the turn began."""
+    marked: bool
+    """The caller has marked what is to be cached."""
 
 
 def prepared(ask: ChatAsk) -> Prepared:
     """What the request says, in Converse's words; made once. Raises Refused."""
     if ask.prepared is None:
-        ask.prepared = _prepare(ask.request)
+        if ask.invalid is not None:
+            raise Refused(ask.invalid)
+        ask.prepared = _prepare(ask.request, ask.fetched)
     return ask.prepared
 
 
@@ -69,11 +86,20 @@ def converse_body(ask: ChatAsk, target: Target, guardrail: Guardrail | None, *, 
     """The body of the call to a target. stream: whether the call is ConverseStream. Raises Refused."""
     ready = prepared(ask)
     request, model = ask.request, target.model
+    may_drop = target.options.drop_params
     body = ready.body
     extras: dict[str, Any] = {}
+    if ask.refused:
+        _check_members(ask.refused, may_drop=may_drop)
+    if not may_drop:
+        _check_temperature(request.temperature)
     if request.reasoning_effort is not None:
         extras = reasoning_fields(
-            model, request.reasoning_effort, request.output_tokens_max, mid_turn=ready.mid_turn
+            model,
+            request.reasoning_effort,
+            request.output_tokens_max,
+            mid_turn=ready.thoughts_lost,
+            may_drop=may_drop,
         )
     if request.parallel_tool_calls is False and "toolConfig" in body and is_claude(model):
         body = {**body, "toolConfig": {"tools": body["toolConfig"]["tools"]}}
@@ -84,6 +110,8 @@ def converse_body(ask: ChatAsk, target: Target, guardrail: Guardrail | None, *, 
     if ask.extras:
         # The caller's own words come last: whoever spells out `thinking` knows better than a table.
         extras.update(ask.extras)
+    if target.options.prompt_caching is PromptCaching.AUTO and not ready.marked:
+        body = marked_by_itself(body, model)
     if guardrail is not None:
         body = {**body, "guardrailConfig": guardrail_config(guardrail, stream=stream)}
     if extras:
@@ -98,9 +126,10 @@ def _claude_choice(choice: dict[str, Any]) -> dict[str, str]:
     return {"type": "any" if "any" in choice else "auto"}
 
 
-def _prepare(request: ChatRequest) -> Prepared:
-    _check(request)
-    conversation = converse(request.messages)
+def _prepare(request: ChatRequest, fetched: Mapping[str, Fetched]) -> Prepared:
+    if request.n is not None and request.n != 1:
+        raise refuse(Cause.BODY_INVALID, f"n: Bedrock gives one choice, not {request.n}", param="n")
+    conversation = converse(request.messages, fetched)
     body: dict[str, Any] = {"messages": conversation.messages}
     system = conversation.system
     match request.response_format:
@@ -118,21 +147,39 @@ def _prepare(request: ChatRequest) -> Prepared:
     tools = tool_config(request, conversation.tools_used)
     if tools is not None:
         body["toolConfig"] = tools
-    if request.metadata or request.user or request.safety_identifier:
-        metadata = _metadata(request)
-        if metadata:
-            body["requestMetadata"] = metadata
+    metadata = _metadata(request)
+    if metadata:
+        body["requestMetadata"] = metadata
     tier = _TIERS.get(request.service_tier or "")
     if tier is not None:
         body["serviceTier"] = {"type": tier}
-    return Prepared(body, renamed(request), conversation.mid_turn)
+    if request.performance is not None:
+        body["performanceConfig"] = {"latency": request.performance.latency}
+    if request.response_field_paths:
+        body["additionalModelResponseFieldPaths"] = request.response_field_paths
+    marked = any(isinstance(tool, FunctionTool) and tool.mark is not None for tool in request.tools or ())
+    return Prepared(
+        body,
+        renamed(request),
+        thoughts_lost=conversation.mid_turn and not conversation.has_thoughts,
+        marked=marked or conversation.marked,
+    )
 
 
-def _check(request: ChatRequest) -> None:
-    if request.n is not None and request.n != 1:
-        raise refuse(Cause.BODY_INVALID, f"n: Bedrock gives one choice, not {request.n}", param="n")
-    temperature = request.temperature
-    if temperature is not None and not 0 <= temperature <= 1:
+def _check_members(names: tuple[str, ...], *, may_drop: bool) -> None:
+    """Refuse a request for what Converse cannot give."""
+    for name in names:
+        parameter = PARAMETERS[name]
+        if not (may_drop and parameter.droppable):
+            raise refuse(Cause.BODY_INVALID, f"{name} is not supported: {parameter.reason}", param=name)
+
+
+def _fits(temperature: float) -> bool:
+    return 0 <= temperature <= 1
+
+
+def _check_temperature(temperature: float | None) -> None:
+    if temperature is not None and not _fits(temperature):
         raise refuse(
             Cause.BODY_INVALID,
             f"temperature: Bedrock takes 0 to 1, not {temperature:g}; OpenAI's range does not scale to it",
@@ -144,7 +191,7 @@ def _inference(request: ChatRequest) -> dict[str, Any]:
     inference: dict[str, Any] = {}
     if request.output_tokens_max is not None:
         inference["maxTokens"] = request.output_tokens_max
-    if request.temperature is not None:
+    if request.temperature is not None and _fits(request.temperature):
         inference["temperature"] = request.temperature
     if request.top_p is not None:
         inference["topP"] = request.top_p
@@ -167,15 +214,20 @@ def _text_format(schema: JsonSchema) -> dict[str, Any]:
 
 
 def _metadata(request: ChatRequest) -> dict[str, str]:
-    """What the caller says about the request, in Bedrock's characters and within its limits."""
-    pairs: dict[str, str] = {}
+    """What the caller says about the request, in Bedrock's characters and within its limits.
+
+    What is said in Bedrock's own member comes first, and is not cut off for the rest.
+    """
+    said: dict[str, str] = {}
     if request.user:
-        pairs["user"] = request.user
+        said["user"] = request.user
     if request.safety_identifier:
-        pairs["safety_identifier"] = request.safety_identifier
+        said["safety_identifier"] = request.safety_identifier
     if request.metadata:
-        pairs.update(request.metadata)
-    clean = {_clean(key): _clean(value) for key, value in pairs.items() if key}
+        said.update(request.metadata)
+    if request.request_metadata:
+        said = {**request.request_metadata, **said, **request.request_metadata}
+    clean = {_clean(key): _clean(value) for key, value in said.items() if key}
     return dict(list(clean.items())[:_METADATA_PAIRS_MAX])
 
 

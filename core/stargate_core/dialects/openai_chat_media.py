@@ -1,8 +1,11 @@
 """Images, sounds and documents of a chat, as Converse's blocks.
 
-Everything travels in the request itself, as a data URL or as base64, and goes on as the same base64 text:
-it is checked, and never decoded to be encoded again. A URL of another kind is refused: a gateway that
-fetches what a caller names reaches what only the gateway can reach.
+What travels in the request itself, as a data URL or as base64, goes on as the same base64 text: it is
+checked, and never decoded to be encoded again.
+
+Bedrock fetches nothing. What is at an http(s) URL is there already when a block is made of it, or the URL is
+refused: whether, and from where, the gateway fetches what a caller names is its operator's to say (`urls`
+tells what there is to fetch).
 
 The first bytes say what an image or a document is, and win over the type that the URL claims: clients
 label every image `image/png`, and Bedrock then refuses the request with a message about bytes.
@@ -13,9 +16,21 @@ DocumentBlock, for the characters that a document's name may have.
 
 import binascii
 import re
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
-from stargate_core.dialects.openai_chat_request import File, InputAudio
+from stargate_core.dialects.face import Fetched
+from stargate_core.dialects.openai_chat_request import (
+    ChatMessage,
+    File,
+    FilePart,
+    ImagePart,
+    InputAudio,
+    ToolMessage,
+    UserMessage,
+    is_url,
+)
 from stargate_core.faults import Cause, Refused, refuse
 
 _IMAGE_FORMATS: Final = frozenset({"png", "jpeg", "gif", "webp"})
@@ -34,6 +49,11 @@ _DOCUMENT_TYPES: Final = {
 }
 _DOCUMENT_ENDINGS: Final = {"htm": "html", "markdown": "md", "text": "txt"}
 
+_LAST_OF_PATH: Final = re.compile(r"^[^/]*//[^/?#]*(?:[^?#]*/)?([^/?#]*)")
+"""What a document at a URL is called there."""
+
+NOTHING: Final[Mapping[str, Fetched]] = MappingProxyType({})
+"""No URL has been fetched."""
 _HEAD_CHARACTERS: Final = 24
 """Base64 of the first 18 bytes: enough for every signature below."""
 _NAME_CHARACTERS_MAX: Final = 200
@@ -41,17 +61,37 @@ _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9\-()\[\] ]+")
 _SPACES: Final = re.compile(r" {2,}")
 
 
-def image(url: str, param: str) -> dict[str, Any]:
-    """An image block. Raises Refused, naming `param`."""
-    if url[:5].lower() != "data:":
-        said = "a URL that would have to be fetched" if url[:4].lower() == "http" else "not a data URL"
+def urls(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
+    """The http(s) URLs of a conversation's images and documents, each once, in order."""
+    return tuple(dict.fromkeys(_urls(messages)))
+
+
+def _urls(messages: Sequence[ChatMessage]) -> Iterator[str]:
+    for message in messages:
+        if not isinstance(message, UserMessage | ToolMessage) or isinstance(message.content, str):
+            continue
+        for part in message.content:
+            if isinstance(part, ImagePart) and is_url(part.image_url.url):
+                yield part.image_url.url
+            elif isinstance(part, FilePart) and part.file.url is not None:
+                yield part.file.url
+
+
+def image(url: str, param: str, fetched: Mapping[str, Fetched] = NOTHING) -> dict[str, Any]:
+    """An image block. fetched: what was at URLs. Raises Refused, naming `param`."""
+    data: str | bytes
+    if is_url(url):
+        found = _found(url, "image", param, fetched)
+        media_type, data, head = found.content_type, found.data, found.data
+    elif url[:5].lower() == "data:":
+        media_type, text = _data_url(url, param)
+        data, head = _checked(text, param)
+    else:
         raise refuse(
             Cause.BODY_INVALID,
-            f"{param} is {said}; send the image itself: data:image/png;base64,...",
+            f"{param} is no URL of an image; send the image itself: data:image/png;base64,...",
             param=param,
         )
-    media_type, data = _data_url(url, param)
-    data, head = _checked(data, param)
     claimed = media_type.removeprefix("image/")
     kind = _image_signature(head) or _IMAGE_TYPES.get(claimed, claimed)
     if kind not in _IMAGE_FORMATS:
@@ -65,17 +105,21 @@ def audio(part: InputAudio, param: str) -> dict[str, Any]:
     return {"audio": {"format": part.format, "source": {"bytes": data}}}
 
 
-def document(file: File, taken: set[str], param: str) -> dict[str, Any]:
-    """A document block, its name unlike those in `taken`. Raises Refused, naming `param`."""
-    if file.file_data is None:
-        said = "names a file that was uploaded elsewhere" if file.file_id is not None else "has no file_data"
-        raise refuse(Cause.BODY_INVALID, f"{param} {said}; send it as file_data", param=param)
-    place = f"{param}.file_data"
-    media_type, data = "", file.file_data
-    if data[:5].lower() == "data:":
-        media_type, data = _data_url(data, place)
-    data, head = _checked(data, place)
-    stem, _, ending = (file.filename or "").rpartition(".")
+def document(
+    file: File, taken: set[str], param: str, fetched: Mapping[str, Fetched] = NOTHING
+) -> dict[str, Any]:
+    """A document block, its name unlike those in `taken`. fetched: what was at URLs. Raises Refused, naming
+    `param`.
+    """
+    data: str | bytes
+    filename = file.filename or ""
+    if file.url is not None:
+        found = _found(file.url, "file", param, fetched)
+        media_type, data, head = found.content_type, found.data, found.data
+        filename = filename or _LAST_OF_PATH.findall(file.url)[0]
+    else:
+        media_type, data, head = _sent(file, param)
+    stem, _, ending = filename.rpartition(".")
     ending = ending.lower()
     kind = "pdf" if head.startswith(b"%PDF") else _DOCUMENT_ENDINGS.get(ending, ending)
     if kind not in _DOCUMENT_FORMATS:
@@ -83,8 +127,34 @@ def document(file: File, taken: set[str], param: str) -> dict[str, Any]:
     if not kind:
         known = ", ".join(sorted(_DOCUMENT_FORMATS))
         raise refuse(Cause.BODY_INVALID, f"{param} is none of {known}; a filename would say", param=param)
-    name = _unlike(taken, _document_name(stem or file.filename or ""))
+    name = _unlike(taken, _document_name(stem or filename))
     return {"document": {"format": kind, "name": name, "source": {"bytes": data}}}
+
+
+def _sent(file: File, param: str) -> tuple[str, str, bytes]:
+    """The media type, where said, the base64 text and the first bytes of a document in the request."""
+    if file.file_data is None:
+        said = "names a file that was uploaded elsewhere" if file.file_id is not None else "has no file_data"
+        raise refuse(Cause.BODY_INVALID, f"{param} {said}; send it as file_data", param=param)
+    place = f"{param}.file_data"
+    media_type, text = "", file.file_data
+    if text[:5].lower() == "data:":
+        media_type, text = _data_url(text, place)
+    return media_type, *_checked(text, place)
+
+
+def _found(url: str, kind: str, param: str, fetched: Mapping[str, Fetched]) -> Fetched:
+    found = fetched.get(url)
+    if found is None:
+        raise refuse(
+            Cause.BODY_INVALID,
+            f"{param}: {kind} URLs are not fetched here; send a data: URL, "
+            "or let the operator enable image_urls",
+            param=param,
+        )
+    if not found.data:
+        raise refuse(Cause.BODY_INVALID, f"{param}: there is nothing at this URL", param=param)
+    return found
 
 
 def _data_url(url: str, param: str) -> tuple[str, str]:

@@ -12,6 +12,8 @@ What Bedrock demands and OpenAI does not, each rule with its reason:
 - A message with a document has a text. Its name is that text, if there is no other.
 - A prompt may be marked for caching after any part: `cachePoint` stands behind the block of a part that
   is marked.
+- The model's thoughts stand before everything else that it has said. Only those go back that are signed or
+  encrypted by their vendor (`thinking_blocks`).
 
 A tool call's arguments are a string of JSON to OpenAI and JSON to Bedrock. They are checked, and go on as
 they are spelt.
@@ -20,17 +22,18 @@ Sources: AWS API reference, Message and ContentBlock; the texts of Bedrock's Val
 """
 
 import binascii
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from msgspec import Raw
 
-from stargate_core.dialects.openai_chat_media import audio, document, image
+from stargate_core.dialects.face import Fetched
+from stargate_core.dialects.openai_chat_caching import cache_point
+from stargate_core.dialects.openai_chat_media import NOTHING, audio, document, image
 from stargate_core.dialects.openai_chat_request import (
     AssistantMessage,
     AudioPart,
-    CacheControl,
     ChatMessage,
     CustomCall,
     DeveloperMessage,
@@ -54,20 +57,22 @@ _AnyPart: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 NO_RESULT: Final = "(no output)"
 """What a tool is taken to have said that has said nothing."""
-_CACHE_TTLS: Final = frozenset({"5m", "1h"})
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
 class Conversation:
     """What Bedrock is to read; filled message by message."""
 
-    __slots__ = ("_documents", "_results", "messages", "system", "tools_used")
+    __slots__ = ("_documents", "_fetched", "_results", "marked", "messages", "system", "tools_used")
 
-    def __init__(self) -> None:
+    def __init__(self, fetched: Mapping[str, Fetched] = NOTHING) -> None:
+        self._fetched = fetched
         self.messages: list[Block] = []
         self.system: list[Block] = []
         self.tools_used: dict[str, None] = {}
         """The names of the tools that were called, as Bedrock knows them, in order."""
+        self.marked = False
+        """Whether the caller has marked any part for caching."""
         self._documents: set[str] = set()
         self._results = 0
         """How many blocks at the head of the last user message belong to tool results."""
@@ -76,6 +81,27 @@ class Conversation:
     def mid_turn(self) -> bool:
         """Whether the assistant is in the middle of its turn: the last it was given is a tool's result."""
         return bool(self.messages) and self.messages[-1]["role"] == "user" and self._results > 0
+
+    @property
+    def has_thoughts(self) -> bool:
+        """Whether the assistant's turn, in the middle of which it is, begins with its thoughts.
+
+        A turn may have many calls and results in it. A model thinks at its beginning, and not again before
+        each call. Where the user has said something beside a result, the turn may have begun anew: then there
+        must be thoughts behind that too.
+        """
+        said: list[Block] = []
+        for message in reversed(self.messages):
+            content: list[Block] = message["content"]
+            if message["role"] == "assistant":
+                said = content
+                continue
+            kinds = {next(iter(block)) for block in content}
+            if said and kinds - {"toolResult", "cachePoint"} and "reasoningContent" not in said[0]:
+                return False
+            if "toolResult" not in kinds:
+                break
+        return bool(said) and "reasoningContent" in said[0]
 
     def take(self, at: int, message: ChatMessage) -> None:
         """Take in the message `at` this index. Raises Refused."""
@@ -163,7 +189,8 @@ class Conversation:
                 blocks.append(block)
                 mark = part.cache_control or part.prompt_cache_breakpoint
                 if mark is not None:
-                    blocks.append(_cache_point(mark))
+                    blocks.append(cache_point(mark))
+                    self.marked = True
         return blocks
 
     def _block(self, part: _AnyPart, param: str) -> Block | None:
@@ -173,11 +200,11 @@ class Conversation:
             case RefusalPart():
                 return {"text": part.refusal} if part.refusal and not part.refusal.isspace() else None
             case ImagePart():
-                return image(part.image_url.url, f"{param}.image_url.url")
+                return image(part.image_url.url, f"{param}.image_url.url", self._fetched)
             case AudioPart():
                 return audio(part.input_audio, f"{param}.input_audio")
             case FilePart():
-                return document(part.file, self._documents, f"{param}.file")
+                return document(part.file, self._documents, f"{param}.file", self._fetched)
 
     def finish(self) -> None:
         """All messages are in. Raises Refused where nothing is left to be answered."""
@@ -192,9 +219,9 @@ class Conversation:
                 content.append({"text": ", ".join(names)})
 
 
-def converse(messages: Sequence[ChatMessage]) -> Conversation:
-    """The whole conversation. Raises Refused."""
-    conversation = Conversation()
+def converse(messages: Sequence[ChatMessage], fetched: Mapping[str, Fetched] = NOTHING) -> Conversation:
+    """The whole conversation. fetched: what was at URLs. Raises Refused."""
+    conversation = Conversation(fetched)
     for at, message in enumerate(messages):
         conversation.take(at, message)
     conversation.finish()
@@ -231,9 +258,3 @@ def _arguments(text: str, param: str) -> Raw | dict[str, Any]:
     except (msgspec.DecodeError, RecursionError):
         raise refuse(Cause.BODY_INVALID, f"{param} is not valid JSON", param=param) from None
     return Raw(text.encode())
-
-
-def _cache_point(mark: CacheControl) -> Block:
-    if mark.ttl in _CACHE_TTLS:
-        return {"cachePoint": {"type": "default", "ttl": mark.ttl}}
-    return {"cachePoint": {"type": "default"}}

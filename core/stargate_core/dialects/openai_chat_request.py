@@ -1,11 +1,15 @@
 """A request to OpenAI's chat completions: bytes to typed values.
 
-The types are the contract. msgspec names the place of the first mistake (`$.messages[0].content`), and
-that place becomes the `param` of the 400, in OpenAI's own notation. Only what reaches Converse is a field
-here; the fate of every other parameter stands in `openai_chat_parameters`.
+The types are the contract with Converse. msgspec names the place of the first mistake
+(`$.messages[0].content`), and that place becomes the `param` of the 400, in OpenAI's own notation. Only what
+reaches Converse is a field here; the fate of every other parameter stands in `openai_chat_parameters`.
 
 Most requests name nothing but these fields, so they are decoded once, strictly; the first unknown name
-sends the body through the slow way, which sorts the rest into ignored, refused and passed on.
+sends the body through the slow way, which sorts the rest into ignored, refused and passed on. What is
+refused is only noted: whether it counts is known with the target, in `compose`.
+
+A body that Converse could not carry may be good for OpenAI's own API, which a target may have: `policy` reads
+no more than must be known before.
 
 Values that go to Bedrock as they came (schemas, and what OpenAI doesn't define) stay raw JSON: a number
 keeps its spelling and a schema its order. Raw JSON is not checked for UTF-8 by the decoder, so the body
@@ -20,6 +24,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
 from stargate_core.faults import Cause, Refused, refuse
 from stargate_core.secret import Private
@@ -74,11 +79,22 @@ class AudioPart(_Part, tag="input_audio", kw_only=True):
 
 
 class File(Private, msgspec.Struct):
-    """A document, as data URL or base64."""
+    """A document, as data URL or base64, or where it is: OpenAI's Responses name a `file_url`, other services
+    take a URL in one of the older fields.
+    """
 
     file_data: str | None = None
     file_id: str | None = None
     filename: str | None = None
+    file_url: str | None = None
+
+    @property
+    def url(self) -> str | None:
+        """The http(s) URL where it is; None: it is here, or nowhere."""
+        for text in (self.file_url, self.file_data, self.file_id):
+            if text is not None and is_url(text):
+                return text
+        return None
 
 
 class FilePart(_Part, tag="file", kw_only=True):
@@ -192,12 +208,20 @@ class Function(Private, msgspec.Struct):
     description: str | None = None
     parameters: Raw | UnsetType = UNSET
     strict: bool | None = None
+    cache_control: CacheControl | None = None
+    """The mark of its tool; clients write it in either place."""
 
 
 class FunctionTool(Private, msgspec.Struct, tag_field="type", tag="function"):
     """A tool that is a function."""
 
     function: Function
+    cache_control: CacheControl | None = None
+
+    @property
+    def mark(self) -> CacheControl | None:
+        """Whether, and how long, the prompt is to be cached up to here."""
+        return self.cache_control or self.function.cache_control
 
 
 class CustomTool(Private, msgspec.Struct, tag_field="type", tag="custom"):
@@ -272,6 +296,13 @@ class StreamOptions(Private, msgspec.Struct):
     include_usage: bool | None = None
 
 
+class PerformanceConfig(Private, msgspec.Struct):
+    """How fast the model is to be, as Converse has it."""
+
+    latency: Literal["standard", "optimized"] = "standard"
+
+
+_Pointer: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 _Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=INT32_MAX)]
 
@@ -298,6 +329,12 @@ class ChatRequest(Private, msgspec.Struct, forbid_unknown_fields=True):
     safety_identifier: str | None = None
     metadata: dict[str, str] | None = None
     service_tier: Literal["auto", "default", "flex", "scale", "priority", "fast"] | None = None
+    guardrail: Guardrail | None = msgspec.field(default=None, name="guardrailConfig")
+    performance: PerformanceConfig | None = msgspec.field(default=None, name="performanceConfig")
+    request_metadata: dict[str, str] | None = msgspec.field(default=None, name="requestMetadata")
+    response_field_paths: Annotated[list[_Pointer], msgspec.Meta(max_length=10)] | None = msgspec.field(
+        default=None, name="additionalModelResponseFieldPaths"
+    )
 
     @property
     def output_tokens_max(self) -> int | None:
@@ -309,21 +346,35 @@ class _OpenChatRequest(ChatRequest, forbid_unknown_fields=False):
     pass
 
 
+class _Policy(Private, msgspec.Struct):
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: _Tokens | None = None
+    max_completion_tokens: _Tokens | None = None
+    temperature: float | None = None
+    guardrail: Guardrail | None = msgspec.field(default=None, name="guardrailConfig")
+
+
+_POLICY: Final = msgspec.json.Decoder(_Policy)
+_POLICY_FIELDS: Final = _Policy.__struct_fields__
 _STRICT: Final = msgspec.json.Decoder(ChatRequest)
 _OPEN: Final = msgspec.json.Decoder(_OpenChatRequest)
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
-_FIELDS: Final = frozenset(ChatRequest.__struct_fields__)
+_FIELDS: Final = frozenset(ChatRequest.__struct_encode_fields__)
 
 _UNKNOWN: Final = "Object contains unknown field"
 _MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
 
 
-def decode(body: bytes) -> tuple[ChatRequest, dict[str, Raw]]:
-    """The request, and the members that OpenAI doesn't define, as raw JSON. Raises Refused."""
+def decode(body: bytes) -> tuple[ChatRequest, dict[str, Raw], tuple[str, ...]]:
+    """The request; the members that OpenAI doesn't define, as raw JSON; and the names of those that ask for
+    what Converse cannot give. Raises Refused.
+    """
     try:
         if not body.isascii():
             body.decode()
-        return _STRICT.decode(body), {}
+        return _STRICT.decode(body), {}, ()
     except msgspec.ValidationError as error:
         if not str(error).startswith(_UNKNOWN):
             raise invalid(error) from None
@@ -336,12 +387,26 @@ def decode(body: bytes) -> tuple[ChatRequest, dict[str, Raw]]:
         raise invalid(error) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise malformed(error) from None
-    return request, _sorted_out(members)
+    return request, *_sorted_out(members)
 
 
-def _sorted_out(members: dict[str, Raw]) -> dict[str, Raw]:
-    """The members that go on to the model. Raises Refused for one that asks for what cannot be given."""
+def policy(body: bytes) -> ChatRequest:
+    """What must be known of a body whose target may not be Converse: a request without messages. Raises
+    Refused.
+    """
+    try:
+        told = _POLICY.decode(body)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise malformed(error) from None
+    return ChatRequest([], **{name: getattr(told, name) for name in _POLICY_FIELDS})
+
+
+def _sorted_out(members: dict[str, Raw]) -> tuple[dict[str, Raw], tuple[str, ...]]:
+    """The members that go on to the model, and the names of those that ask for what cannot be given."""
     extras: dict[str, Raw] = {}
+    refused: list[str] = []
     for name, raw in members.items():
         if name in _FIELDS:
             continue
@@ -349,8 +414,8 @@ def _sorted_out(members: dict[str, Raw]) -> dict[str, Raw]:
         if parameter is None:
             extras[name] = raw
         elif parameter.fate is Fate.REFUSED and not _asks_for_nothing(raw, parameter.harmless):
-            raise refuse(Cause.BODY_INVALID, f"{name} is not supported: {parameter.reason}", param=name)
-    return extras
+            refused.append(name)
+    return extras, tuple(refused)
 
 
 def _asks_for_nothing(raw: Raw, harmless: tuple[Any, ...]) -> bool:
@@ -359,6 +424,11 @@ def _asks_for_nothing(raw: Raw, harmless: tuple[Any, ...]) -> bool:
     except (msgspec.DecodeError, RecursionError):
         return False
     return value is None or any(value == one and type(value) in (type(one), float) for one in harmless)
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is an http(s) URL."""
+    return text[:8].lower().startswith(("http://", "https://"))
 
 
 def malformed(error: Exception) -> Refused:

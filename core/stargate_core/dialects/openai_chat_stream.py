@@ -12,6 +12,9 @@ The rules of a stream, each of which some client relies on:
   and no choices, and all chunks before it say `usage: null`. Bedrock tells the usage after it has
   stopped, so `complete` waits for both.
 - Tools that Bedrock runs by itself, and their results, are not the caller's to run, and no chunks.
+- What there is to tell of a block beside its text (signed thoughts, citations: `openai_chat_blocks`) is a
+  delta when the block ends.
+- `trace` stands in the chunk with the usage, or in one of its own without choices: Bedrock tells it last.
 
 A text costs one typed decode and one encode: everything around it is the same for the whole stream, and
 made once.
@@ -33,12 +36,20 @@ from stargate_core.dialects.converse import (
     METADATA,
     NOT_JSON,
     ContentBlockDelta,
+    any_json,
     check_stop,
     garbled,
     read,
 )
 from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Request, Usage
-from stargate_core.dialects.openai_chat_answer import chat_completion, finish_reason, head, usage_object
+from stargate_core.dialects.openai_chat_answer import (
+    TIERS,
+    chat_completion,
+    finish_reason,
+    head,
+    usage_object,
+)
+from stargate_core.dialects.openai_chat_blocks import Notes
 from stargate_core.dialects.openai_errors import in_band
 from stargate_core.faults import Fault
 from stargate_core.wire.eventstream import Frame
@@ -57,19 +68,25 @@ class ChatTranslator:
 
     __slots__ = (
         "_argument_head",
+        "_at",
         "_begun",
+        "_from",
         "_head",
         "_include_usage",
+        "_last",
         "_lead",
+        "_length",
         "_measured",
         "_model",
         "_names",
+        "_notes",
         "_request",
         "_server_tools",
         "_silent_tools",
         "_stopped",
         "_tail",
         "_text_head",
+        "_thought_head",
         "_tools",
         "complete",
         "meaningful",
@@ -96,12 +113,18 @@ class ChatTranslator:
         self._tools: dict[int, int] = {}
         self._silent_tools: set[int] = set()
         self._server_tools: set[int] = set()
+        self._notes: dict[int, Notes] = {}
+        self._length = 0  # of the content so far, in characters
+        self._at = -1  # the block whose text came last
+        self._from = 0  # where in the content that text begins
+        self._last: dict[str, Any] = {}
         if stream:
             self._head = head(request, model, "chat.completion.chunk")
             self._lead = b"data: " + _encode(self._head)[:-1] + b',"choices":[{"index":0,"delta":'
             usage = b',"usage":null' if include_usage else b""
             self._tail = b'},"logprobs":null,"finish_reason":null}]' + usage + b"}\n\n"
             self._text_head = self._lead + b'{"content":'
+            self._thought_head = self._lead + b'{"reasoning_content":'
             self._argument_head = self._lead + b'{"tool_calls":[{"index":'
 
     # ----------------------------------------------------------------------------------------- a whole answer
@@ -138,7 +161,7 @@ class ChatTranslator:
         delta = event.delta
         text = delta.text
         if text:
-            self.meaningful = True
+            self._say(event.content_block_index, text)
             return b"%b%b%b" % (self._text_head, _encode(text), self._tail)
         tool_use = delta.tool_use
         if tool_use is not None and text is None:
@@ -212,25 +235,46 @@ class ChatTranslator:
 
     def _delta(self, event: ContentBlockDelta) -> list[Part]:
         delta = event.delta
+        at = event.content_block_index
+        content: dict[str, Any]
         if delta.text is not None:
-            content: dict[str, Any] = {"content": delta.text}
-            said = delta.text
+            if not delta.text:
+                return []
+            content = {"content": delta.text}
         elif delta.tool_use is not None:
-            number = self._fragment(event.content_block_index, delta.tool_use.input)
+            number = self._fragment(at, delta.tool_use.input)
             if number is None:
                 return []
             content = {"tool_calls": [{"index": number, "function": {"arguments": delta.tool_use.input}}]}
-            said = delta.tool_use.input
         elif delta.reasoning_content is not None:
-            said = delta.reasoning_content.text or ""
-            content = {"reasoning_content": said}
-        else:
+            self._notes_of(at).think(delta.reasoning_content)
+            if not delta.reasoning_content.text:
+                return []
+            content = {"reasoning_content": delta.reasoning_content.text}
+        elif delta.citation is not None:
+            self._notes_of(at).cite(delta.citation)
             return []
-        if not said:
+        else:
             return []
         self._check_open()
         self.meaningful = True
+        if delta.text:
+            self._say(at, delta.text)
         return [self._chunk(content)]
+
+    def _say(self, at: int, text: str) -> None:
+        """The content goes on, with the text of the block `at` this index."""
+        self.meaningful = True
+        if at != self._at:
+            self._at, self._from = at, self._length
+        self._length += len(text)
+
+    def _notes_of(self, at: int) -> Notes:
+        notes = self._notes.get(at)
+        if notes is None:
+            self._check_open()
+            notes = self._notes[at] = Notes(self._from if at == self._at else self._length)
+        return notes
 
     def _fragment(self, at: int, text: str) -> int | None:
         """The number of the tool whose arguments go on; None: there is nothing to say. Raises BadAnswer."""
@@ -245,6 +289,8 @@ class ChatTranslator:
 
     def _block_stop(self, payload: bytes) -> Sequence[Part]:
         at = read(BLOCK_STOP, payload, "contentBlockStop").content_block_index
+        if at in self._notes:
+            return self._noted(at)
         if at not in self._silent_tools:
             return ()
         self._silent_tools.discard(at)
@@ -252,31 +298,51 @@ class ChatTranslator:
         arguments = {"index": self._tools[at], "function": {"arguments": "{}"}}
         return [self._chunk({"tool_calls": [arguments]})]
 
+    def _noted(self, at: int) -> list[Part]:
+        """A block has ended of which there is something to tell beside its text."""
+        delta = self._notes.pop(at).delta(self._length)
+        if not delta:
+            return []
+        self.meaningful = True
+        return self._begin([self._chunk(delta)])
+
     def _message_stop(self, payload: bytes) -> Sequence[Part]:
         self._check_open()
-        reason = read(MESSAGE_STOP, payload, "messageStop").stop_reason
-        self.stop_reason = reason
+        stop = read(MESSAGE_STOP, payload, "messageStop")
+        reason = self.stop_reason = stop.stop_reason
         check_stop(reason)
         self.meaningful = True
-        parts = self._begin([self._chunk({}, finish_reason(reason, called=bool(self._tools)))])
+        parts = self._begin([part for at in sorted(self._notes) for part in self._noted(at)])
+        last = self._chunk({}, finish_reason(reason, called=bool(self._tools)))
+        fields = stop.additional_model_response_fields
+        if fields is not None:
+            told = any_json(bytes(fields), "additionalModelResponseFields")
+            last.payload["additional_model_response_fields"] = told
+        parts.append(last)
         self._stopped = True
         return [*parts, *self._end()] if self._measured else parts
 
     def _metadata(self, payload: bytes) -> Sequence[Part]:
-        usage = read(METADATA, payload, "metadata").usage
+        told = read(METADATA, payload, "metadata")
         if self._measured:
             return ()
         self._measured = True
-        if usage is not None:
-            self.usage = usage.counts()
+        if told.usage is not None:
+            self.usage = told.usage.counts()
+        if told.service_tier is not None and told.service_tier.type in TIERS:
+            self._last["service_tier"] = told.service_tier.type
+        if told.trace is not None:
+            self._last["trace"] = any_json(bytes(told.trace), "trace")
         return self._end() if self._stopped else ()
 
     def _end(self) -> list[Part]:
         """Bedrock has stopped, and has told the usage."""
         self.complete = True
-        if self.usage is None or not self._include_usage:
+        payload: dict[str, Any] = {**self._head, "choices": [], **self._last}
+        if self._include_usage:
+            payload["usage"] = None if self.usage is None else usage_object(self.usage)
+        if payload.get("usage") is None and "trace" not in payload:
             return []
-        payload: dict[str, Any] = {**self._head, "choices": [], "usage": usage_object(self.usage)}
         return [Part(PartKind.EVENT, "", payload)]
 
     def _check_open(self) -> None:

@@ -10,6 +10,8 @@ restored.
 Where the caller sends none any more, or says `tool_choice: "none"`, the tools of the history stand in;
 nothing better than not asking for a call is possible then.
 
+*Caching.* `cachePoint` stands behind a tool that is marked (`openai_chat_caching`).
+
 Source: botocore's bedrock-runtime model (ToolConfiguration, ToolUseBlock).
 """
 
@@ -21,6 +23,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import UNSET, Raw
 
+from stargate_core.dialects.openai_chat_caching import cache_point
 from stargate_core.dialects.openai_chat_request import (
     AllowedToolsChoice,
     AssistantMessage,
@@ -64,10 +67,10 @@ def tool_config(request: ChatRequest, used: Iterable[str]) -> dict[str, Any] | N
 
     Raises Refused for custom tools, a schema that is no object, and a choice of no tool that is there.
     """
-    functions = _functions(request)
+    tools = _tools(request)
     choice = request.tool_choice
     history = tuple(used)
-    if not functions:
+    if not tools:
         if choice not in (None, "none", "auto"):
             raise refuse(Cause.BODY_INVALID, "tool_choice is only allowed with tools", param="tool_choice")
         return {"tools": [_stand_in(name) for name in history]} if history else None
@@ -75,11 +78,15 @@ def tool_config(request: ChatRequest, used: Iterable[str]) -> dict[str, Any] | N
         return None
     if isinstance(choice, AllowedToolsChoice):
         allowed = {tool.function.name for tool in choice.allowed_tools.tools}
-        functions = {at: function for at, function in functions.items() if function.name in allowed}
-        if not functions:
+        tools = {at: tool for at, tool in tools.items() if tool.function.name in allowed}
+        if not tools:
             raise refuse(Cause.BODY_INVALID, "tool_choice allows none of the tools", param="tool_choice")
-    specs = [_spec(function, f"tools[{at}].function") for at, function in functions.items()]
-    chosen = _choice(request, functions)
+    specs: list[dict[str, Any]] = []
+    for at, tool in tools.items():
+        specs.append(_spec(tool.function, f"tools[{at}].function"))
+        if tool.mark is not None:
+            specs.append(cache_point(tool.mark))
+    chosen = _choice(request, tools)
     return {"tools": specs} if chosen is None else {"tools": specs, "toolChoice": chosen}
 
 
@@ -88,8 +95,8 @@ def _stand_in(name: str) -> dict[str, Any]:
     return {"toolSpec": {"name": name, "inputSchema": {"json": _NO_PARAMETERS}}}
 
 
-def _functions(request: ChatRequest) -> dict[int, Function]:
-    functions: dict[int, Function] = {}
+def _tools(request: ChatRequest) -> dict[int, FunctionTool]:
+    tools: dict[int, FunctionTool] = {}
     for at, tool in enumerate(request.tools or ()):
         if not isinstance(tool, FunctionTool):
             raise refuse(
@@ -97,8 +104,8 @@ def _functions(request: ChatRequest) -> dict[int, Function]:
                 f"tools[{at}] is a custom tool; models on Bedrock call functions",
                 param=f"tools[{at}].type",
             )
-        functions[at] = tool.function
-    return functions
+        tools[at] = tool
+    return tools
 
 
 def _spec(function: Function, param: str) -> dict[str, Any]:
@@ -126,7 +133,7 @@ def _schema(function: Function, param: str) -> Raw | dict[str, Any]:
     return raw if "type" in members else {"type": "object", **members}
 
 
-def _choice(request: ChatRequest, functions: dict[int, Function]) -> dict[str, Any] | None:
+def _choice(request: ChatRequest, tools: dict[int, FunctionTool]) -> dict[str, Any] | None:
     choice = request.tool_choice
     match choice:
         case None | "none" | "auto":
@@ -137,7 +144,7 @@ def _choice(request: ChatRequest, functions: dict[int, Function]) -> dict[str, A
             return {"any": {}} if choice.allowed_tools.mode == "required" else None
         case NamedTool():
             name = choice.function.name
-            if all(function.name != name for function in functions.values()):
+            if all(tool.function.name != name for tool in tools.values()):
                 raise refuse(
                     Cause.BODY_INVALID,
                     "tool_choice names a tool that is not among the tools",

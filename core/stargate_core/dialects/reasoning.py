@@ -13,13 +13,13 @@ A budget is a part of the tokens the model may produce, at least 1024 (Claude's 
 fifths, so that an answer fits behind the thoughts. Where not even the minimum fits, the model answers
 without thinking.
 
-In the middle of a turn, with tool results just given, Claude up to 4.5 wants the signed thoughts that led
-to the calls, or no thinking at all. Callers of OpenAI's API have no place to keep signatures, so it is no
-thinking at all.
+In the middle of a turn, with tool results just given, Claude up to 4.5 wants the signed thoughts with which
+the turn began, or no thinking at all. OpenAI's API has no place of its own for signatures, and a caller that
+has kept none cannot have Claude go on thinking.
 
 A family that is not listed is refused: to drop the word in silence would be to answer another question
-than was asked. An inference profile with an opaque name (an application's own) can't be told either; its
-callers use the vendor's field.
+than was asked. (An operator may have it dropped: `drop_params`.) An inference profile with an opaque name (an
+application's own) can't be told either; its callers use the vendor's field.
 
 Sources: recorded calls of pydantic-ai and langchain-aws against Bedrock; Anthropic's documentation of
 effort and of extended thinking; AWS's Nova 2 user guide, extended thinking.
@@ -63,11 +63,14 @@ def claude_version(model: str) -> tuple[int, int] | None:
     return None if found is None else (int(found[1]), int(found[2] or 0))
 
 
-def reasoning_fields(model: str, effort: str, output_tokens_max: int | None, *, mid_turn: bool) -> Fields:
+def reasoning_fields(
+    model: str, effort: str, output_tokens_max: int | None, *, mid_turn: bool, may_drop: bool = False
+) -> Fields:
     """What to add to additionalModelRequestFields. Raises Refused for a model that takes no such thing.
 
     output_tokens_max: thoughts included; None: the model's own limit, which is far above every budget.
-    mid_turn: the conversation ends with a tool's result.
+    mid_turn: the conversation ends with a tool's result, and the thoughts before it are lost.
+    may_drop: whether to add nothing, where a model takes no such thing.
     """
     if effort == "none":
         return {}
@@ -79,6 +82,8 @@ def reasoning_fields(model: str, effort: str, output_tokens_max: int | None, *, 
     for part_of_id, fields in _FAMILIES:
         if part_of_id in model:
             return fields(_low_medium_high(effort))
+    if may_drop:
+        return {}
     raise refuse(
         Cause.BODY_INVALID,
         "reasoning_effort: it is not known how this model takes it; send the model's own field instead",

@@ -9,17 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.aws.operations import Operation
-from stargate_core.aws.surfaces import Surface
-from stargate_core.dialects.face import Ask, Reply, Request, Target
+from stargate_core.aws.surfaces import GuardrailWay, Surface
+from stargate_core.dialects.face import Ask, Fetched, Options, Reply, Request, Target
 from stargate_core.dialects.openai_chat import OpenAIChat
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.wire.eventstream import encode_event, encode_exception
+from stargate_core.wire.sse import SseFrameDecoder
 from support.dialects import EVENT_STREAM, HAIKU, a_request, answered, chat_request, text_events
 from support.sdks import Gateway, openai_client
 from support.vectors import RECORDED
 
 CHAT = OpenAIChat()
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-6"
+OPENAI = Target("openai.gpt-5", Surface.OPENAI, Options(guardrail=GuardrailWay.HEADERS))
+MANTLE = Target("openai.gpt-5", Surface.MANTLE_OPENAI, Options(guardrail=GuardrailWay.NONE))
 TOOL_ANSWER = (RECORDED / "json" / "otel__converse__00b1664f615d.json").read_bytes()
 TOOL_STREAM = (RECORDED / "streams" / "otel__converse-stream__8e88c115ac14.bin").read_bytes()
 
@@ -93,6 +96,24 @@ class TestOpenAIPython:
         assert len(uses) == 2
         assert results == [use["toolUseId"] for use in uses]
 
+    def test_a_round_trip_of_thoughts(self) -> None:
+        said = [
+            {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "E"}}},
+            {"reasoningContent": {"redactedContent": "RXRrRUNr"}},
+            {"toolUse": {"toolUseId": "t", "name": "f", "input": {}}},
+        ]
+        answer = {"output": {"message": {"role": "assistant", "content": said}}, "stopReason": "tool_use"}
+        messages: list[Any] = [{"role": "user", "content": "hi"}]
+        tools: Any = [{"type": "function", "function": {"name": "f"}}]
+        with openai_client(gateway(msgspec.json.encode(answer))) as client:
+            made = client.chat.completions.create(model="c", messages=messages, tools=tools)
+        messages.append(made.choices[0].message.model_dump(exclude_none=True))
+        messages.append({"role": "tool", "tool_call_id": "t", "content": "1"})
+        sent: list[Any] = []
+        with openai_client(gateway(TOOL_ANSWER, sent)) as client:
+            client.chat.completions.create(model="c", messages=messages, tools=tools)
+        assert sent[0]["messages"][1]["content"] == said
+
     def test_a_whole_answer(self) -> None:
         with openai_client(gateway(TOOL_ANSWER)) as client:
             made = client.chat.completions.create(
@@ -148,6 +169,47 @@ class TestRead:
     def test_no_model_is_the_default(self, model: str | None) -> None:
         assert CHAT.read(chat_request(model=model)).model is None
 
+    def test_what_is_wrong_for_converse_may_be_right_elsewhere(self) -> None:
+        request = chat_request(messages=[{"role": "user", "content": [{"type": "hologram"}]}], max_tokens=7)
+        ask = CHAT.read(request)
+        assert (ask.model, ask.stream, ask.output_tokens_max) == ("claude", False, 7)
+        with pytest.raises(Refused) as caught:
+            CHAT.compose(request, ask, Target(HAIKU))
+        assert caught.value.fault.param == "messages[0].content[0].type"
+        assert CHAT.compose(request, ask, OPENAI).operation is Operation.CHAT_COMPLETIONS
+
+    @pytest.mark.parametrize(
+        ("body", "cause", "param"),
+        [
+            (b"{", Cause.BODY_MALFORMED, None),
+            (b'{"messages":"\xff"}', Cause.BODY_MALFORMED, None),
+            (b"[]", Cause.BODY_INVALID, None),
+            (b'{"model":5}', Cause.BODY_INVALID, "model"),
+            (b'{"messages":5,"stream":1}', Cause.BODY_INVALID, "stream"),
+            (b'{"guardrailConfig":{}}', Cause.BODY_INVALID, "guardrailConfig.guardrailIdentifier"),
+        ],
+    )
+    def test_what_is_wrong_for_everybody_is_refused_at_once(
+        self, body: bytes, cause: Cause, param: str | None
+    ) -> None:
+        with pytest.raises(Refused) as caught:
+            CHAT.read(a_request(body))
+        assert (caught.value.fault.cause, caught.value.fault.param) == (cause, param)
+
+    def test_urls_are_told_before_they_are_needed(self) -> None:
+        parts = [{"type": "image_url", "image_url": {"url": url}} for url in ("https://a/1", "HTTP://a/2")]
+        request = chat_request(messages=[{"role": "user", "content": [*parts, parts[0]]}])
+        ask = CHAT.read(request)
+        assert ask.urls == ("https://a/1", "HTTP://a/2")
+        with pytest.raises(Refused) as caught:
+            CHAT.compose(request, ask, Target(HAIKU))
+        assert caught.value.fault.param == "messages[0].content[0].image_url.url"
+        ask = CHAT.read(request)
+        ask.fetched.update({url: Fetched("image/png", b"GIF89a") for url in ask.urls})
+        body = msgspec.json.decode(CHAT.compose(request, ask, Target(HAIKU)).body)
+        assert [block["image"]["format"] for block in body["messages"][0]["content"]] == ["gif"] * 3
+        assert CHAT.read(chat_request()).urls == ()
+
     @given(st.binary())
     def test_any_bytes_are_read_or_refused(self, body: bytes) -> None:
         with pytest.raises(Refused):
@@ -184,6 +246,8 @@ class TestCompose:
         ("target", "cause"),
         [
             (Target("anthropic.claude-v2", Surface.INVOKE), Cause.BODY_INVALID),
+            (Target("anthropic.claude-v2", Surface.ANTHROPIC), Cause.BODY_INVALID),
+            (Target("anthropic.claude-v2", Surface.MANTLE_ANTHROPIC), Cause.BODY_INVALID),
             (Target(""), Cause.MODEL_UNKNOWN),
             (Target(".."), Cause.MODEL_UNKNOWN),
         ],
@@ -195,6 +259,89 @@ class TestCompose:
             CHAT.compose(request, CHAT.read(request), target)
         assert caught.value.fault.cause is cause
         assert caught.value.fault.param == "model"
+
+
+GUARDED: list[tuple[bytes, bytes]] = [
+    (b"x-amzn-bedrock-guardrailidentifier", b"g1"),
+    (b"x-amzn-bedrock-guardrailversion", b"2"),
+    (b"x-amzn-bedrock-trace", b"ENABLED"),
+]
+MEMBER = {"guardrailIdentifier": "g1", "guardrailVersion": "2", "trace": "enabled"}
+
+
+class TestGuardrails:
+    @pytest.mark.parametrize("by_header", [True, False])
+    def test_converse_has_it_in_the_body(self, by_header: bool) -> None:
+        members: dict[str, Any] = {} if by_header else {"guardrailConfig": MEMBER}
+        request = a_request(chat_request(**members).body, headers=GUARDED if by_header else [])
+        call = CHAT.compose(request, CHAT.read(request), Target(HAIKU))
+        sent = msgspec.json.decode(call.body)
+        assert sent["guardrailConfig"] == MEMBER
+        assert "additionalModelRequestFields" not in sent
+        assert call.headers == [(b"content-type", b"application/json")]
+
+    @pytest.mark.parametrize("by_header", [True, False])
+    def test_openais_own_api_has_it_in_headers(self, by_header: bool) -> None:
+        members: dict[str, Any] = {} if by_header else {"guardrailConfig": MEMBER}
+        request = a_request(chat_request(**members).body, headers=GUARDED if by_header else [])
+        call = CHAT.compose(request, CHAT.read(request), OPENAI)
+        assert call.headers == [(b"content-type", b"application/json"), *GUARDED]
+        assert "guardrailConfig" not in msgspec.json.decode(call.body)
+
+    def test_where_it_cannot_be_had_the_request_is_refused(self) -> None:
+        request = a_request(chat_request().body, headers=GUARDED)
+        with pytest.raises(Refused) as caught:
+            CHAT.compose(request, CHAT.read(request), MANTLE)
+        assert caught.value.fault.param == "guardrailConfig"
+
+
+class TestOpenAIsOwn:
+    """Models that AWS serves through OpenAI's own API."""
+
+    WHOLE = msgspec.json.encode(
+        {
+            "id": "chatcmpl-x",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "openai.gpt-5",
+            "choices": [
+                {"index": 0, "message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}
+            ],
+        }
+    )
+
+    @pytest.mark.parametrize("target", [OPENAI, MANTLE], ids=lambda target: target.surface.value)
+    @pytest.mark.parametrize("stream", [True, False])
+    def test_the_call(self, target: Target, stream: bool) -> None:
+        said = {"logprobs": True, "n": 2, "temperature": 1.9, "functions": [], "top_k": 5, "stream": stream}
+        request = chat_request(**said, messages=[{"role": "function", "name": "f", "content": "1"}])
+        call = CHAT.compose(request, CHAT.read(request), target)
+        assert (call.operation, call.method, call.target) == (
+            Operation.CHAT_COMPLETIONS,
+            b"POST",
+            b"/chat/completions",
+        )
+        assert call.stream is stream
+        options = {"stream_options": {"include_usage": True}} if stream else {}
+        sent = {**msgspec.json.decode(request.body), "model": "openai.gpt-5", **options}
+        assert msgspec.json.decode(call.body) == sent
+
+    def test_the_answer_bears_the_callers_name_for_the_model(self) -> None:
+        request = chat_request()
+        ask = CHAT.read(request)
+        machine = CHAT.translator(request, ask, CHAT.compose(request, ask, OPENAI))
+        reply = machine.render_answer(machine.answer([], self.WHOLE), [])
+        assert msgspec.json.decode(reply.body) == {**msgspec.json.decode(self.WHOLE), "model": "claude"}
+
+    @pytest.mark.parametrize("include_usage", [True, False])
+    def test_its_usage_is_told_to_who_asks(self, include_usage: bool) -> None:
+        request = chat_request(stream=True, stream_options={"include_usage": include_usage})
+        ask = CHAT.read(request)
+        machine = CHAT.translator(request, ask, CHAT.compose(request, ask, OPENAI))
+        body = b'data: {"choices":[],"usage":{"prompt_tokens":1}}\n\n'
+        (frame,) = SseFrameDecoder().feed(body)
+        assert machine.frame(frame) == (body if include_usage else b"")
+        assert machine.usage is not None
 
 
 def test_failures_are_openais() -> None:

@@ -101,7 +101,8 @@ class TestContent:
         message = made.choices[0].message
         assert message.content == "abc"
         assert message.tool_calls is not None
-        assert message.model_extra == {"reasoning_content": "hm"}
+        signed = {"type": "thinking", "thinking": "hm", "signature": "s"}
+        assert message.model_extra == {"reasoning_content": "hm", "thinking_blocks": [signed]}
 
     def test_content_is_null_only_beside_calls(self) -> None:
         call = {"toolUse": {"toolUseId": "1", "name": "f", "input": {"a": 1}}}
@@ -111,7 +112,40 @@ class TestContent:
     def test_redacted_thoughts_are_no_content(self) -> None:
         made = completion([{"reasoningContent": {"redactedContent": "RXRr"}}, {"text": "a"}])
         assert made.choices[0].message.content == "a"
-        assert made.choices[0].message.model_extra == {}
+        redacted = {"type": "redacted_thinking", "data": "Etk"}
+        assert made.choices[0].message.model_extra == {"thinking_blocks": [redacted]}
+
+    def test_a_thought_that_nobody_has_signed_is_only_text(self) -> None:
+        made = completion([{"reasoningContent": {"reasoningText": {"text": "hm"}}}, {"text": "a"}])
+        assert made.choices[0].message.model_extra == {"reasoning_content": "hm"}
+
+    def test_citations_say_what_of_the_content_they_support(self) -> None:
+        web = {"title": "A", "location": {"web": {"url": "https://a.example", "domain": "a.example"}}}
+        page = {
+            "title": "B",
+            "sourceContent": [{"text": "so"}],
+            "location": {"documentPage": {"documentIndex": 0, "start": 1, "end": 2}},
+        }
+        made = completion(
+            [
+                {"text": "In short: "},
+                {
+                    "citationsContent": {
+                        "content": [{"text": "it is "}, {"text": "so"}],
+                        "citations": [web, page],
+                    }
+                },
+                {"text": "."},
+            ]
+        )
+        message = made.choices[0].message
+        assert message.content == "In short: it is so."
+        assert message.annotations is not None
+        (annotation,) = message.annotations
+        cited = annotation.url_citation
+        assert (cited.url, cited.title) == ("https://a.example", "A")
+        assert message.content[cited.start_index : cited.end_index] == "it is so"
+        assert message.model_extra == {"citations": [page]}
 
     def test_tools_that_bedrock_runs_are_not_the_callers(self) -> None:
         server = {"toolUse": {"toolUseId": "1", "name": "code", "input": {}, "type": "server_tool_use"}}
@@ -200,6 +234,18 @@ def test_without_usage_there_is_none() -> None:
 @pytest.mark.parametrize(("tier", "told"), [("flex", "flex"), ("priority", "priority"), ("reserved", None)])
 def test_the_tier_that_served_it(tier: str, told: str | None) -> None:
     assert completion([{"text": "a"}], serviceTier={"type": tier}).service_tier == told
+
+
+def test_what_the_caller_asked_bedrock_to_tell() -> None:
+    made = completion(
+        [{"text": "a"}],
+        trace={"guardrail": {"actionReason": "none"}},
+        additionalModelResponseFields={"stop_sequence": "."},
+    )
+    assert made.model_extra == {
+        "trace": {"guardrail": {"actionReason": "none"}},
+        "additional_model_response_fields": {"stop_sequence": "."},
+    }
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ requests.
 import base64
 import itertools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from stargate_core.dialects.face import Target
+from stargate_core.dialects.face import Fetched, Options, PromptCaching, Target
+from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_compose import JSON_INSTRUCTION, ChatAsk, converse_body, prepared
-from stargate_core.dialects.openai_chat_request import decode
-from stargate_core.faults import Cause, Refused
+from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
+from stargate_core.dialects.openai_chat_request import ChatRequest, decode
+from stargate_core.faults import Cause, Fault, Refused
 from support.bedrock_model import objections
 from support.dialects import HAIKU, a_chat, composed
 
@@ -24,6 +26,7 @@ SONNET_4 = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 NOVA = "us.amazon.nova-micro-v1:0"
 TOOL = {"type": "function", "function": {"name": "f"}}
 TOOL_SPEC = {"toolSpec": {"name": "f", "inputSchema": {"json": {"type": "object", "properties": {}}}}}
+FAST = {"latency": "optimized"}
 MESSAGES = [{"role": "user", "content": [{"text": "Say this is a test"}]}]
 
 
@@ -63,6 +66,20 @@ class TestParameters:
             ({"response_format": {"type": "json_object"}}, {"system": [{"text": JSON_INSTRUCTION}]}),
             ({"tools": [TOOL]}, {"toolConfig": {"tools": [TOOL_SPEC]}}),
             ({"top_k": 20}, {"additionalModelRequestFields": {"top_k": 20}}),
+            (
+                {"performanceConfig": {"latency": "optimized"}},
+                {"performanceConfig": {"latency": "optimized"}},
+            ),
+            (
+                {"additionalModelResponseFieldPaths": ["/stop_sequence"]},
+                {"additionalModelResponseFieldPaths": ["/stop_sequence"]},
+            ),
+            ({"additionalModelResponseFieldPaths": []}, {}),
+            (
+                {"requestMetadata": {"user": "bob", "b": "2"}, "user": "ann", "metadata": {"a": "1"}},
+                {"requestMetadata": {"user": "bob", "b": "2", "a": "1"}},
+            ),
+            ({"guardrailConfig": None, "performanceConfig": None, "requestMetadata": None}, {}),
             (
                 {"thinking": {"type": "adaptive"}, "anthropic_beta": ["x"]},
                 {
@@ -131,8 +148,208 @@ class TestParameters:
         assert sent["user"] == "ann"
         assert sent["key-0"] == "v" * 256
 
+    def test_what_is_said_in_bedrocks_own_member_is_not_cut_off(self) -> None:
+        many = {f"key-{at}": "v" for at in range(16)}
+        assert "mine" in composed(metadata=many, requestMetadata={"mine": "1"})["requestMetadata"]
+
+
+MEMBERS_REFUSED = [name for name, row in PARAMETERS.items() if row.fate is Fate.REFUSED]
+PICTURE = {"type": "image_url", "image_url": {"url": "https://a.example/cat.png"}}
+
+
+def user(*parts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(parts)}]
+
+
+class TestRefused:
+    @pytest.mark.parametrize("name", MEMBERS_REFUSED)
+    def test_a_parameter_by_its_name_and_reason(self, name: str) -> None:
+        members: dict[str, Any] = {name: {"some": "thing"}}
+        param, text = refused(**members)
+        assert param == name
+        assert PARAMETERS[name].reason in text
+
+    @pytest.mark.parametrize(
+        ("members", "param", "said"),
+        [
+            ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type", "custom tool"),
+            (
+                {"tools": [TOOL], "tool_choice": {"type": "custom", "custom": {"name": "x"}}},
+                "tool_choice",
+                "custom tool",
+            ),
+            (
+                {"messages": [{"role": "assistant", "tool_calls": [{"type": "custom", "id": "a"}]}]},
+                "messages[0].tool_calls[0].type",
+                "custom tool",
+            ),
+            (
+                {"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": ""}}]},
+                "messages[0].function_call",
+                "use tool_calls",
+            ),
+            (
+                {"messages": [{"role": "function", "name": "f", "content": "1"}]},
+                "messages[0].role",
+                "use role tool",
+            ),
+            (
+                {"messages": user({"type": "file", "file": {"file_id": "file-abc"}})},
+                "messages[0].content[0].file",
+                "uploaded elsewhere",
+            ),
+            ({"messages": user(PICTURE)}, "messages[0].content[0].image_url.url", "not fetched here"),
+            (
+                {"messages": user({"type": "file", "file": {"file_url": "https://a.example/b.pdf"}})},
+                "messages[0].content[0].file",
+                "not fetched here",
+            ),
+            ({"functions": [{"name": "f"}]}, "functions", "use `tools`"),
+            ({"modalities": ["text", "audio"], "audio": {"voice": "alloy"}}, "modalities", "text only"),
+        ],
+        ids=str,
+    )
+    def test_what_openai_defines_and_converse_has_no_place_for(
+        self, members: dict[str, Any], param: str, said: str
+    ) -> None:
+        told, text = refused(**members)
+        assert told == param
+        assert said in text
+
+
+def dropping(target: str = HAIKU, **members: Any) -> dict[str, Any]:
+    """What is sent where an operator has what cannot be carried dropped."""
+    ask = ChatAsk(*decode(msgspec.json.encode(a_chat(**members))))
+    where = Target(target, options=Options(drop_params=True))
+    sent: dict[str, Any] = msgspec.json.decode(converse_body(ask, where, None, stream=False))
+    return sent
+
+
+class TestDropped:
+    @pytest.mark.parametrize("name", [name for name in MEMBERS_REFUSED if PARAMETERS[name].droppable])
+    def test_a_parameter_that_may_be(self, name: str) -> None:
+        members: dict[str, Any] = {name: {"some": "thing"}}
+        assert dropping(**members) == {"messages": MESSAGES}
+
+    @pytest.mark.parametrize(
+        ("members", "param"),
+        [
+            *(({name: "x"}, name) for name in MEMBERS_REFUSED if not PARAMETERS[name].droppable),
+            ({"n": 2}, "n"),
+            ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0].type"),
+            ({"messages": user(PICTURE)}, "messages[0].content[0].image_url.url"),
+        ],
+        ids=str,
+    )
+    def test_but_not_what_would_make_it_another_request(self, members: dict[str, Any], param: str) -> None:
+        with pytest.raises(Refused) as caught:
+            dropping(**members)
+        assert caught.value.fault.param == param
+
+    @pytest.mark.parametrize("temperature", [-0.5, 1.5, 2])
+    def test_a_temperature_out_of_range(self, temperature: float) -> None:
+        assert dropping(temperature=temperature) == {"messages": MESSAGES}
+        assert dropping(temperature=0.5)["inferenceConfig"] == {"temperature": 0.5}
+
+    def test_an_effort_that_nobody_knows_to_say(self) -> None:
+        assert dropping(NOVA, reasoning_effort="high") == {"messages": MESSAGES}
+        assert "additionalModelRequestFields" in dropping(SONNET_4, reasoning_effort="high")
+
+    def test_it_is_the_targets_operator_who_says_so(self) -> None:
+        ask = ChatAsk(*decode(msgspec.json.encode(a_chat(logprobs=True))))
+        converse_body(ask, Target(HAIKU, options=Options(drop_params=True)), None, stream=False)
+        with pytest.raises(Refused):
+            converse_body(ask, Target(NOVA), None, stream=False)
+
+
+class TestBesideTheConversation:
+    GUARDRAIL = Guardrail("g1", "DRAFT", trace="enabled", stream_processing_mode="async")
+
+    def test_a_guardrail(self) -> None:
+        ask = ChatAsk(*decode(msgspec.json.encode(a_chat(top_k=1))))
+        for stream in (False, True):
+            sent = msgspec.json.decode(converse_body(ask, Target(HAIKU), self.GUARDRAIL, stream=stream))
+            assert sent["guardrailConfig"] == {
+                "guardrailIdentifier": "g1",
+                "guardrailVersion": "DRAFT",
+                "trace": "enabled",
+                **({"streamProcessingMode": "async"} if stream else {}),
+            }
+            assert sent["additionalModelRequestFields"] == {"top_k": 1}
+
+    def test_what_was_at_a_url(self) -> None:
+        gif = b"GIF89a" + b"\0" * 12
+        ask = ChatAsk(*decode(msgspec.json.encode(a_chat(messages=user(PICTURE)))))
+        ask.fetched = {"https://a.example/cat.png": Fetched("image/png", gif)}
+        body = converse_body(ask, Target(HAIKU), None, stream=False)
+        assert objections("Converse", body, modelId=HAIKU) == []
+        (block,) = msgspec.json.decode(body)["messages"][0]["content"]
+        assert block["image"] == {"format": "gif", "source": {"bytes": base64.b64encode(gif).decode()}}
+
+    def test_a_request_that_is_none_for_converse_says_what_was_wrong(self) -> None:
+        fault = Fault(Cause.BODY_INVALID, "messages is missing", param="messages")
+        with pytest.raises(Refused) as caught:
+            converse_body(ChatAsk(ChatRequest([]), {}, invalid=fault), Target(HAIKU), None, stream=False)
+        assert caught.value.fault is fault
+
+
+class TestCaching:
+    POINT: ClassVar[dict[str, Any]] = {"cachePoint": {"type": "default"}}
+    SYSTEM: ClassVar[dict[str, Any]] = {"role": "system", "content": "Be brief"}
+    USER: ClassVar[dict[str, Any]] = {"role": "user", "content": "hi"}
+
+    def sent(self, caching: PromptCaching, **members: Any) -> tuple[list[Any], list[Any]]:
+        messages = members.pop("messages", [self.SYSTEM, self.USER])
+        ask = ChatAsk(*decode(msgspec.json.encode(a_chat(messages=messages, **members))))
+        where = Target(SONNET_4, options=Options(prompt_caching=caching))
+        body = converse_body(ask, where, None, stream=False)
+        assert objections("Converse", body, modelId=SONNET_4) == []
+        made = msgspec.json.decode(body)
+        return made.get("system", []), made.get("toolConfig", {}).get("tools", [])
+
+    def test_by_the_caller(self) -> None:
+        marked = {**TOOL, "cache_control": {"type": "ephemeral"}}
+        assert self.sent(PromptCaching.EXPLICIT, tools=[marked, TOOL])[1] == [
+            TOOL_SPEC,
+            self.POINT,
+            TOOL_SPEC,
+        ]
+
+    def test_by_the_gateway(self) -> None:
+        system, tools = self.sent(PromptCaching.AUTO, tools=[TOOL])
+        assert system == [{"text": "Be brief"}, self.POINT]
+        assert tools == [TOOL_SPEC, self.POINT]
+        for unsaid in ({"parallel_tool_calls": False}, {"tool_choice": "required"}):
+            assert self.sent(PromptCaching.AUTO, tools=[TOOL], **unsaid) == (system, tools)
+        assert self.sent(PromptCaching.EXPLICIT, tools=[TOOL]) == ([{"text": "Be brief"}], [TOOL_SPEC])
+
+    def test_not_by_both(self) -> None:
+        marked_tool = {**TOOL, "cache_control": {"type": "ephemeral"}}
+        assert self.sent(PromptCaching.AUTO, tools=[marked_tool]) == (
+            [{"text": "Be brief"}],
+            [TOOL_SPEC, self.POINT],
+        )
+        part = {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}
+        messages = [self.SYSTEM, *user(part)]
+        assert self.sent(PromptCaching.AUTO, messages=messages, tools=[TOOL]) == (
+            [{"text": "Be brief"}],
+            [TOOL_SPEC],
+        )
+
 
 class TestTargets:
+    def test_thinking_goes_on_where_the_thoughts_before_are_there(self) -> None:
+        call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        signed = {"type": "thinking", "thinking": "hm", "signature": "E"}
+        for thoughts, goes_on in (([signed], True), ([], False)):
+            messages = [
+                {"role": "user", "content": "hi"},
+                {"role": "assistant", "tool_calls": [call], "thinking_blocks": thoughts},
+                {"role": "tool", "tool_call_id": "a", "content": "1"},
+            ]
+            sent = composed(SONNET_4, messages=messages, tools=[TOOL], reasoning_effort="high")
+            assert ("additionalModelRequestFields" in sent) is goes_on
+
     def test_reasoning_is_said_in_the_words_of_each_target(self) -> None:
         ask = ChatAsk(*decode(msgspec.json.encode(a_chat(reasoning_effort="high", max_tokens=2000))))
         sent = [
@@ -227,6 +444,17 @@ def calls() -> SearchStrategy[dict[str, Any]]:
     )
 
 
+def thinking_blocks() -> SearchStrategy[dict[str, Any]]:
+    return st.one_of(
+        st.builds(
+            lambda text, signature: {"type": "thinking", "thinking": text, "signature": signature},
+            WORDS,
+            st.none() | st.just("E"),
+        ),
+        st.builds(lambda text: {"type": "redacted_thinking", "data": text}, WORDS),
+    )
+
+
 def messages() -> SearchStrategy[dict[str, Any]]:
     def said(role: str, content: SearchStrategy[Any], **more: SearchStrategy[Any]) -> SearchStrategy[Any]:
         return st.fixed_dictionaries({"role": st.just(role), "content": content, **more})
@@ -236,18 +464,31 @@ def messages() -> SearchStrategy[dict[str, Any]]:
         said("system", texts),
         said("developer", texts),
         said("user", user_content()),
-        said("assistant", st.none() | texts, tool_calls=st.none() | st.lists(calls(), max_size=3)),
+        said(
+            "assistant",
+            st.none() | texts,
+            tool_calls=st.none() | st.lists(calls(), max_size=3),
+            thinking_blocks=st.none() | st.lists(thinking_blocks(), max_size=2),
+        ),
         said("tool", texts, tool_call_id=IDS),
     )
 
 
 @st.composite
 def chat_requests(draw: DrawFn) -> dict[str, Any]:
-    tools = st.lists(TOOL_NAMES, min_size=1, max_size=3, unique=True).map(
-        lambda names: [
-            {"type": "function", "function": {"name": name, "description": "", "parameters": {"a": 1}}}
-            for name in names
-        ]
+    marks = st.sampled_from([{}, {"cache_control": {"type": "ephemeral"}}])
+    tools = st.lists(
+        st.builds(
+            lambda name, mark: {
+                "type": "function",
+                "function": {"name": name, "description": "", "parameters": {"a": 1}},
+                **mark,
+            },
+            TOOL_NAMES,
+            marks,
+        ),
+        min_size=1,
+        max_size=3,
     )
     optional: Mapping[str, SearchStrategy[Any]] = {
         "tools": tools,
@@ -270,6 +511,10 @@ def chat_requests(draw: DrawFn) -> dict[str, Any]:
         ),
         "seed": st.integers(),
         "top_k": st.integers(0, 100),
+        "performanceConfig": st.sampled_from([None, {"latency": "standard"}, {"latency": "optimized"}]),
+        "requestMetadata": st.none()
+        | st.dictionaries(st.text(max_size=64), st.text(max_size=300), max_size=16),
+        "additionalModelResponseFieldPaths": st.lists(st.text(min_size=1, max_size=9), max_size=10),
     }
     first = {"role": "user", "content": "hi"}
     request = draw(st.fixed_dictionaries({}, optional=optional))
@@ -277,14 +522,20 @@ def chat_requests(draw: DrawFn) -> dict[str, Any]:
 
 
 @given(
-    chat_requests(), st.sampled_from([SONNET_4, "us.anthropic.claude-sonnet-4-6", "openai.gpt-oss-20b-1:0"])
+    chat_requests(),
+    st.sampled_from([SONNET_4, "us.anthropic.claude-sonnet-4-6", "openai.gpt-oss-20b-1:0"]),
+    st.sampled_from(PromptCaching),
+    st.none() | st.just(Guardrail("g1", "1", trace="enabled_full", stream_processing_mode="sync")),
 )
-def test_aws_has_nothing_against_any_valid_request(chat: dict[str, Any], target: str) -> None:
-    body = converse_body(ChatAsk(*decode(msgspec.json.encode(chat))), Target(target), None, stream=False)
+def test_aws_has_nothing_against_any_valid_request(
+    chat: dict[str, Any], target: str, caching: PromptCaching, guardrail: Guardrail | None
+) -> None:
+    ask = ChatAsk(*decode(msgspec.json.encode(chat)))
+    where = Target(target, options=Options(prompt_caching=caching))
     for operation in ("Converse", "ConverseStream"):
-        assert objections(operation, body, modelId=target) == []
-    sent = msgspec.json.decode(body)
-    _assert_what_the_model_does_not_say(sent)
+        sent = converse_body(ask, where, guardrail, stream=operation == "ConverseStream")
+        assert objections(operation, sent, modelId=target) == []
+        _assert_what_the_model_does_not_say(msgspec.json.decode(sent))
 
 
 def _assert_what_the_model_does_not_say(sent: dict[str, Any]) -> None:

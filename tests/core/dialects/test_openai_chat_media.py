@@ -4,12 +4,14 @@ import base64
 import re
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.dialects.openai_chat_media import audio, document, image
-from stargate_core.dialects.openai_chat_request import File, InputAudio
+from stargate_core.dialects.face import Fetched
+from stargate_core.dialects.openai_chat_media import audio, document, image, urls
+from stargate_core.dialects.openai_chat_request import File, InputAudio, decode
 from stargate_core.faults import Cause, Refused
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
@@ -17,6 +19,7 @@ JPEG = b"\xff\xd8\xff\xe0" + b"\0" * 20
 GIF = b"GIF89a" + b"\0" * 20
 WEBP = b"RIFF\x10\0\0\0WEBPVP8 " + b"\0" * 20
 UNKNOWN = b"\0\1\2\3" * 5
+PLACE = "https://example.org/pictures/cat"
 
 
 def b64(data: bytes) -> str:
@@ -65,11 +68,26 @@ class TestImages:
         block = image(f"DATA:Image/PNG;charset=utf-8;BASE64,{folded}", "here")
         assert block == {"image": {"format": "png", "source": {"bytes": b64(PNG)}}}
 
-    def test_nothing_is_fetched(self) -> None:
+    def test_what_was_not_fetched_is_refused(self) -> None:
         for place in ("http://169.254.169.254/latest/", "https://example.org/cat.png", "HTTP://x"):
-            assert "would have to be fetched" in refusal(image, place)
-        for place in ("file:///etc/passwd", b64(PNG), "", "s3://bucket/key"):
-            assert "not a data URL" in refusal(image, place)
+            assert "image URLs are not fetched here" in refusal(image, place)
+        for place in ("file:///etc/passwd", b64(PNG), "", "s3://bucket/key", "http:cat.png"):
+            assert "no URL of an image" in refusal(image, place)
+
+    @pytest.mark.parametrize(
+        ("content_type", "data", "kind"),
+        [("image/png", JPEG, "jpeg"), ("image/jpg", UNKNOWN, "jpeg"), ("text/html", GIF, "gif")],
+    )
+    def test_what_was_fetched_is_an_image(self, content_type: str, data: bytes, kind: str) -> None:
+        fetched = {PLACE: Fetched(content_type, data)}
+        assert image(PLACE, "here", fetched) == {"image": {"format": kind, "source": {"bytes": data}}}
+
+    def test_or_none(self) -> None:
+        for found, said in ((Fetched("text/html", b"<p>"), "no png"), (Fetched("image/png", b""), "nothing")):
+            with pytest.raises(Refused) as caught:
+                image(PLACE, "here", {PLACE: found})
+            assert (caught.value.fault.cause, caught.value.fault.param) == (Cause.BODY_INVALID, "here")
+            assert said in caught.value.fault.text
 
     @pytest.mark.parametrize(
         ("bad", "said"),
@@ -144,3 +162,52 @@ class TestDocuments:
         assert "is none of csv" in refusal(document, File(b64(b"PK"), filename="a.zip"), taken)
         assert "not base64" in refusal(document, File("%%%", filename="a.pdf"), taken)
         assert "no data URL in base64" in refusal(document, File("data:text/plain,hello"), taken)
+
+
+class TestFetchedDocuments:
+    PLACE = "https://example.org/reports/Q4%20report.pdf?version=3"
+
+    @pytest.mark.parametrize("field", ["file_url", "file_data", "file_id"])
+    def test_wherever_the_url_stands(self, field: str) -> None:
+        found = {self.PLACE: Fetched("application/octet-stream", b"%PDF-1.7")}
+        block = document(File(**{field: self.PLACE}), set(), "here", found)["document"]
+        assert block == {"format": "pdf", "name": "Q4 20report", "source": {"bytes": b"%PDF-1.7"}}
+
+    @pytest.mark.parametrize(
+        ("place", "filename", "content_type", "kind", "name"),
+        [
+            ("https://a.example/b.csv", None, "", "csv", "b"),
+            ("https://a.example/b", "c.docx", "", "docx", "c"),
+            ("https://a.example/", None, "text/html", "html", "document"),
+            ("https://a.example", None, "text/plain", "txt", "document"),
+        ],
+    )
+    def test_its_name_and_type_say_what_it_is(
+        self, place: str, filename: str | None, content_type: str, kind: str, name: str
+    ) -> None:
+        found = {place: Fetched(content_type, b"words")}
+        block = document(File(file_url=place, filename=filename), set(), "here", found)["document"]
+        assert (block["format"], block["name"]) == (kind, name)
+
+    def test_what_was_not_fetched_is_refused(self) -> None:
+        assert "file URLs are not fetched here" in refusal(document, File(file_url=self.PLACE), set())
+
+
+class TestUrls:
+    def test_are_found_each_once_in_order(self) -> None:
+        def picture(place: str) -> dict[str, Any]:
+            return {"type": "image_url", "image_url": {"url": place}}
+
+        places = [f"https://a.example/{number}" for number in range(4)]
+        messages = [
+            {"role": "system", "content": "http://no.example"},
+            {"role": "user", "content": [picture(places[0]), picture(url("image/png", PNG))]},
+            {"role": "user", "content": "http://no.example"},
+            {"role": "assistant", "content": [{"type": "text", "text": "http://no.example"}]},
+            {"role": "tool", "tool_call_id": "a", "content": [picture(places[1]), picture(places[0])]},
+            {"role": "user", "content": [{"type": "file", "file": {"file_url": places[2]}}]},
+            {"role": "user", "content": [{"type": "file", "file": {"file_data": places[3]}}]},
+            {"role": "user", "content": [{"type": "file", "file": {"file_data": "https"}}]},
+        ]
+        request, *_ = decode(msgspec.json.encode({"messages": messages}))
+        assert urls(request.messages) == tuple(places)

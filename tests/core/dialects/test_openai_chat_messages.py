@@ -2,7 +2,7 @@
 send.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -14,7 +14,7 @@ from stargate_core.faults import Cause, Refused
 
 
 def conversation(*messages: dict[str, Any]) -> Conversation:
-    request, _ = decode(msgspec.json.encode({"messages": messages}))
+    request, *_ = decode(msgspec.json.encode({"messages": messages}))
     return converse(request.messages)
 
 
@@ -163,6 +163,49 @@ class TestAssistant:
         assert refused(assistant(tool_calls=[call("")]))[0] == "messages[0].tool_calls[0].id"
         assert refused(assistant(tool_calls=[call("a", "")]))[0] == "messages[0].tool_calls[0].function.name"
         assert refused(user("a"), tool("", "x"))[0] == "messages[1].tool_call_id"
+
+
+class TestThoughts:
+    SIGNED: ClassVar[dict[str, Any]] = {"type": "thinking", "thinking": "hm", "signature": "E"}
+    REDACTED: ClassVar[dict[str, Any]] = {"type": "redacted_thinking", "data": "EtkECk"}
+    GIVEN_BACK: ClassVar[list[Any]] = [
+        {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "E"}}},
+        {"reasoningContent": {"redactedContent": "RXRrRUNr"}},
+    ]
+
+    def test_what_its_vendor_knows_again_stands_first(self) -> None:
+        said = assistant("a", thinking_blocks=[self.SIGNED, self.REDACTED], tool_calls=[call("x")])
+        assert turns(user("hi"), said)[1]["content"] == [*self.GIVEN_BACK, {"text": "a"}, use("x")]
+
+    def test_a_thought_may_be_signed_and_hidden(self) -> None:
+        hidden = {"type": "thinking", "thinking": "", "signature": "E"}
+        assert turns(user("hi"), assistant("a", thinking_blocks=[hidden]))[1]["content"][0] == {
+            "reasoningContent": {"reasoningText": {"text": "", "signature": "E"}}
+        }
+
+    @pytest.mark.parametrize("signature", [{}, {"signature": None}, {"signature": ""}], ids=str)
+    def test_unsigned_ones_are_left_behind(self, signature: dict[str, Any]) -> None:
+        unsigned = {"type": "thinking", "thinking": "hm", **signature}
+        assert turns(user("hi"), assistant("a", thinking_blocks=[unsigned]))[1]["content"] == [{"text": "a"}]
+
+    def test_whether_the_turn_began_with_them_is_known(self) -> None:
+        thoughtful = assistant(thinking_blocks=[self.SIGNED], tool_calls=[call("a")])
+        thoughtless = assistant(tool_calls=[call("a")])
+        for messages, known in [
+            ([user("hi"), thoughtful, tool("a", "1")], True),
+            ([user("hi"), thoughtful, tool("a", "1"), thoughtless, tool("a", "2")], True),
+            ([user("hi"), thoughtless, tool("a", "1")], False),
+            # Those of an earlier turn are not this one's; nor may they be where the user has spoken.
+            ([user("hi"), thoughtful, user("?"), thoughtless, tool("a", "2")], False),
+            ([user("hi"), thoughtful, tool("a", "1"), user("?"), thoughtless, tool("a", "2")], False),
+            ([user("hi"), thoughtful, tool("a", "1"), user("?"), thoughtful, tool("a", "2")], True),
+            ([user("hi"), thoughtless, tool("a", "1"), user("?"), thoughtful, tool("a", "2")], False),
+            ([user("hi"), thoughtful, tool("a", "1"), user("?")], True),
+            ([user("hi"), thoughtful, user("go on")], False),
+            ([user("hi")], False),
+            ([tool("a", "1")], False),
+        ]:
+            assert conversation(*messages).has_thoughts is known
 
 
 class TestResults:

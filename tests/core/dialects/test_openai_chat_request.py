@@ -9,17 +9,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
-from stargate_core.dialects.openai_chat_request import ChatRequest, decode
+from stargate_core.dialects.openai_chat_request import ChatRequest, decode, policy
 from stargate_core.faults import Cause, Refused
 from support.dialects import a_chat
 
 MESSAGE = {"role": "user", "content": "hi"}
 
 
-def decoded(**members: Any) -> tuple[ChatRequest, dict[str, Any]]:
-    request, extras = decode(msgspec.json.encode(a_chat(**members)))
-    return request, {name: msgspec.json.decode(raw) for name, raw in extras.items()}
+def decoded(**members: Any) -> tuple[ChatRequest, dict[str, Any], tuple[str, ...]]:
+    request, extras, noted = decode(msgspec.json.encode(a_chat(**members)))
+    return request, {name: msgspec.json.decode(raw) for name, raw in extras.items()}, noted
 
 
 def refused(body: bytes) -> tuple[Cause, str | None, str]:
@@ -73,6 +74,23 @@ class TestTheFirstMistakeIsNamed:
             ({"service_tier": "first class"}, "service_tier"),
             ({"stream": "yes"}, "stream"),
             ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+            ({"guardrailConfig": {"guardrailIdentifier": "g"}}, "guardrailConfig.guardrailVersion"),
+            (
+                {"guardrailConfig": {"guardrailIdentifier": "g", "guardrailVersion": "1", "trace": "some"}},
+                "guardrailConfig.trace",
+            ),
+            ({"performanceConfig": {"latency": "light"}}, "performanceConfig.latency"),
+            ({"requestMetadata": {"a": 1}}, "requestMetadata[...]"),
+            ({"additionalModelResponseFieldPaths": [""]}, "additionalModelResponseFieldPaths[0]"),
+            ({"additionalModelResponseFieldPaths": ["/a"] * 11}, "additionalModelResponseFieldPaths"),
+            (
+                {"messages": [{"role": "assistant", "thinking_blocks": [{"type": "dreaming"}]}]},
+                "messages[0].thinking_blocks[0].type",
+            ),
+            (
+                {"messages": [{"role": "assistant", "thinking_blocks": [{"type": "redacted_thinking"}]}]},
+                "messages[0].thinking_blocks[0].data",
+            ),
             # The slow way, for a body with names of its own, finds the same mistakes.
             ({"top_k": 1, "max_tokens": 0}, "max_tokens"),
         ],
@@ -112,7 +130,8 @@ class TestTheFirstMistakeIsNamed:
 class TestWhatIsNotMapped:
     def test_names_of_the_models_go_on_as_they_came(self) -> None:
         body = b'{"messages":[{"role":"user","content":"hi"}],"top_k":1e2,"thinking":{"b":1, "a":2.0}}'
-        _, extras = decode(body)
+        _, extras, noted = decode(body)
+        assert noted == ()
         assert {name: bytes(raw) for name, raw in extras.items()} == {
             "top_k": b"1e2",
             "thinking": b'{"b":1, "a":2.0}',
@@ -121,13 +140,11 @@ class TestWhatIsNotMapped:
     @pytest.mark.parametrize("name", [n for n, p in PARAMETERS.items() if p.fate is Fate.IGNORED])
     def test_a_hint_is_ignored_whatever_it_says(self, name: str) -> None:
         for value in (None, 1, "x", {"a": [1]}):
-            assert decoded(**{name: value})[1] == {}
+            assert decoded(**{name: value})[1:] == ({}, ())
 
     @pytest.mark.parametrize("name", [n for n, p in PARAMETERS.items() if p.fate is Fate.REFUSED])
-    def test_what_cannot_be_given_is_refused_by_name(self, name: str) -> None:
-        cause, param, text = refused(msgspec.json.encode(a_chat(**{name: {"some": "thing"}})))
-        assert (cause, param) == (Cause.BODY_INVALID, name)
-        assert PARAMETERS[name].reason in text
+    def test_what_cannot_be_given_is_noted(self, name: str) -> None:
+        assert decoded(**{name: {"some": "thing"}, "top_k": 5})[1:] == ({"top_k": 5}, (name,))
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -140,18 +157,54 @@ class TestWhatIsNotMapped:
         ids=str,
     )
     def test_unless_it_asks_for_nothing(self, name: str, value: object) -> None:
-        assert decoded(**{name: value})[1] == {}
+        assert decoded(**{name: value})[1:] == ({}, ())
 
     def test_a_zero_may_be_a_float_and_false_is_none(self) -> None:
-        assert decoded(frequency_penalty=0.0)[1] == {}
-        assert refused(msgspec.json.encode(a_chat(frequency_penalty=0.1)))[1] == "frequency_penalty"
-        assert refused(msgspec.json.encode(a_chat(presence_penalty=False)))[1] == "presence_penalty"
-        assert refused(msgspec.json.encode(a_chat(logprobs=True)))[1] == "logprobs"
+        assert decoded(frequency_penalty=0.0)[2] == ()
+        assert decoded(frequency_penalty=0.1)[2] == ("frequency_penalty",)
+        assert decoded(presence_penalty=False)[2] == ("presence_penalty",)
+        assert decoded(logprobs=True, n=1, top_logprobs=3)[2] == ("logprobs", "top_logprobs")
 
     def test_members_of_parts_and_messages_that_nobody_needs_are_skipped(self) -> None:
         part = {"type": "image_url", "image_url": {"url": "data:", "detail": "high"}, "index": 3}
-        request, _ = decoded(messages=[{"role": "user", "name": "ann", "content": [part]}])
+        request, *_ = decoded(messages=[{"role": "user", "name": "ann", "content": [part]}])
         assert len(request.messages) == 1
+
+
+class TestPolicy:
+    """What must be known of a body for another surface than Converse."""
+
+    def test_nothing_else_is_looked_at(self) -> None:
+        body = b'{"messages":5,"tools":"x","model":"m","stream":true,"max_tokens":3,"temperature":1.5,"n":[]}'
+        told = policy(body)
+        assert (told.model, told.stream, told.output_tokens_max, told.temperature) == ("m", True, 3, 1.5)
+        assert told.messages == []
+
+    def test_a_guardrail_is(self) -> None:
+        told = policy(b'{"guardrailConfig":{"guardrailIdentifier":"g","guardrailVersion":"1"}}')
+        assert told.guardrail == Guardrail("g", "1")
+
+    @pytest.mark.parametrize(
+        ("body", "param"),
+        [
+            (b'{"model":5}', "model"),
+            (b'{"stream":"yes"}', "stream"),
+            (b'{"stream_options":[]}', "stream_options"),
+            (b'{"max_tokens":0}', "max_tokens"),
+            (b'{"guardrailConfig":{}}', "guardrailConfig.guardrailIdentifier"),
+            (b"[]", None),
+        ],
+    )
+    def test_mistakes_in_it_are_named(self, body: bytes, param: str | None) -> None:
+        with pytest.raises(Refused) as caught:
+            policy(body)
+        assert (caught.value.fault.cause, caught.value.fault.param) == (Cause.BODY_INVALID, param)
+
+    @pytest.mark.parametrize("body", [b"{", b'{"a":' * 100_000])
+    def test_what_is_no_json(self, body: bytes) -> None:
+        with pytest.raises(Refused) as caught:
+            policy(body)
+        assert caught.value.fault.cause is Cause.BODY_MALFORMED
 
 
 def test_the_newer_name_of_the_limit_wins() -> None:

@@ -14,6 +14,7 @@ from stargate_core.dialects.face import BadAnswer, Part, Translator
 from stargate_core.dialects.openai_chat_stream import DONE, ChatTranslator
 from stargate_core.faults import TABLE, Cause, Fault
 from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_exception
+from support.converse_blocks import Said, answers
 from support.dialects import (
     CREATED,
     REQUEST_ID,
@@ -76,8 +77,8 @@ def assemble(made: list[ChatCompletionChunk]) -> tuple[str, list[dict[str, str]]
                 assert call.type == "function"
                 calls.append({"id": call.id or "", "name": call.function.name or "", "arguments": ""})
             else:
-                # Dense, in order, and never a call without its head.
-                assert call.index == len(calls) - 1
+                # Dense, and never a call without its head.
+                assert 0 <= call.index < len(calls)
                 assert (call.id, call.type, call.function.name) == (None, None, None)
                 assert call.function.arguments
             calls[call.index]["arguments"] += call.function.arguments or ""
@@ -172,6 +173,7 @@ def random_events() -> SearchStrategy[list[Event]]:
         text.map(lambda value: {"toolUse": {"input": value}}),
         text.map(lambda value: {"reasoningContent": {"text": value}}),
         st.just({"reasoningContent": {"signature": "s"}}),
+        st.sampled_from(["RXRr", "R"]).map(lambda value: {"reasoningContent": {"redactedContent": value}}),
         st.just({"toolResult": [{"text": "x"}]}),
         st.just({"citation": {"title": "x"}}),
         st.just({"text": 5}),
@@ -246,17 +248,166 @@ class TestText:
     def test_thoughts_have_their_own_member(self) -> None:
         events: list[Event] = [
             ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"reasoningContent": {"text": "hm"}}}),
-            (
-                "contentBlockDelta",
-                {"contentBlockIndex": 0, "delta": {"reasoningContent": {"signature": "E"}}},
-            ),
-            (
-                "contentBlockDelta",
-                {"contentBlockIndex": 0, "delta": {"reasoningContent": {"redactedContent": "R"}}},
-            ),
         ]
         head, *rest = text_events("a")
         assert deltas(head, *events, *rest) == [{"reasoning_content": "hm"}, {"content": "a"}]
+
+
+def delta(at: int, **member: Any) -> Event:
+    return ("contentBlockDelta", {"contentBlockIndex": at, "delta": member})
+
+
+def stop(at: int) -> Event:
+    return ("contentBlockStop", {"contentBlockIndex": at})
+
+
+class TestBesideTheText:
+    HEAD, *TAIL = text_events()
+
+    def test_a_signed_thought_can_be_given_back(self) -> None:
+        events = [
+            delta(0, reasoningContent={"text": "h"}),
+            delta(0, reasoningContent={"text": "m"}),
+            delta(0, reasoningContent={"signature": "E"}),
+            stop(0),
+            delta(1, reasoningContent={"redactedContent": "RXRr"}),
+            stop(1),
+        ]
+        assert deltas(self.HEAD, *events, *self.TAIL[1:]) == [
+            {"reasoning_content": "h"},
+            {"reasoning_content": "m"},
+            {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "E"}]},
+            {"thinking_blocks": [{"type": "redacted_thinking", "data": "Etk"}]},
+        ]
+
+    def test_citations_are_told_behind_their_text(self) -> None:
+        web = {"title": "A", "location": {"web": {"url": "https://a.example", "domain": "a.example"}}}
+        page = {"title": "B", "location": {"documentPage": {"documentIndex": 0, "start": 1, "end": 2}}}
+        events = [
+            delta(0, text="In short: "),
+            stop(0),
+            delta(1, citation=web),
+            delta(1, citation=page),
+            delta(1, text="it is "),
+            delta(1, text="so"),
+            stop(1),
+            delta(2, text="."),
+            stop(2),
+        ]
+        cited = {"start_index": 10, "end_index": 18, "url": "https://a.example", "title": "A"}
+        assert deltas(self.HEAD, *events, *self.TAIL[1:]) == [
+            {"content": "In short: "},
+            {"content": "it is "},
+            {"content": "so"},
+            {
+                "annotations": [
+                    {"type": "url_citation", "url_citation": {"domain": "a.example", **cited}},
+                ],
+                "citations": [page],
+            },
+            {"content": "."},
+        ]
+
+    def test_a_citation_behind_its_text_is_one_of_that_text(self) -> None:
+        web = {"location": {"web": {"url": "https://a.example"}}}
+        events = [delta(0, text="ab"), delta(1, text="cd"), delta(1, citation=web), stop(1)]
+        told = deltas(self.HEAD, *events, *self.TAIL[1:])[-1]["annotations"][0]["url_citation"]
+        assert (told["start_index"], told["end_index"], told["title"]) == (2, 4, "https://a.example")
+
+    def test_what_has_no_end_of_its_own_is_told_with_the_messages(self) -> None:
+        events = [delta(1, reasoningContent={"signature": "E"}), delta(0, citation={"title": "x"})]
+        assert deltas(self.HEAD, *events, *self.TAIL[1:]) == [
+            {"citations": [{"title": "x"}]},
+            {"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "E"}]},
+        ]
+
+    def test_ciphertext_that_is_none_is_garbled(self) -> None:
+        body = streamed(
+            translator(), frames([self.HEAD, delta(0, reasoningContent={"redactedContent": "R"})])
+        )
+        assert sse_events(body)[-1]["error"]["code"] == "upstream_protocol_error"
+
+    @pytest.mark.parametrize("include_usage", [True, False])
+    def test_traces_and_tiers_come_last(self, include_usage: bool) -> None:
+        *most, (_, metadata) = text_events("a")
+        trace: dict[str, Any] = {"guardrail": {"inputAssessment": {}}}
+        last = ("metadata", {**metadata, "trace": trace, "serviceTier": {"type": "flex"}})
+        made = chunks(*most, last, include_usage=include_usage)[-1]
+        assert made.choices == []
+        assert made.service_tier == "flex"
+        assert (made.model_extra or {})["trace"] == trace
+        assert (made.usage is not None) == include_usage
+
+    def test_a_tier_alone_makes_no_chunk(self) -> None:
+        *most, (_, metadata) = text_events("a")
+        made = chunks(*most, ("metadata", {**metadata, "serviceTier": {"type": "flex"}}), include_usage=False)
+        assert made[-1].choices[0].finish_reason == "stop"
+
+    def test_the_models_own_fields_come_with_its_end(self) -> None:
+        events = text_events("a")
+        events[-2] = (
+            "messageStop",
+            {"stopReason": "end_turn", "additionalModelResponseFields": {"stop_sequence": "."}},
+        )
+        made = chunks(*events)[-2]
+        assert made.choices[0].finish_reason == "stop"
+        assert (made.model_extra or {})["additional_model_response_fields"] == {"stop_sequence": "."}
+
+
+class TestAnyAnswer:
+    """Laws that hold for all that Bedrock may stream."""
+
+    @given(answers(), st.booleans())
+    def test_a_client_makes_of_the_stream_what_the_whole_answer_says(
+        self, said: Said, include_usage: bool
+    ) -> None:
+        machine = translator(include_usage=include_usage)
+        made = chunks_of(streamed(machine, frames(said.events)))
+        text, calls, thoughts = assemble([chunk for chunk in made if chunk.choices])
+        whole = chat_translator()
+        message = whole.answer([], msgspec.json.encode(said.answer)).payload["choices"][0]["message"]
+
+        assert text == (message["content"] or "")
+        assert thoughts == message.get("reasoning_content", "")
+        assert [(c["id"], c["name"], json.loads(c["arguments"])) for c in calls] == [
+            (c["id"], c["function"]["name"], json.loads(c["function"]["arguments"]))
+            for c in message.get("tool_calls", [])
+        ]
+        for name in ("thinking_blocks", "annotations", "citations"):
+            told = [
+                one
+                for chunk in made
+                for choice in chunk.choices
+                for one in (choice.delta.model_extra or {}).get(name, [])
+            ]
+            assert told == message.get(name, [])
+        assert (machine.stop_reason, machine.usage) == (whole.stop_reason, whole.usage)
+
+    @given(answers(), st.booleans())
+    def test_the_end_is_told_once(self, said: Said, include_usage: bool) -> None:
+        body = streamed(translator(include_usage=include_usage), frames(said.events))
+        assert body.count(DONE) == 1
+        assert body.endswith(DONE)
+        made = chunks_of(body)
+        finishes = [c.choices[0].finish_reason for c in made if c.choices and c.choices[0].finish_reason]
+        assert len(finishes) == 1
+        assert sum(chunk.usage is not None for chunk in made) == include_usage
+        whole = chat_translator().answer([], msgspec.json.encode(said.answer)).payload
+        assert finishes == [whole["choices"][0]["finish_reason"]]
+        for name in ("trace", "additional_model_response_fields"):
+            told = [(c.model_extra or {})[name] for c in made if name in (c.model_extra or {})]
+            assert told == ([whole[name]] if name in whole else [])
+
+    @given(answers(), st.booleans())
+    def test_with_and_without_plugins_it_is_the_same(self, said: Said, include_usage: bool) -> None:
+        assert_frame_equals_parts(frames(said.events), include_usage=include_usage)
+
+    @given(answers(), st.data())
+    def test_no_cut_is_an_end(self, said: Said, data: st.DataObject) -> None:
+        cut = data.draw(st.integers(0, len(said.events) - 1))
+        body = streamed(translator(), frames(said.events[:cut]))
+        assert DONE not in body
+        assert "error" in sse_events(body)[-1]
 
 
 def tool(at: int, *fragments: str, **start: Any) -> list[Event]:

@@ -23,7 +23,7 @@ def tool(name: str, **members: Any) -> dict[str, Any]:
 
 
 def config(used: tuple[str, ...] = (), **members: Any) -> Any:
-    request, _ = decode(msgspec.json.encode(a_chat(**members)))
+    request, *_ = decode(msgspec.json.encode(a_chat(**members)))
     return msgspec.json.decode(msgspec.json.encode(tool_config(request, used)))
 
 
@@ -54,7 +54,7 @@ class TestNames:
 
     def test_only_names_that_changed_are_given_back(self) -> None:
         call = {"id": "a", "type": "function", "function": {"name": "mcp/old.tool", "arguments": ""}}
-        request, _ = decode(
+        request, *_ = decode(
             msgspec.json.encode(
                 {
                     "messages": [{"role": "assistant", "tool_calls": [call]}],
@@ -111,6 +111,30 @@ class TestSpecs:
 
     def test_a_custom_tool_is_refused(self) -> None:
         assert refused_at(tools=[{"type": "custom", "custom": {"name": "x"}}]) == "tools[0].type"
+
+
+class TestMarks:
+    """A tool that is marked has a cache point behind it."""
+
+    @pytest.mark.parametrize(
+        ("mark", "point"),
+        [
+            ({"type": "ephemeral"}, {"type": "default"}),
+            ({"type": "ephemeral", "ttl": "1h"}, {"type": "default", "ttl": "1h"}),
+            ({"ttl": "12h"}, {"type": "default"}),
+        ],
+        ids=str,
+    )
+    def test_in_either_place(self, mark: dict[str, str], point: dict[str, str]) -> None:
+        marked = [
+            {"type": "function", "function": {"name": "a"}, "cache_control": mark},
+            {"type": "function", "function": {"name": "b", "cache_control": mark}},
+            {"type": "function", "function": {"name": "c"}},
+        ]
+        made = config(tools=marked)
+        assert made is not None
+        kinds = [tool.get("cachePoint") or tool["toolSpec"]["name"] for tool in made["tools"]]
+        assert kinds == ["a", point, "b", point, "c"]
 
 
 class TestChoice:

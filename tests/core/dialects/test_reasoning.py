@@ -117,6 +117,7 @@ class TestBudgets:
 )
 def test_where_nothing_is_known_it_is_refused_unless_none_is_asked_for(model: str) -> None:
     assert reasoning_fields(model, "none", None, mid_turn=False) == {}
+    assert reasoning_fields(model, "low", None, mid_turn=False, may_drop=True) == {}
     with pytest.raises(Refused) as caught:
         reasoning_fields(model, "low", None, mid_turn=False)
     assert caught.value.fault.param == "reasoning_effort"
