@@ -12,6 +12,9 @@ again (`redacted_data`, `redacted_content`).
 Bedrock says which stop sequence has matched only where it was asked for it, and only Claude answers. A
 request that has given no more than one needs not ask.
 
+What a guardrail has told where it was asked to (`trace`), and members of the model's own answer that were
+asked for, stand beside: Anthropic has no name for them, and its SDKs keep what they don't know.
+
 Usage: both count tokens read from and written to the prompt cache apart.
 
 Sources: anthropic-sdk-python src/anthropic/types/message.py, usage.py, text_citation.py, stop_reason.py;
@@ -35,6 +38,7 @@ from stargate_core.dialects.converse import (
     ReasoningContent,
     TokenUsage,
     ToolUse,
+    any_json,
     garbled,
 )
 from stargate_core.dialects.face import Request
@@ -101,6 +105,18 @@ def _stop_sequence(fields: Raw | None, body: bytes) -> str | None:
     return given[0] if len(given) == 1 else None
 
 
+def told_beside(trace: Raw | None, fields: Raw | None) -> dict[str, Any]:
+    """What Bedrock tells that Anthropic has no name for. Raises BadAnswer."""
+    beside: dict[str, Any] = {}
+    if trace is not None:
+        beside["trace"] = any_json(bytes(trace), "trace")
+    if fields is not None:
+        told = any_json(bytes(fields), "additionalModelResponseFields")
+        if not isinstance(told, dict) or told.keys() - {"stop_sequence"}:
+            beside["additional_model_response_fields"] = told
+    return beside
+
+
 def usage_object(usage: TokenUsage | None) -> dict[str, Any]:
     """The usage, as Anthropic counts; all of it zero where it is not known."""
     counts = (usage or TokenUsage()).counts()
@@ -131,12 +147,14 @@ def message_object(answer: Answer, request: Request, model: str, names: Mapping[
     blocks = [_block(block, names) for block in answer.output.message.content]
     content = [block for block in blocks if block is not None]
     called = any(block["type"] == "tool_use" for block in content)
-    stop = stop_members(answer.stop_reason, answer.additional_model_response_fields, request, called=called)
+    fields = answer.additional_model_response_fields
+    stop = stop_members(answer.stop_reason, fields, request, called=called)
     usage = usage_object(answer.usage)
     tier = answer.service_tier.type if answer.service_tier is not None else None
     if tier in _TIERS:
         usage["service_tier"] = _TIERS[tier]
-    return {**head(request, model), "content": content, **stop, "usage": usage}
+    beside = told_beside(answer.trace, fields)
+    return {**head(request, model), "content": content, **stop, "usage": usage, **beside}
 
 
 def _block(block: ContentBlock, names: Mapping[str, str]) -> dict[str, Any] | None:

@@ -45,6 +45,7 @@ class Parameter(msgspec.Struct, frozen=True):
 _M, _I, _R = Fate.MAPPED, Fate.IGNORED, Fate.REFUSED
 
 PARAMETERS: Final[dict[str, Parameter]] = {
+    "additionalModelResponseFieldPaths": Parameter(_M, "the same, Bedrock's own; told beside the answer"),
     "anthropic_beta": Parameter(_I, "other models have none of Anthropic's betas", claude=True),
     "anthropic_version": Parameter(_I, "Converse has one version"),
     "betas": Parameter(_I, "travels in a header, and is Anthropic's own"),
@@ -56,7 +57,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "diagnostics": Parameter(_I, "about Anthropic's own prompt cache"),
     "fallback_credit_token": Parameter(_I, "about Anthropic's own bills"),
     "fallbacks": Parameter(_R, "the gateway's configuration says which model stands in", ("default", [])),
-    "guardrailConfig": Parameter(_M, "guardrailConfig, Bedrock's own"),
+    "guardrailConfig": Parameter(_M, "the same, Bedrock's own; what it tells, in `trace`"),
     "inference_geo": Parameter(_R, "the model that is named says where on Bedrock it runs", ("global",)),
     "max_tokens": Parameter(_M, "inferenceConfig.maxTokens"),
     "mcp_servers": Parameter(_R, "models on Bedrock do not call servers for the caller", ([],)),
@@ -65,6 +66,8 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "model": Parameter(_M, "the path: a name from the configuration, a model id or an ARN"),
     "output_config": Parameter(_M, "format: outputConfig.textFormat; effort: in the model's own words"),
     "output_format": Parameter(_M, "outputConfig.textFormat"),
+    "performanceConfig": Parameter(_M, "the same, Bedrock's own"),
+    "requestMetadata": Parameter(_M, "the same, Bedrock's own; wins over metadata"),
     "service_tier": Parameter(_M, "serviceTier, where it is one of Bedrock's; auto and standard_only: none"),
     "speed": Parameter(_I, "only a matter of speed"),
     "stop_sequences": Parameter(_M, "inferenceConfig.stopSequences; empty strings are dropped"),

@@ -46,6 +46,7 @@ from stargate_core.faults import Cause, Refused, refuse
 _METADATA_CHARACTERS_MAX: Final = 256
 _NOT_IN_METADATA: Final = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,\-.]", re.ASCII)
 _TIERS: Final = frozenset({"default", "priority", "flex", "reserved"})
+_STOP_SEQUENCE: Final = "/stop_sequence"
 _LOW_TOKENS_MAX: Final = 2048
 _MEDIUM_TOKENS_MAX: Final = 8192
 _DEFAULT_EFFORT: Final = "high"
@@ -81,9 +82,14 @@ def converse_call_body(
         made["requestMetadata"] = metadata
     if request.service_tier in _TIERS:
         made["serviceTier"] = {"type": request.service_tier}
+    if request.performance is not None:
+        made["performanceConfig"] = {"latency": request.performance.latency}
+    paths = list(request.response_field_paths or ())
     if len(made["inferenceConfig"].get("stopSequences", ())) > 1 and is_claude(target.model):
         # Of several sequences only Claude says which one it was, and only when asked.
-        made["additionalModelResponseFieldPaths"] = ["/stop_sequence"]
+        paths.append(_STOP_SEQUENCE)
+    if paths:
+        made["additionalModelResponseFieldPaths"] = list(dict.fromkeys(paths))
     if guardrail is not None:
         if target.options.guardrail is not GuardrailWay.BODY:
             guardrail_headers(guardrail, GuardrailWay.NONE)
@@ -241,8 +247,9 @@ def _metadata(request: MessagesRequest) -> dict[str, str]:
     """Who the request is for, in Bedrock's characters and within its limits."""
     user = request.metadata.user_id if request.metadata is not None else None
     told = {"user_id": user, "user_profile_id": request.user_profile_id}
-    return {
+    clean = {
         name: _NOT_IN_METADATA.sub("_", text[:_METADATA_CHARACTERS_MAX])
         for name, text in told.items()
         if text
     }
+    return clean | (request.request_metadata or {})

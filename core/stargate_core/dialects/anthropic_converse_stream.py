@@ -31,6 +31,7 @@ from stargate_core.dialects.anthropic_converse_answer import (
     message_object,
     redacted_data,
     stop_members,
+    told_beside,
     usage_object,
 )
 from stargate_core.dialects.anthropic_errors import in_band
@@ -44,8 +45,8 @@ from stargate_core.dialects.converse import (
     NOT_JSON,
     ContentBlockDelta,
     MessageStop,
+    Metadata,
     ReasoningDelta,
-    TokenUsage,
     check_stop,
     garbled,
     read,
@@ -91,7 +92,6 @@ class ConverseTranslator:
         "_request",
         "_server_tools",
         "_stop",
-        "_tokens",
         "complete",
         "meaningful",
         "raw",
@@ -111,10 +111,9 @@ class ConverseTranslator:
         self._names = names
         if stream:
             self._begun = False
-            self._measured = False
             self._called = False
             self._stop: MessageStop | None = None
-            self._tokens: TokenUsage | None = None
+            self._measured: Metadata | None = None
             self._indices = 0
             self._blocks: dict[int, _Open] = {}
             self._server_tools: set[int] = set()
@@ -280,17 +279,16 @@ class ConverseTranslator:
         self._stop = stop
         closed = [part for at in list(self._blocks) for part in self._close(at)]
         parts = self._begin(closed)
-        return [*parts, *self._end()] if self._measured else parts
+        return parts if self._measured is None else [*parts, *self._end(stop, self._measured)]
 
     def _metadata(self, payload: bytes) -> Sequence[Part]:
-        usage = read(METADATA, payload, "metadata").usage
-        if self._measured:
+        metadata = read(METADATA, payload, "metadata")
+        if self._measured is not None:
             return ()
-        self._measured = True
-        if usage is not None:
-            self._tokens = usage
-            self.usage = usage.counts()
-        return self._end() if self._stop is not None else ()
+        self._measured = metadata
+        if metadata.usage is not None:
+            self.usage = metadata.usage.counts()
+        return () if self._stop is None else self._end(self._stop, metadata)
 
     # -------------------------------------------------------------------------------------------------- parts
 
@@ -336,14 +334,14 @@ class ConverseTranslator:
         }
         return [_part("message_start", message=message), *parts]
 
-    def _end(self) -> list[Part]:
+    def _end(self, stopped: MessageStop, metadata: Metadata) -> list[Part]:
         """Bedrock has stopped, and has told the usage."""
-        assert self._stop is not None
         self.complete = True
-        fields = self._stop.additional_model_response_fields
-        stop = stop_members(self._stop.stop_reason, fields, self._request, called=self._called)
-        usage = usage_object(self._tokens)
-        return [_part("message_delta", delta=stop, usage=usage), _part("message_stop")]
+        fields = stopped.additional_model_response_fields
+        stop = stop_members(stopped.stop_reason, fields, self._request, called=self._called)
+        beside = told_beside(metadata.trace, fields)
+        usage = usage_object(metadata.usage)
+        return [_part("message_delta", delta=stop, usage=usage, **beside), _part("message_stop")]
 
 
 def _part(name: str, **members: Any) -> Part:

@@ -27,6 +27,7 @@ INT32_MAX: Final = 2**31 - 1
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 _Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=INT32_MAX)]
+_Pointer: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 _Index: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=INT32_MAX)]
 
 # ----------------------------------------------------------------------------------------------------- blocks
@@ -358,6 +359,12 @@ class Metadata(Private, msgspec.Struct):
     user_id: str | None = None
 
 
+class PerformanceConfig(Private, msgspec.Struct):
+    """How fast the model is to be, as Converse has it."""
+
+    latency: Literal["standard", "optimized"] = "standard"
+
+
 class MessagesRequest(Private, msgspec.Struct):
     """A request, as far as Converse has a place for it."""
 
@@ -379,6 +386,11 @@ class MessagesRequest(Private, msgspec.Struct):
     service_tier: (
         Literal["auto", "standard_only", "standard", "default", "priority", "flex", "reserved"] | None
     ) = None
+    performance: PerformanceConfig | None = msgspec.field(default=None, name="performanceConfig")
+    request_metadata: dict[str, str] | None = msgspec.field(default=None, name="requestMetadata")
+    response_field_paths: list[_Pointer] | None = msgspec.field(
+        default=None, name="additionalModelResponseFieldPaths"
+    )
 
 
 _REQUEST: Final = msgspec.json.Decoder(MessagesRequest)

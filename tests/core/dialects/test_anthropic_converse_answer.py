@@ -270,6 +270,16 @@ class TestStops:
         assert stop_members("stop_sequence", None, a_request(b"?"), called=False)["stop_sequence"] is None
 
 
+def test_what_anthropic_has_no_name_for_stands_beside() -> None:
+    fields = {"stop_sequence": "END", "x": 1}
+    made = message([], trace={"guardrail": {"action": "NONE"}}, additionalModelResponseFields=fields)
+    assert made.model_extra == {
+        "trace": {"guardrail": {"action": "NONE"}},
+        "additional_model_response_fields": fields,
+    }
+    assert message([], additionalModelResponseFields={"stop_sequence": "END"}).model_extra == {}
+
+
 class TestUsage:
     def test_both_count_the_cache_apart(self) -> None:
         usage = message([], usage=USAGE).usage

@@ -12,7 +12,14 @@ from stargate_core.dialects.anthropic_converse_types import MessagesRequest, Too
 
 EARLIER = {"temperature", "top_k", "top_p", "output_format"}
 """What the SDK has had in earlier versions."""
-BEDROCKS = {"anthropic_beta", "anthropic_version", "guardrailConfig"}
+BEDROCKS = {
+    "additionalModelResponseFieldPaths",
+    "anthropic_beta",
+    "anthropic_version",
+    "guardrailConfig",
+    "performanceConfig",
+    "requestMetadata",
+}
 """What callers of Bedrock's say in the body."""
 ROWS = [*PARAMETERS.values(), *TOOL_MEMBERS.values()]
 
@@ -30,7 +37,7 @@ def test_every_member_of_a_tool_has_its_row() -> None:
 def test_what_is_mapped_is_read_and_nothing_else() -> None:
     mapped = {name for name, row in PARAMETERS.items() if row.fate is Fate.MAPPED}
     # The path and the operation say these; and a guardrail may be named in headers too.
-    assert mapped - {"model", "stream", "guardrailConfig"} == set(MessagesRequest.__struct_fields__)
+    assert mapped - {"model", "stream", "guardrailConfig"} == set(MessagesRequest.__struct_encode_fields__)
     assert {name for name, row in TOOL_MEMBERS.items() if row.fate is Fate.MAPPED} == set(
         Tool.__struct_fields__
     )

@@ -55,6 +55,18 @@ class TestParameters:
             ({"metadata": {"user_id": None}, "user_profile_id": ""}, {}),
             ({"user_profile_id": "up"}, {"requestMetadata": {"user_profile_id": "up"}}),
             ({"service_tier": "auto"}, {}),
+            (
+                {"performanceConfig": {"latency": "optimized"}},
+                {"performanceConfig": {"latency": "optimized"}},
+            ),
+            (
+                {"requestMetadata": {"team": "a", "user_id": "b"}, "metadata": {"user_id": "c"}},
+                {"requestMetadata": {"team": "a", "user_id": "b"}},
+            ),
+            (
+                {"additionalModelResponseFieldPaths": ["/x"]},
+                {"additionalModelResponseFieldPaths": ["/x"]},
+            ),
             ({"service_tier": "standard_only"}, {}),
             ({"service_tier": "flex"}, {"serviceTier": {"type": "flex"}}),
             ({"foo": {"bar": 1}}, {"additionalModelRequestFields": {"foo": {"bar": 1}}}),
@@ -97,6 +109,9 @@ class TestParameters:
         several = {"inferenceConfig": {"stopSequences": ["a", "b"]}}
         assert added(CLAUDE, stop_sequences=["a", "b"]) == asked | several
         assert added(NOVA, stop_sequences=["a", "b"]) == several
+        paths = ["/stop_sequence", "/x"]
+        made = composed(CLAUDE, stop_sequences=["a", "b"], additionalModelResponseFieldPaths=paths)
+        assert made["additionalModelResponseFieldPaths"] == paths
         assert added(CLAUDE, stop_sequences=["a", ""]) == {"inferenceConfig": {"stopSequences": ["a"]}}
 
 

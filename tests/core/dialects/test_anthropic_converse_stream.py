@@ -488,6 +488,13 @@ class TestEnds:
         delta_ = told(*events, ("messageStop", fields), metadata)[-2]["delta"]
         assert delta_ == {"stop_reason": "stop_sequence", "stop_sequence": "END"}
 
+    def test_what_anthropic_has_no_name_for_stands_beside_the_usage(self) -> None:
+        *events, _, _ = text_events("a")
+        end: Event = ("messageStop", {"stopReason": "end_turn", "additionalModelResponseFields": {"x": 1}})
+        made = told(*events, end, ("metadata", {"usage": USAGE, "trace": {"guardrail": {}}}))[-2]
+        assert made["trace"] == {"guardrail": {}}
+        assert made["additional_model_response_fields"] == {"x": 1}
+
     def test_a_refusal_says_whose_it_is(self) -> None:
         made = told(*text_events("no", stop="guardrail_intervened"))[-2]["delta"]
         assert made["stop_reason"] == "refusal"
