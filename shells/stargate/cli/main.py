@@ -31,6 +31,7 @@ COMMANDS: Final = MappingProxyType(
             "stargate.cli.explain", "explain_command", "Show what would become of a request; nothing is sent."
         ),
         "keys": _Entry("stargate.cli.keys", "keys", "Make, add, list and revoke the keys that callers show."),
+        "openapi": _Entry("stargate.cli.openapi", "openapi", "Print the gateway's own OpenAPI document."),
         "version": _Entry("stargate.cli.main", "version", "Print the version."),
     }
 )
