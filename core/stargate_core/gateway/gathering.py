@@ -221,7 +221,7 @@ def _all_there(exchange: Exchange, state: Gathering, now: int, out: list[Session
 
 
 def _anew(exchange: Exchange, state: Gathering, now: int, out: list[SessionCommand]) -> State:
-    """What was kept cannot be read, and is as good as nothing kept: make the calls, and keep their answers."""
+    """What was kept cannot be read, and is as good as nothing kept: make the calls, and keep what comes."""
     call, translator = exchange.call, exchange.translator
     assert call is not None
     assert translator is not None
@@ -240,6 +240,8 @@ def _failed(
         return state
     exchange.attempts += len(event.attempts)
     _note_tried(exchange, event.attempts)
+    if event.attempts and exchange.ctx.sharing is not None:
+        _note_source(exchange, Source.MADE, 0)
     exchange.upstream = answer
     return exchange.fail(now, event.fault, out)
 

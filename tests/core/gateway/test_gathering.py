@@ -365,6 +365,18 @@ class TestFailures:
         assert "attempts" not in bench.record
         bench.settle()
 
+    @pytest.mark.parametrize(
+        ("attempts", "word"), [(("us-east-1/m UPSTREAM_THROTTLED 3ms",), "miss"), ((), "hit")]
+    )
+    def test_a_call_that_failed_was_made(self, attempts: tuple[str, ...], word: str) -> None:
+        bench = cached()
+        bench.ask(embeddings(["one", "two"]))
+        first, second = bench.followed
+        land(bench, first, Source.KEPT)
+        break_off(bench, second, THROTTLED, *attempts)
+        assert bench.record["cache"] == word
+        bench.settle()
+
     def test_late_facts_about_those_given_up_are_harmless(self) -> None:
         bench = Bench()
         bench.ask(embeddings(["one", "two", "three"]))
