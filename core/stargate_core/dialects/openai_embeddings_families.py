@@ -69,8 +69,10 @@ class Embedded(Private, msgspec.Struct, frozen=True):
     """How many tokens the texts had; None where Bedrock did not say."""
 
 
-class Family(msgspec.Struct, frozen=True, kw_only=True):
+class Family(Private, msgspec.Struct, frozen=True, kw_only=True):
     """One family."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("name",)
 
     name: str
     """What callers are told of it."""
@@ -234,10 +236,7 @@ class _ByType(Private, msgspec.Struct):
 
 
 class _Cohere(Private, msgspec.Struct):
-    SHOWN: ClassVar[tuple[str, ...]] = ("response_type",)
-
     embeddings: list[list[float]] | _ByType
-    response_type: str = ""
 
 
 class _NovaVector(Private, msgspec.Struct):
