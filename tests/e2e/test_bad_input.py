@@ -288,7 +288,8 @@ class TestRequests:
             ("POST", "/model//converse", 404, "UnknownOperationException", None),
             # It needs HTTP/2.
             ("POST", "/model/claude/invoke-with-bidirectional-stream", 501, "ValidationException", None),
-            ("GET", "/foundation-models", 404, "UnknownOperationException", None),
+            ("GET", "/foundation-models/a/b", 404, "UnknownOperationException", None),
+            ("POST", "/inference-profiles", 405, "UnknownOperationException", "GET"),
             ("POST", "/healthz", 405, "METHOD_NOT_ALLOWED", "GET, HEAD"),
         ],
     )  # fmt: skip
