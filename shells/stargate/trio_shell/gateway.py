@@ -20,6 +20,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 import trio
 
+from stargate.fetcher import Fetcher
 from stargate.trio_shell.channel import Channel
 from stargate.trio_shell.connections import Caller, Client, Flyer, Link
 from stargate.trio_shell.connector import connect, detail_of, trouble_of
@@ -104,7 +105,7 @@ class CacheFact(msgspec.Struct, frozen=True, gc=False):
 
 
 class Gateway:
-    """Serves a plan on connections that a listener hands in."""
+    """Serves a plan on connections that a listener hands in. fetcher: of URLs, a test's own."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class Gateway:
         *,
         sinks: Sinks,
         tls: Callable[[Endpoint], ssl.SSLContext],
+        fetcher: Fetcher | None = None,
     ) -> None:
         self.plan = plan
         self.clients: set[Client] = set()
@@ -136,7 +138,7 @@ class Gateway:
         self._health: dict[str, HealthChanged] = {}
         self._keys: KeysChanged | None = None
         self.reactor = Reactor(self._failed)
-        self.enquiries = Enquiries(self, nursery, self.ticker)
+        self.enquiries = Enquiries(self, nursery, self.ticker, fetcher)
         self.flights = Flights(self, self.ticker, self.enquiries, shared=plan.config.gateway.store.is_shared)
         nursery.start_soon(self.ticker.run)
         nursery.start_soon(self.reactor.run)
