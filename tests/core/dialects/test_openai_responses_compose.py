@@ -397,6 +397,14 @@ class TestRefused:
             ),
             ({"tools": [TestTools.OTHER], "tool_choice": {"type": "mcp"}}, "tool_choice.type", "mcp"),
             (
+                {
+                    "tools": [TestTools.OTHER],
+                    "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "mcp"}]},
+                },
+                "tool_choice.tools[0].type",
+                "mcp",
+            ),
+            (
                 {"text": {"format": {"type": "json_schema", "name": "n", "schema": 5}}},
                 "text.format.schema",
                 "text.format.schema must be an object",
@@ -481,6 +489,23 @@ class TestMadeOnce:
         ask = ResponsesAsk(decode(b'{"input": "hi"}'))
         assert ask.as_chat(may_drop=False) is ask.as_chat(may_drop=False)
         assert ask.as_chat(may_drop=True) is not ask.as_chat(may_drop=False)
+
+    @pytest.mark.parametrize(
+        ("param", "place"),
+        [
+            (None, None),
+            ("messages[0].content", "instructions"),
+            ("messages[1].content[0].file", "input[0].content[0]"),
+            ("tools[0].function.name", "tools[0].name"),
+            ("reasoning_effort", "reasoning.effort"),
+            ("anything", "anything"),
+        ],
+    )
+    def test_a_place_in_the_chat_is_one_in_the_request(self, param: str | None, place: str | None) -> None:
+        body = {"instructions": "a", "input": [HI], "tools": [TestTools.OTHER]}
+        made = ResponsesAsk(decode(msgspec.json.encode(body))).as_chat(may_drop=False)
+        told = made.own(Fault(Cause.BODY_INVALID, f"{param}: why", param=param))
+        assert (told.param, told.message) == (place, f"{place}: why")
 
     def test_what_could_not_be_read_for_converse_is_refused_there(self) -> None:
         ask = ResponsesAsk(None, invalid=Fault(Cause.BODY_INVALID, "why"))

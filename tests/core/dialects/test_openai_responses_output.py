@@ -208,6 +208,10 @@ class TestCalls:
         made.whole(0, ContentBlock(tool_use=ToolUse("t", "f", msgspec.Raw(b'{"a": 1.50, "b": 1e3}'))))
         assert made.items[0]["arguments"] == '{"a":1.50,"b":1e3}'
 
+    def test_a_whole_call_that_is_no_json_is_garbled(self) -> None:
+        with pytest.raises(BadAnswer):
+            output().whole(0, ContentBlock(tool_use=ToolUse("t", "f", msgspec.Raw(b'"\xff"'))))
+
     @pytest.mark.parametrize("raw", [b"null", b'""', b"{}"])
     def test_a_whole_call_of_nothing(self, raw: bytes) -> None:
         made = output()

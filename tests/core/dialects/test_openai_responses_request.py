@@ -133,6 +133,9 @@ class TestParameters:
     def test_what_asks_for_something_is_noted(self, asking: Any) -> None:
         assert decoded(**asking).refused == tuple(asking)
 
+    def test_a_number_beyond_all_numbers_asks_for_something(self) -> None:
+        assert decode(b'{"input": "hi", "top_logprobs": 1e999}').refused == ("top_logprobs",)
+
     def test_what_openai_does_not_define_is_kept_as_it_is_spelt(self) -> None:
         extras = decode(b'{"input": "hi", "top_k": 1.50, "store": true}').extras
         assert {name: bytes(raw) for name, raw in extras.items()} == {"top_k": b"1.50"}
