@@ -14,6 +14,9 @@ supports. The rest of what Bedrock tells of it stands beside that under Bedrock'
 documents and search results, for which OpenAI has no form, are in `citations`, as Bedrock has them. In a
 stream a citation comes before the text that it supports, and is told when that text has ended.
 
+In a stream the entries of all these lists bear an `index`, counted densely: openai-python puts lists together
+by it, and raises where a second entry comes without.
+
 Sources: AWS API reference, ReasoningContentBlock and Citation; recorded streams of Claude; openai-python
 src/openai/types/chat/chat_completion_message.py; LiteLLM's documentation of reasoning content.
 """
@@ -100,15 +103,25 @@ class Notes:
             blocks.append({"type": "redacted_thinking", "data": _vendors(self._ciphertext)})
         return blocks
 
-    def delta(self, end: int) -> Members:
-        """What the caller is told when the block has ended. end: where in the content its text ends."""
+    def delta(self, end: int, told: dict[str, int]) -> Members:
+        """What the caller is told when the block has ended.
+
+        end: where in the content its text ends. told: how many entries of each list have been told before;
+        it is kept up to date.
+        """
         annotations, citations = cited(self._citations, self._start, end)
-        members = {
+        lists = {
             "thinking_blocks": self.thinking_blocks(),
             "annotations": annotations,
             "citations": citations,
         }
-        return {name: value for name, value in members.items() if value}
+        delta: Members = {}
+        for name, entries in lists.items():
+            if entries:
+                first = told.get(name, 0)
+                told[name] = first + len(entries)
+                delta[name] = [{"index": at, **entry} for at, entry in enumerate(entries, first)]
+        return delta
 
 
 def _vendors(ciphertext: bytes) -> str:

@@ -1,9 +1,10 @@
 """Prompt caching: up to where Bedrock is to keep what it has read of a prompt.
 
 Bedrock caches a prompt up to each `cachePoint` in it, and nowhere else. A caller marks places
-(`cache_control`, on a part or a tool; `prompt_cache_breakpoint` on a part). Where it has marked none at all,
-an operator may have the gateway do it (`prompt_caching: auto`): behind the tools and behind the system text,
-which stay the same from turn to turn. Whoever marks one place knows all of them, and is not interfered with.
+(`cache_control`, on a part, a message or a tool; `prompt_cache_breakpoint` on a part). Where it has marked
+none at all, an operator may have the gateway do it (`prompt_caching: auto`): behind the tools and behind the
+system text, which stay the same from turn to turn. Whoever marks one place knows all of them, and is not
+interfered with.
 
 A model that does not know cache points refuses the request, so the gateway sets its own only for models that
 are known to take them. What a caller has marked goes to any model.

@@ -22,7 +22,7 @@ from stargate_core.dialects.face import Fetched, PromptCaching, Target
 from stargate_core.dialects.guardrails import Guardrail, guardrail_config
 from stargate_core.dialects.openai_chat_caching import marked_by_itself
 from stargate_core.dialects.openai_chat_media import NOTHING
-from stargate_core.dialects.openai_chat_messages import converse
+from stargate_core.dialects.openai_chat_messages import converse, without_thoughts
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS
 from stargate_core.dialects.openai_chat_request import (
     ChatRequest,
@@ -32,7 +32,7 @@ from stargate_core.dialects.openai_chat_request import (
     JsonSchemaFormat,
 )
 from stargate_core.dialects.openai_chat_tools import renamed, tool_config
-from stargate_core.dialects.reasoning import is_claude, reasoning_fields
+from stargate_core.dialects.reasoning import is_claude, reasoning_fields, takes_thoughts
 from stargate_core.faults import Cause, Fault, Refused, refuse
 from stargate_core.secret import Private
 
@@ -71,6 +71,8 @@ class Prepared(Private, msgspec.Struct, frozen=True):
     """The assistant is in the middle of its turn, without the signed thoughts with which the turn began."""
     marked: bool
     """The caller has marked what is to be cached."""
+    thoughtful: bool
+    """There are thoughts in the conversation."""
 
 
 def prepared(ask: ChatAsk) -> Prepared:
@@ -112,6 +114,8 @@ def converse_body(ask: ChatAsk, target: Target, guardrail: Guardrail | None, *, 
         extras.update(ask.extras)
     if target.options.prompt_caching is PromptCaching.AUTO and not ready.marked:
         body = marked_by_itself(body, model)
+    if ready.thoughtful and not takes_thoughts(model):
+        body = {**body, "messages": without_thoughts(ready.body["messages"])}
     if guardrail is not None:
         body = {**body, "guardrailConfig": guardrail_config(guardrail, stream=stream)}
     if extras:
@@ -163,6 +167,7 @@ def _prepare(request: ChatRequest, fetched: Mapping[str, Fetched]) -> Prepared:
         renamed(request),
         thoughts_lost=conversation.mid_turn and not conversation.has_thoughts,
         marked=marked or conversation.marked,
+        thoughtful=conversation.thoughtful,
     )
 
 

@@ -10,8 +10,8 @@ What Bedrock demands and OpenAI does not, each rule with its reason:
 - Instructions are not part of the conversation: `system` and `developer` messages are collected from
   wherever they stand.
 - A message with a document has a text. Its name is that text, if there is no other.
-- A prompt may be marked for caching after any part: `cachePoint` stands behind the block of a part that
-  is marked.
+- A prompt may be marked for caching after any part, and after any message: `cachePoint` stands behind the
+  block of a part that is marked, and behind the last of a message.
 - The model's thoughts stand before everything else that it has said. Only those go back that are signed or
   encrypted by their vendor (`thinking_blocks`).
 
@@ -34,6 +34,7 @@ from stargate_core.dialects.openai_chat_media import NOTHING, audio, document, i
 from stargate_core.dialects.openai_chat_request import (
     AssistantMessage,
     AudioPart,
+    CacheControl,
     ChatMessage,
     CustomCall,
     DeveloperMessage,
@@ -63,7 +64,16 @@ _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 class Conversation:
     """What Bedrock is to read; filled message by message."""
 
-    __slots__ = ("_documents", "_fetched", "_results", "marked", "messages", "system", "tools_used")
+    __slots__ = (
+        "_documents",
+        "_fetched",
+        "_results",
+        "marked",
+        "messages",
+        "system",
+        "thoughtful",
+        "tools_used",
+    )
 
     def __init__(self, fetched: Mapping[str, Fetched] = NOTHING) -> None:
         self._fetched = fetched
@@ -73,6 +83,8 @@ class Conversation:
         """The names of the tools that were called, as Bedrock knows them, in order."""
         self.marked = False
         """Whether the caller has marked any part for caching."""
+        self.thoughtful = False
+        """Whether there are any thoughts in it."""
         self._documents: set[str] = set()
         self._results = 0
         """How many blocks at the head of the last user message belong to tool results."""
@@ -109,12 +121,16 @@ class Conversation:
             case UserMessage(content=str(text)):
                 if text and not text.isspace():
                     self._turn("user").append({"text": text})
+                    if message.cache_control is not None:
+                        self._mark(self._turn("user"), message.cache_control)
             case UserMessage():
-                self._extend("user", self._blocks(message.content, f"messages[{at}].content"))
+                blocks = self._blocks(message.content, f"messages[{at}].content")
+                self._extend("user", self._mark(blocks, message.cache_control))
             case AssistantMessage():
                 self._assistant(at, message)
             case SystemMessage() | DeveloperMessage():
-                self.system += self._blocks(message.content, f"messages[{at}].content")
+                blocks = self._blocks(message.content, f"messages[{at}].content")
+                self.system += self._mark(blocks, message.cache_control)
             case ToolMessage():
                 self._result(at, message)
             case FunctionMessage():
@@ -138,10 +154,12 @@ class Conversation:
         if not blocks and message.refusal and not message.refusal.isspace():
             blocks = [{"text": message.refusal}]
         if message.thinking_blocks:
-            blocks = [*_thoughts(message.thinking_blocks), *blocks]
+            thoughts = _thoughts(message.thinking_blocks)
+            self.thoughtful = self.thoughtful or bool(thoughts)
+            blocks = [*thoughts, *blocks]
         for number, call in enumerate(message.tool_calls or ()):
             blocks.append(self._call(call, f"messages[{at}].tool_calls[{number}]"))
-        self._extend("assistant", blocks)
+        self._extend("assistant", self._mark(blocks, message.cache_control))
 
     def _call(self, call: FunctionCall | CustomCall, param: str) -> Block:
         if isinstance(call, CustomCall):
@@ -163,9 +181,17 @@ class Conversation:
         identity = safe_name(_named(message.tool_call_id, f"{param}.tool_call_id"))
         result: list[Block] = [{"toolResult": {"toolUseId": identity, "content": content}}]
         result += [block for block in blocks if "cachePoint" in block][:1]
+        self._mark(result, message.cache_control)
         turn = self._turn("user")
         turn[self._results : self._results] = result
         self._results += len(result)
+
+    def _mark(self, blocks: list[Block], mark: CacheControl | None) -> list[Block]:
+        """The blocks of a message that may be marked as a whole."""
+        if mark is not None and blocks and "cachePoint" not in blocks[-1]:
+            blocks.append(cache_point(mark))
+            self.marked = True
+        return blocks
 
     def _extend(self, role: str, blocks: list[Block]) -> None:
         if blocks:
@@ -239,6 +265,19 @@ def _thoughts(blocks: Sequence[ThinkingBlock | RedactedThinking]) -> list[Block]
             signed = {"text": block.thinking, "signature": block.signature}
             thoughts.append({"reasoningContent": {"reasoningText": signed}})
     return thoughts
+
+
+def without_thoughts(messages: Sequence[Block]) -> list[Block]:
+    """A conversation without the assistant's thoughts; roles alternate all the same."""
+    turns: list[Block] = []
+    for message in messages:
+        content = [block for block in message["content"] if "reasoningContent" not in block]
+        if all("cachePoint" in block for block in content):
+            continue  # It was nothing but thoughts.
+        if turns and turns[-1]["role"] == message["role"]:
+            content = [*turns.pop()["content"], *content]
+        turns.append({"role": message["role"], "content": content})
+    return turns
 
 
 def _named(name: str, param: str) -> str:

@@ -116,19 +116,24 @@ AssistantPart: TypeAlias = TextPart | RefusalPart
 # --------------------------------------------------------------------------------------------------- messages
 
 
-class SystemMessage(Private, msgspec.Struct, tag_field="role", tag="system"):
+class _Message(Private, msgspec.Struct, tag_field="role", kw_only=True):
+    cache_control: CacheControl | None = None
+    """The mark of the whole message, for contents that are no list of parts."""
+
+
+class SystemMessage(_Message, tag="system"):
     """Instructions."""
 
     content: str | list[TextPart]
 
 
-class DeveloperMessage(Private, msgspec.Struct, tag_field="role", tag="developer"):
+class DeveloperMessage(_Message, tag="developer"):
     """Instructions, by their newer name."""
 
     content: str | list[TextPart]
 
 
-class UserMessage(Private, msgspec.Struct, tag_field="role", tag="user"):
+class UserMessage(_Message, tag="user"):
     """What the user says."""
 
     content: str | list[UserPart]
@@ -167,7 +172,7 @@ class RedactedThinking(Private, msgspec.Struct, tag_field="type", tag="redacted_
     data: str
 
 
-class AssistantMessage(Private, msgspec.Struct, tag_field="role", tag="assistant"):
+class AssistantMessage(_Message, tag="assistant"):
     """What the assistant has said.
 
     `thinking_blocks` is how many clients keep signed thoughts (the convention is LiteLLM's). A bare
@@ -183,7 +188,7 @@ class AssistantMessage(Private, msgspec.Struct, tag_field="role", tag="assistant
     audio: Any = None
 
 
-class ToolMessage(Private, msgspec.Struct, tag_field="role", tag="tool"):
+class ToolMessage(_Message, tag="tool"):
     """What a tool has answered."""
 
     content: str | list[ToolPart]

@@ -87,6 +87,7 @@ class ChatTranslator:
         "_tail",
         "_text_head",
         "_thought_head",
+        "_told",
         "_tools",
         "complete",
         "meaningful",
@@ -114,6 +115,7 @@ class ChatTranslator:
         self._silent_tools: set[int] = set()
         self._server_tools: set[int] = set()
         self._notes: dict[int, Notes] = {}
+        self._told: dict[str, int] = {}
         self._length = 0  # of the content so far, in characters
         self._at = -1  # the block whose text came last
         self._from = 0  # where in the content that text begins
@@ -174,6 +176,11 @@ class ChatTranslator:
                 _encode(tool_use.input),
                 self._tail,
             )
+        thought = delta.reasoning_content
+        if thought is not None and thought.text and text is None:
+            self._notes_of(event.content_block_index).think(thought)
+            self.meaningful = True
+            return b"%b%b%b" % (self._thought_head, _encode(thought.text), self._tail)
         return b"".join([self.render(part) for part in self._delta(event)])
 
     def render(self, part: Part) -> bytes:
@@ -289,18 +296,17 @@ class ChatTranslator:
 
     def _block_stop(self, payload: bytes) -> Sequence[Part]:
         at = read(BLOCK_STOP, payload, "contentBlockStop").content_block_index
-        if at in self._notes:
-            return self._noted(at)
+        parts = self._noted(at) if at in self._notes else []
         if at not in self._silent_tools:
-            return ()
+            return parts
         self._silent_tools.discard(at)
         self._check_open()
         arguments = {"index": self._tools[at], "function": {"arguments": "{}"}}
-        return [self._chunk({"tool_calls": [arguments]})]
+        return [*parts, self._chunk({"tool_calls": [arguments]})]
 
     def _noted(self, at: int) -> list[Part]:
         """A block has ended of which there is something to tell beside its text."""
-        delta = self._notes.pop(at).delta(self._length)
+        delta = self._notes.pop(at).delta(self._length, self._told)
         if not delta:
             return []
         self.meaningful = True

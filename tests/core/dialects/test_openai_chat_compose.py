@@ -338,6 +338,33 @@ class TestCaching:
 
 
 class TestTargets:
+    def test_thoughts_are_for_models_that_can_know_them_again(self) -> None:
+        signed = {"type": "thinking", "thinking": "hm", "signature": "E"}
+        messages = [
+            {"role": "user", "content": "a"},
+            {"role": "assistant", "content": "b", "thinking_blocks": [signed]},
+            {"role": "user", "content": "c"},
+            {"role": "assistant", "thinking_blocks": [signed], "cache_control": {}},
+            {"role": "user", "content": "d"},
+        ]
+        ask = ChatAsk(*decode(msgspec.json.encode(a_chat(messages=messages))))
+        for target, kinds in [
+            (
+                SONNET_4,
+                [
+                    ["text"],
+                    ["reasoningContent", "text"],
+                    ["text"],
+                    ["reasoningContent", "cachePoint"],
+                    ["text"],
+                ],
+            ),
+            ("us.deepseek.r1-v1:0", [["text"], ["text"], ["text", "text"]]),
+        ]:
+            sent = msgspec.json.decode(converse_body(ask, Target(target), None, stream=False))["messages"]
+            assert [[next(iter(block)) for block in turn["content"]] for turn in sent] == kinds
+            assert [turn["role"] for turn in sent] == ["user", "assistant"] * (len(sent) // 2) + ["user"]
+
     def test_thinking_goes_on_where_the_thoughts_before_are_there(self) -> None:
         call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
         signed = {"type": "thinking", "thinking": "hm", "signature": "E"}

@@ -314,6 +314,25 @@ class TestCachePoints:
         part = text("a", prompt_cache_breakpoint={"mode": "explicit", "ttl": "30m"})
         assert turns(user([part]))[0]["content"] == [{"text": "a"}, self.POINT]
 
+    def test_a_whole_message_may_be_marked(self) -> None:
+        mark = {"cache_control": {"type": "ephemeral"}}
+        made = conversation(
+            {"role": "system", "content": "s", **mark},
+            {**user("a"), **mark},
+            {**assistant("b", tool_calls=[call("x")]), **mark},
+            {**tool("x", "1"), **mark},
+            {**user([text("c", **mark)]), **mark},
+            {**user(" "), **mark},
+        )
+        point = {"cachePoint": {"type": "default"}}
+        assert made.marked
+        assert made.system == [{"text": "s"}, point]
+        assert [[next(iter(block)) for block in turn["content"]] for turn in made.messages] == [
+            ["text", "cachePoint"],
+            ["text", "toolUse", "cachePoint"],
+            ["toolResult", "cachePoint", "text", "cachePoint"],
+        ]
+
     def test_of_a_result_it_stands_behind_the_result(self) -> None:
         marked = [text("1", **self.MARK), text("2", **self.MARK)]
         made = turns(TestResults.CALLS, user("u"), tool("one", marked), tool("two", "3"))

@@ -1,13 +1,15 @@
 """Streams: the rules of a chunk, on recorded streams and on random ones, in openai-python's own types."""
 
 import json
-from typing import Any
+from collections.abc import Sized
+from typing import Any, cast
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from openai.lib.streaming._deltas import accumulate_delta
 from openai.types.chat import ChatCompletionChunk
 
 from stargate_core.dialects.face import BadAnswer, Part, Translator
@@ -276,8 +278,8 @@ class TestBesideTheText:
         assert deltas(self.HEAD, *events, *self.TAIL[1:]) == [
             {"reasoning_content": "h"},
             {"reasoning_content": "m"},
-            {"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "E"}]},
-            {"thinking_blocks": [{"type": "redacted_thinking", "data": "Etk"}]},
+            {"thinking_blocks": [{"index": 0, "type": "thinking", "thinking": "hm", "signature": "E"}]},
+            {"thinking_blocks": [{"index": 1, "type": "redacted_thinking", "data": "Etk"}]},
         ]
 
     def test_citations_are_told_behind_their_text(self) -> None:
@@ -301,9 +303,13 @@ class TestBesideTheText:
             {"content": "so"},
             {
                 "annotations": [
-                    {"type": "url_citation", "url_citation": {"domain": "a.example", **cited}},
+                    {
+                        "index": 0,
+                        "type": "url_citation",
+                        "url_citation": {"domain": "a.example", **cited},
+                    },
                 ],
-                "citations": [page],
+                "citations": [{"index": 0, **page}],
             },
             {"content": "."},
         ]
@@ -317,8 +323,8 @@ class TestBesideTheText:
     def test_what_has_no_end_of_its_own_is_told_with_the_messages(self) -> None:
         events = [delta(1, reasoningContent={"signature": "E"}), delta(0, citation={"title": "x"})]
         assert deltas(self.HEAD, *events, *self.TAIL[1:]) == [
-            {"citations": [{"title": "x"}]},
-            {"thinking_blocks": [{"type": "thinking", "thinking": "", "signature": "E"}]},
+            {"citations": [{"index": 0, "title": "x"}]},
+            {"thinking_blocks": [{"index": 0, "type": "thinking", "thinking": "", "signature": "E"}]},
         ]
 
     def test_ciphertext_that_is_none_is_garbled(self) -> None:
@@ -380,8 +386,24 @@ class TestAnyAnswer:
                 for choice in chunk.choices
                 for one in (choice.delta.model_extra or {}).get(name, [])
             ]
-            assert told == message.get(name, [])
+            assert told == [{"index": at, **one} for at, one in enumerate(message.get(name, []))]
         assert (machine.stop_reason, machine.usage) == (whole.stop_reason, whole.usage)
+
+    @given(answers())
+    def test_the_sdks_own_accumulator_gets_all_of_it(self, said: Said) -> None:
+        made: dict[object, object] = {}
+        for chunk in chunks_of(streamed(translator(), frames(said.events))):
+            for choice in chunk.choices:
+                delta = cast("dict[object, object]", choice.delta.model_dump(exclude_unset=True))
+                accumulate_delta(made, delta)
+        whole = chat_translator().answer([], msgspec.json.encode(said.answer)).payload
+        message = whole["choices"][0]["message"]
+        assert {name: made.get(name) for name in ("content", "role")} == {
+            "content": message["content"] or "",
+            "role": "assistant",
+        }
+        for name in ("reasoning_content", "tool_calls", "thinking_blocks", "annotations", "citations"):
+            assert len(cast("Sized", made.get(name, []))) == len(message.get(name, []))
 
     @given(answers(), st.booleans())
     def test_the_end_is_told_once(self, said: Said, include_usage: bool) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stargate_core.dialects.reasoning import claude_version, is_claude, reasoning_fields
+from stargate_core.dialects.reasoning import claude_version, is_claude, reasoning_fields, takes_thoughts
 from stargate_core.faults import Refused
 
 EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
@@ -104,6 +104,22 @@ class TestBudgets:
         assert reasoning_fields(self.MODEL, "high", None, mid_turn=True) == {}
         adaptive = reasoning_fields("us.anthropic.claude-sonnet-4-6", "high", None, mid_turn=True)
         assert adaptive["thinking"] == {"type": "adaptive"}
+
+
+@pytest.mark.parametrize(
+    ("model", "takes"),
+    [
+        ("us.anthropic.claude-sonnet-4-20250514-v1:0", True),
+        ("us.amazon.nova-2-lite-v1:0", True),
+        ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123", True),
+        ("us.deepseek.r1-v1:0", False),
+        ("openai.gpt-oss-120b-1:0", False),
+        ("us.meta.llama3-3-70b-instruct-v1:0", False),
+        ("qwen.qwen3-32b-v1:0", False),
+    ],
+)
+def test_whose_models_can_be_given_signed_thoughts(model: str, takes: bool) -> None:
+    assert takes_thoughts(model) is takes
 
 
 @pytest.mark.parametrize(
