@@ -42,6 +42,7 @@ from stargate.web import CannotGet, Got, connect, get
 from stargate_core.dialects.face import Fetched
 from stargate_core.globs import pattern_of
 from stargate_core.questions import FetchUrl
+from stargate_core.secret import Private
 from stargate_core.wire.http1 import request
 
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -177,7 +178,7 @@ class _Threads:
 # ----------------------------------------------------------------------------------------------------- places
 
 
-class _Place(msgspec.Struct, frozen=True):
+class _Place(Private, msgspec.Struct, frozen=True):
     """Where a URL leads, and what to say there."""
 
     scheme: str

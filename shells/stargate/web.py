@@ -5,13 +5,14 @@ the head is read. Time is bounded by whoever asks.
 """
 
 import ssl
-from typing import Final
+from typing import ClassVar, Final
 
 import anyio
 import msgspec
 from anyio.abc import ByteStream
 from anyio.streams.tls import TLSStream
 
+from stargate_core.secret import Private
 from stargate_core.wire.http1 import (
     NEED_DATA,
     Body,
@@ -31,8 +32,10 @@ class CannotGet(Exception):
     """There is no answer that can be used; the text says why, without an address."""
 
 
-class Got(msgspec.Struct, frozen=True):
+class Got(Private, msgspec.Struct, frozen=True):
     """An answer. Of one whose status is not 200 the body is left out."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("status",)
 
     status: int
     headers: Headers

@@ -392,6 +392,33 @@ class TestWhereItMayNotGo:
         assert await one.fetch(question(url)) == "its host is not on the public internet"
         assert site.connections == 1
 
+    @given(
+        st.text()
+        | st.builds(
+            "{}{}{}{}".format,
+            st.sampled_from(["http://", "https://", "HTTPS:", "//", "file:"]),
+            st.text(st.sampled_from("a1.:[]@/\\?#%0xü。-"), max_size=20),
+            st.sampled_from(["", ":80", ":443", "@b", ".."]),
+            st.text(max_size=8),
+        )
+    )
+    def test_any_text_is_an_address_that_is_looked_at_or_refused(self, url: str) -> None:
+        looked: list[str] = []
+
+        async def resolve(host: str, port: int) -> Sequence[str]:
+            assert host
+            assert port in {80, 443}
+            return ["10.0.0.1"]
+
+        def allowed(address: str) -> bool:
+            ipaddress.ip_address(address)
+            looked.append(address)
+            return False
+
+        found = trio.run(Fetcher(allowed=allowed, resolve=resolve).fetch, question(url))
+        assert isinstance(found, str)
+        assert (found == "its host is not on the public internet") is bool(looked)
+
 
 class TestWhatComes:
     @pytest.mark.trio

@@ -26,6 +26,7 @@ from stargate_core.dialects import openai_models
 from stargate_core.dialects.anthropic_errors import failure
 from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target, Translator
 from stargate_core.faults import Cause, Fault, refuse
+from stargate_core.secret import Private
 
 VERSION_HEADER: Final = b"anthropic-version"
 """Whoever sends it reads Anthropic's form."""
@@ -74,7 +75,7 @@ class AnthropicModels:
         return failure(fault, request_id)
 
 
-class _Page(msgspec.Struct, frozen=True):
+class _Page(Private, msgspec.Struct, frozen=True):
     """Which part of the list is wanted."""
 
     limit: int = LIMIT
