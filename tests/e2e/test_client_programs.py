@@ -21,9 +21,11 @@ PIXEL: Final = "png"
 
 @pytest.fixture(scope="module")
 def served(simulator: RunningSimulator) -> Generator[RunningGateway]:
-    """A gateway that also has a name for an embedding model."""
+    """A gateway that also has a name for an embedding model, and keeps answers for a while."""
     models = {**MODELS, "titan": "amazon.titan-embed-text-v2:0"}
-    with running_gateway(simulator.url, proxy={"models": models}) as running:
+    # The Vercel AI SDK refers to items of earlier answers, as OpenAI keeps them.
+    store = {"name": "response-store"}
+    with running_gateway(simulator.url, proxy={"models": models}, plugins=[store]) as running:
         yield running
 
 

@@ -21,6 +21,7 @@ from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Ta
 from stargate_core.dialects.guardrails import guardrail_headers, guardrail_of
 from stargate_core.dialects.openai_errors import failure
 from stargate_core.dialects.openai_responses_compose import ResponsesAsk, responses_body
+from stargate_core.dialects.openai_responses_kept import answers_needed
 from stargate_core.dialects.openai_responses_passing import ResponsesPassing, passed_body
 from stargate_core.dialects.openai_responses_request import Policy, ResponsesRequest, decode, policy
 from stargate_core.dialects.openai_responses_stream import ResponsesTranslator
@@ -56,6 +57,7 @@ class OpenAIResponses:
             ask = ResponsesAsk(None, told.guardrail, refused.fault)
         else:
             urls = _urls(ask) if b"http" in body or b"HTTP" in body else ()
+        recalls = () if ask.decoded is None else answers_needed(ask.decoded)
         return Ask(
             model=told.model or None,
             stream=told.stream is True,
@@ -63,6 +65,7 @@ class OpenAIResponses:
             output_tokens_max=told.max_output_tokens,
             temperature=told.temperature,
             urls=urls,
+            recalls=recalls,
         )
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
@@ -81,6 +84,7 @@ class OpenAIResponses:
                 "This model is reached through its vendor's own API, which responses cannot use",
                 param="model",
             )
+        asked.recall(ask.recalled, remembers=ask.remembers)
         operation = Operation.CONVERSE_STREAM if ask.stream else Operation.CONVERSE
         try:
             path = _path(operation, target.model)
@@ -94,7 +98,7 @@ class OpenAIResponses:
         if call.operation is Operation.RESPONSES:
             return ResponsesPassing(request, ask.model or "")
         asked = _asked(ask)
-        return ResponsesTranslator(request, ask.model or _target_of(call), asked.whole(), asked.names)
+        return ResponsesTranslator(request, ask.model or _target_of(call), asked.whole(), asked.names, ask)
 
     def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
         """Never asked: a response is never local."""

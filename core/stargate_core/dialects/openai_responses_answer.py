@@ -1,7 +1,8 @@
 """The response object: all of a whole answer, and what a stream begins and ends with.
 
 Its members are of three kinds: what the request has said is said again, in the form that the SDKs read; what
-Bedrock has answered; and what is always so here (`store` is false whatever was asked, for nothing is stored).
+Bedrock has answered; and what is always so here. `store` says whether the answer is kept, whatever was asked
+for.
 
     stop reason                                      status, and why
     max_tokens, model_context_window_exceeded        incomplete: max_output_tokens
@@ -182,7 +183,7 @@ def _said_again(request: Request, model: str, asked: Decoded) -> Json:
         "model": model,
         "output": [],
         "parallel_tool_calls": told.parallel_tool_calls is not False,
-        "previous_response_id": None,
+        "previous_response_id": told.previous_response_id,
         "prompt_cache_key": told.cache_route,
         "reasoning": {
             "effort": None if thinking is None else thinking.effort,
@@ -190,7 +191,7 @@ def _said_again(request: Request, model: str, asked: Decoded) -> Json:
         },
         "safety_identifier": told.safety_identifier,
         "service_tier": told.service_tier if told.service_tier in _TIERS else "auto",
-        "store": False,
+        "store": asked.stores,
         "temperature": told.temperature,
         "text": {"format": _text_format(asked)},
         "tool_choice": _tool_choice(asked),

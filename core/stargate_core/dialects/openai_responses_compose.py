@@ -10,9 +10,9 @@ it names a place in its own notation, the place is put into this API's.
     function_call_output    tool
     reasoning               assistant, with the thought, if it can be given back (openai_responses_thoughts)
 
-Refused here is what only OpenAI can serve: tools and items of its own, references to what it has kept. Where
-the operator lets parameters be dropped, so are these tools and items, since no text is lost with them; but
-never a reference, whose content nobody here has.
+Refused here is what only OpenAI can serve: tools and items of its own. Where the operator lets parameters be
+dropped, so are these, since no text is lost with them. References to earlier answers have been resolved, or
+refused, before (openai_responses_kept).
 
 Source: openai-python src/openai/types/responses/response_input_item_param.py.
 """
@@ -29,9 +29,9 @@ from stargate_core.dialects.face import Fetched, Target
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
 from stargate_core.dialects.openai_chat_media import urls
+from stargate_core.dialects.openai_responses_kept import made_whole
 from stargate_core.dialects.openai_responses_parameters import PARAMETERS
 from stargate_core.dialects.openai_responses_request import (
-    ITEM_REFERENCE,
     AllowedFunctions,
     Content,
     Decoded,
@@ -41,6 +41,7 @@ from stargate_core.dialects.openai_responses_request import (
     InputImage,
     InputText,
     Item,
+    ItemReference,
     JsonObject,
     JsonSchema,
     Message,
@@ -92,12 +93,21 @@ class ResponsesAsk(Private, msgspec.Struct):
     """What is wrong with the request for Converse; another surface may take it."""
     chats: dict[bool, "Chat"] = msgspec.field(default_factory=dict[bool, "Chat"])
     """What it is as a chat; by whether what cannot be carried is left out."""
+    is_whole: bool = False
+    """What it refers to stands in its place."""
 
     def whole(self) -> Decoded:
         """The request. Raises Refused where Converse can't carry it."""
         if self.decoded is None:
             raise Refused(self.invalid or Fault(Cause.BODY_INVALID))
         return self.decoded
+
+    def recall(self, recalled: Mapping[str, bytes], *, remembers: bool) -> None:
+        """Put what the request refers to in its place, once. Raises Refused."""
+        if self.decoded is not None and not self.is_whole:
+            self.decoded = made_whole(self.decoded, recalled, remembers=remembers)
+            self.is_whole = True
+            self.chats.clear()
 
     def as_chat(self, *, may_drop: bool) -> "Chat":
         """The request as a chat; made once. Raises Refused."""
@@ -186,8 +196,8 @@ class _Translation:
         self._check()
         if told.instructions is not None:
             self._add("instructions", chat.SystemMessage(told.instructions))
-        for at, item in enumerate(asked.items):
-            self._item(item, "input" if isinstance(told.input, str) else f"input[{at}]")
+        for item, place in zip(asked.items, asked.places, strict=True):
+            self._item(item, place)
         places, tools = self._tools()
         request = chat.ChatRequest(
             self._messages,
@@ -234,9 +244,6 @@ class _Translation:
 
     def _unservable(self, kind: str, place: str, what: str) -> None:
         """What only OpenAI can serve: left out, or refused."""
-        if kind == ITEM_REFERENCE:
-            said = "refers to an item that was kept elsewhere; send the item itself"
-            raise refuse(Cause.BODY_INVALID, f"{place} {said}", param=place)
         if not self._may_drop:
             said = f"{place}: {what} of type {kind} are not supported; models on Bedrock call functions"
             raise refuse(Cause.BODY_INVALID, said, param=f"{place}.type")
@@ -264,6 +271,8 @@ class _Translation:
                 self._add(place, chat.ToolMessage(tool_parts, item.call_id))
             case Reasoning():
                 self._add(place, chat.AssistantMessage(thinking_blocks=_thoughts(item, place)))
+            case ItemReference():
+                pass  # Its place is not yet filled: what is looked for are URLs.
             case Unservable():
                 self._unservable(item.kind, place, "items")
 

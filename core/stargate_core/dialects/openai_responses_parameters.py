@@ -5,9 +5,9 @@ that changes what the caller gets is dropped in silence. What OpenAI does not de
 is, in `additionalModelRequestFields`, but for Converse's own members, which are the same as in a chat
 (EXTENSIONS in `openai_chat_parameters`).
 
-This API keeps conversations, runs tools and calls back; the gateway keeps nothing. A parameter that leans on
-what was kept (`previous_response_id`) is not droppable: the model would answer a conversation without its
-beginning.
+This API keeps conversations, runs tools and calls back. The gateway keeps answers where an operator lets it
+(the plugin `response-store`), and nothing else. A parameter that leans on what was kept is not droppable: the
+model would answer a conversation without its beginning.
 
 `truncation: "auto"` is taken, for it asks for less than it seems: while a conversation fits, it changes
 nothing, and agents send it with every request. What does not fit is refused by Bedrock, with
@@ -51,7 +51,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "moderation": Parameter(_R, "there is no moderation model; use a guardrail"),
     "parallel_tool_calls": Parameter(_M, "Claude only: disable_parallel_tool_use in its tool_choice"),
     "previous_response_id": Parameter(
-        _R, "nothing is kept here; send the whole conversation as `input`, outputs of earlier turns included"
+        _M, "the conversation before `input`, where response-store has kept it; else it is refused"
     ),
     "prompt": Parameter(
         _R,
@@ -71,7 +71,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     ),
     "safety_identifier": Parameter(_M, "requestMetadata.safety_identifier"),
     "service_tier": Parameter(_M, "serviceTier: flex, priority (or fast); all else is the default"),
-    "store": Parameter(_I, "nothing is stored, and the answer says so"),
+    "store": Parameter(_M, "whether response-store may keep the answer; the answer says whether it does"),
     "stream": Parameter(_M, "ConverseStream instead of Converse"),
     "stream_options": Parameter(_I, "include_obfuscation: events are not padded"),
     "temperature": Parameter(

@@ -53,7 +53,7 @@ _INTERVENED: Final = b'"INTERVENED"'
 _DONE: Final = b"[DONE]"
 _HEADERS_KEPT: Final = frozenset({b"content-type", b"x-amzn-requestid", b"x-request-id"})
 _HEADER_PREFIX_KEPT: Final = b"x-amzn-bedrock-"
-_NOTHING_ASKED: Final = Decoded(ResponsesRequest(), [], [], None, {}, ())
+_NOTHING_ASKED: Final = Decoded(ResponsesRequest(), [], [], [], [], None, {}, ())
 
 _NOBODYS: Final = Request(b"POST", b"", b"", b"", [], b"", "", 0)
 

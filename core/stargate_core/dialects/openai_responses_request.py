@@ -12,7 +12,7 @@ more than must be known before.
 Source: openai-python src/openai/types/responses/*_param.py.
 """
 
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -129,7 +129,15 @@ class Unservable(Private, msgspec.Struct):
     """Its `type`."""
 
 
-Item: TypeAlias = Message | FunctionCall | FunctionCallOutput | Reasoning | Unservable
+class ItemReference(Private, msgspec.Struct):
+    """An item of an earlier answer, which stands here."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ("id",)
+
+    id: str
+
+
+Item: TypeAlias = Message | FunctionCall | FunctionCallOutput | Reasoning | ItemReference | Unservable
 
 # ------------------------------------------------------------------------------------------------------ tools
 
@@ -235,6 +243,8 @@ class ResponsesRequest(Private, msgspec.Struct):
     service_tier: str | None = None
     truncation: Literal["auto", "disabled"] | None = None
     max_tool_calls: int | None = None
+    store: bool | None = None
+    previous_response_id: str | None = None
     cache_route: str | None = msgspec.field(default=None, name="prompt_cache_key")
     prompt_cache_options: PromptCacheOptions | None = None
     guardrail: Guardrail | None = msgspec.field(default=None, name="guardrailConfig")
@@ -261,12 +271,18 @@ class Decoded(Private, msgspec.Struct, frozen=True):
     request: ResponsesRequest
     items: list[Item]
     """The input; a bare text is a message of the user's."""
+    raws: list[Raw]
+    """The same, as they were written."""
+    places: list[str]
+    """Where each of them stands."""
     tools: list[Tool]
     tool_choice: ToolChoice | None
     extras: dict[str, Raw]
     """Members that OpenAI doesn't define."""
     refused: tuple[str, ...]
     """The names of those that ask for what Converse cannot give."""
+    stores: bool = False
+    """Whether the answer is kept, for later requests to refer to."""
 
 
 class _Kind(Private, msgspec.Struct):
@@ -304,12 +320,14 @@ def policy(body: bytes) -> Policy:
 def decode(body: bytes) -> Decoded:
     """The request. Raises Refused."""
     request = _decoded(_REQUEST, body)
-    items: list[Item] = []
+    raws: list[Raw] = []
+    places: list[str] = []
     match request.input:
         case str(text):
-            items.append(Message("user", text))
-        case list(raws):
-            items += [_item(raw, f"input[{at}]") for at, raw in enumerate(raws)]
+            said = {"type": "message", "role": "user", "content": text}
+            raws, places = [Raw(msgspec.json.encode(said))], ["input"]
+        case list(given):
+            raws, places = given, [f"input[{at}]" for at in range(len(given))]
         case _:
             pass  # Whoever asks for a prompt kept elsewhere sends none: that is the better thing to refuse.
     extras: dict[str, Raw] = {}
@@ -323,7 +341,9 @@ def decode(body: bytes) -> Decoded:
             refused.append(name)
     return Decoded(
         request,
-        items,
+        [item_of(raw, place) for raw, place in zip(raws, places, strict=True)],
+        raws,
+        places,
         [_tool(raw, f"tools[{at}]") for at, raw in enumerate(request.tools or ())],
         _tool_choice(request.tool_choice),
         extras,
@@ -344,15 +364,13 @@ def _decoded(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
 
 
 def _part(decoder: "msgspec.json.Decoder[T]", raw: Raw, place: str) -> T:
-    """A part of the body, which stands at this place. Raises Refused."""
+    """A part of the body, which stands at this place; it is known to be JSON. Raises Refused."""
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         text, _, inner = str(error).partition(" - at ")
         inner = inner.strip("`").removeprefix("$")
         raise invalid(msgspec.ValidationError(f"{text} - at `$.{place}{inner}`")) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise malformed(error) from None
 
 
 def _kind(raw: Raw, place: str) -> str:
@@ -362,13 +380,18 @@ def _kind(raw: Raw, place: str) -> str:
     return kind
 
 
-def _item(raw: Raw, place: str) -> Item:
+def item_of(raw: Raw, place: str) -> Item:
+    """An item of the input, which stands at this place. Raises Refused."""
     seen = _part(_KIND, raw, place)
     kind = seen.type
     if kind is None:
         if seen.role is None and seen.id is None:
             raise refuse(Cause.BODY_INVALID, f"{place}.type is missing", param=f"{place}.type")
         kind = ITEM_REFERENCE if seen.role is None else "message"
+    if kind == ITEM_REFERENCE:
+        if not isinstance(seen.id, str):
+            raise refuse(Cause.BODY_INVALID, f"{place}.id is missing", param=f"{place}.id")
+        return ItemReference(seen.id)
     decoder = _ITEMS.get(kind)
     return Unservable(kind) if decoder is None else _part(decoder, raw, place)
 
@@ -391,6 +414,6 @@ def _tool_choice(raw: Raw | UnsetType) -> ToolChoice | None:
 def _asks_for_nothing(raw: Raw, harmless: tuple[Any, ...]) -> bool:
     try:
         value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return False
+    except msgspec.ValidationError:
+        return False  # A number that no Python number can hold.
     return value is None or any(value == one and type(value) is type(one) for one in harmless)

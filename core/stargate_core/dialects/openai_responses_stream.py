@@ -45,7 +45,7 @@ from stargate_core.dialects.converse import (
     garbled,
     read,
 )
-from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Request, Usage
+from stargate_core.dialects.face import Ask, Headers, Part, PartKind, Reply, Request, Usage
 from stargate_core.dialects.openai_errors import envelope
 from stargate_core.dialects.openai_responses_answer import (
     INCOMPLETE,
@@ -54,6 +54,7 @@ from stargate_core.dialects.openai_responses_answer import (
     extra_members,
     whole_response,
 )
+from stargate_core.dialects.openai_responses_kept import kept
 from stargate_core.dialects.openai_responses_output import Output
 from stargate_core.dialects.openai_responses_request import Decoded
 from stargate_core.faults import Fault
@@ -89,6 +90,8 @@ class ResponsesTranslator:
     """One answer. See `Translator` for the members."""
 
     __slots__ = (
+        "_ask",
+        "_asked",
         "_begun",
         "_metadata",
         "_next",
@@ -103,12 +106,22 @@ class ResponsesTranslator:
         "usage",
     )
 
-    def __init__(self, request: Request, model: str, asked: Decoded, names: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        model: str,
+        asked: Decoded,
+        names: Mapping[str, str],
+        ask: Ask | None = None,
+    ) -> None:
         self.complete = False
         self.meaningful = False
         self.stop_reason: str | None = None
         self.usage: Usage | None = None
         self.raw = False
+        self._ask = ask
+        """Who is told what to keep of the answer."""
+        self._asked = asked
         self._responder = Responder(request, model, asked)
         self._output = Output(request.request_id, names)
         self._begun = False
@@ -128,6 +141,7 @@ class ResponsesTranslator:
         check_stop(answer.stop_reason)
         response = whole_response(answer, self._responder, self._output)
         self.complete = self.meaningful = True
+        self._remember(response)
         return Part(PartKind.ANSWER, "", response)
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
@@ -232,7 +246,12 @@ class ResponsesTranslator:
         extras = extra_members(told.trace, self._stop_fields)
         response = self._responder.ended(reason, self._output.items, self.usage, told.service_tier, extras)
         self.complete = True
+        self._remember(response)
         return [{"type": f"response.{response['status']}", "response": response}]
+
+    def _remember(self, response: Json) -> None:
+        if self._ask is not None and self._asked.stores:
+            self._ask.remember = (response["id"], kept(self._asked, response["output"]))
 
     def _tell(self, events: list[Json]) -> Sequence[Part]:
         """Events of the output, and the beginning before them where that has not been told yet."""

@@ -156,7 +156,7 @@ class TestOpenAIPython:
         ):
             client.responses.create(model="c", input="hi", previous_response_id="resp_1")
         assert raised.value.param == "previous_response_id"
-        assert "send the whole conversation" in raised.value.message
+        assert "Send the whole conversation" in raised.value.message
 
     def test_an_exception_in_a_stream_is_raised(self) -> None:
         body = encoded(text_events("a")[:2]) + encode_exception("throttlingException", b'{"message":"slow"}')

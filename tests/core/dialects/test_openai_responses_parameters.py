@@ -31,7 +31,7 @@ def test_only_what_is_refused_has_harmless_values() -> None:
 
 
 def test_what_leans_on_what_was_kept_is_never_dropped() -> None:
-    kept = {"conversation", "previous_response_id", "prompt"}
+    kept = {"conversation", "prompt"}
     assert {n for n, p in PARAMETERS.items() if p.fate is Fate.REFUSED and not p.droppable} == {
         *kept,
         "moderation",

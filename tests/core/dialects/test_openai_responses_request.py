@@ -16,6 +16,7 @@ from stargate_core.dialects.openai_responses_request import (
     FunctionTool,
     InputImage,
     InputText,
+    ItemReference,
     Message,
     NamedFunction,
     OutputText,
@@ -76,8 +77,8 @@ class TestInput:
                 FunctionCallOutput("t", "sunny"),
             ),
             ({"type": "reasoning", "id": "rs_1", "summary": []}, Reasoning()),
-            ({"type": "item_reference", "id": "msg_1"}, Unservable("item_reference")),
-            ({"id": "msg_1"}, Unservable("item_reference")),
+            ({"type": "item_reference", "id": "msg_1"}, ItemReference("msg_1")),
+            ({"id": "msg_1"}, ItemReference("msg_1")),
             ({"type": "web_search_call", "id": "ws_1", "status": 5}, Unservable("web_search_call")),
         ],
     )
