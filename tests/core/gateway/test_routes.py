@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from stargate_core.config.schema import Config, Route, Service
 from stargate_core.dialects.face import Request
-from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT, OPENAI_MODELS
+from stargate_core.dialects.registry import ANTHROPIC_MODELS, BEDROCK_NATIVE, OPENAI_CHAT, OPENAI_MODELS
 from stargate_core.faults import Cause, Refused
 from stargate_core.gateway.routes import NOWHERE, Match, Place, Routes
 
@@ -53,6 +53,13 @@ class TestUsualPaths:
         assert table.match(asking()) == Match(NOWHERE, "openai-chat", OPENAI_CHAT, asking())
         assert table.match(asking("/v1/models", "GET")).dialect is OPENAI_MODELS
         assert table.match(asking("/model/m/converse")).dialect is BEDROCK_NATIVE
+
+    @pytest.mark.parametrize("path", ["/v1/models", "/v1/models/claude"])
+    def test_of_two_apis_with_one_path_the_headers_tell_which_is_spoken(self, path: str) -> None:
+        tables = (routes(), routes(route("own", "/v1")), routes(route("named", "/", dialect="openai_models")))
+        for table in tables:
+            assert table.match(asking(path, "GET")).dialect is OPENAI_MODELS
+            assert table.match(asking(path, "GET", anthropic_version="x")).dialect is ANTHROPIC_MODELS
 
     @pytest.mark.parametrize(
         ("request_", "cause", "allow"),
