@@ -18,10 +18,10 @@ from botocore.model import ListShape, MapShape, ServiceModel, Shape, StructureSh
 from botocore.validate import ParamValidator
 
 
-@functools.lru_cache(maxsize=1)
-def service_model() -> ServiceModel:
-    """The model of bedrock-runtime."""
-    return botocore.session.get_session().get_service_model("bedrock-runtime")
+@functools.lru_cache(maxsize=2)
+def service_model(service: str = "bedrock-runtime") -> ServiceModel:
+    """The model of bedrock-runtime, or of the control plane, `bedrock`."""
+    return botocore.session.get_session().get_service_model(service)
 
 
 def objections(operation: str, body: bytes, **labels: str) -> list[str]:
@@ -32,6 +32,16 @@ def objections(operation: str, body: bytes, **labels: str) -> list[str]:
     report = ParamValidator().validate(params, shape)
     said = [report.generate_report()] if report.has_errors() else []
     return said + list(_beyond_botocore(shape, params, ""))
+
+
+def answer_objections(operation: str, body: bytes, service: str = "bedrock-runtime") -> list[str]:
+    """What the service model has against an answer with this body; empty when nothing."""
+    shape = service_model(service).operation_model(operation).output_shape
+    assert isinstance(shape, StructureShape)
+    members = _with_blobs(shape, msgspec.json.decode(body))
+    report = ParamValidator().validate(members, shape)
+    said = [report.generate_report()] if report.has_errors() else []
+    return said + list(_beyond_botocore(shape, members, ""))
 
 
 def _with_blobs(shape: Shape, value: Any) -> Any:

@@ -27,9 +27,10 @@ def read(body: Mapping[str, Any]) -> Prompt:
     check_chat(body)
     # OpenAI takes a null for every member that may be absent.
     prompt = chat_completions.read({name: value for name, value in body.items() if value is not None})
-    return msgspec.structs.replace(
-        prompt, thinking=body.get("reasoning_effort") not in (None, "none", "minimal")
-    )
+    form = as_object(body.get("response_format"))
+    schema = as_object(as_object(form.get("json_schema")).get("schema"))
+    thinking = body.get("reasoning_effort") not in (None, "none", "minimal")
+    return msgspec.structs.replace(prompt, thinking=thinking, answer_schema=schema or None)
 
 
 def document(answer: Answer, body: Mapping[str, Any]) -> dict[str, object]:

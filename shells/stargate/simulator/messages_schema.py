@@ -280,7 +280,7 @@ def _check_first_level(body: Mapping[str, Any], form: type[Strict]) -> None:
     problems = [
         f"{field.name}: Field required" for field in fields if field.required and field.name not in body
     ]
-    known = {field.name for field in fields}
+    known = {field.encode_name for field in fields}
     problems += [f"{name}: Extra inputs are not permitted" for name in body if name not in known]
     if problems:
         raise invalid(", ".join(problems))

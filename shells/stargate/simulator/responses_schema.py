@@ -88,6 +88,7 @@ class FunctionCall(Typed, tag="function_call"):
     id: str | None = None
     namespace: str | None = None
     caller: Object | None = None
+    asynchronous: bool | None = msgspec.field(default=None, name="async")
     status: Status | None = None
 
 
@@ -141,6 +142,7 @@ class FunctionTool(Typed, tag="function"):
     description: str | None = None
     defer_loading: bool | None = None
     allowed_callers: Any = None
+    asynchronous: bool | None = msgspec.field(default=None, name="async")
     output_schema: Object | None = None
 
 
