@@ -80,18 +80,18 @@ class AnthropicCount:
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
         """The call to Bedrock. Raises Refused where the request can't be carried there."""
-        members = asked(ask)
+        messages = asked(ask)
         match target.surface:
             case Surface.INVOKE:
-                body = invoke_body(request, members, target.options, ask.fetched, counting=True)
+                body = invoke_body(request, messages, target.options, ask.fetched, counting=True)
                 text = binascii.b2a_base64(body, newline=False).decode()
                 counted = {"invokeModel": {"body": text}}
             case Surface.CONVERSE:
                 counted = {"converse": count_body(request.body, target, ask.fetched)}
             case Surface.ANTHROPIC | Surface.MANTLE_ANTHROPIC:
                 operation = Operation.MESSAGES_COUNT_TOKENS
-                body = passed_body(request, members, target, ask.fetched)
-                headers = [_JSON, *passed_headers(request, members, target)]
+                body = passed_body(request, messages, target, ask.fetched)
+                headers = [_JSON, *passed_headers(request, messages, target)]
                 return Call(operation, b"POST", operations.path(operation), headers, body, False)
             case _:
                 raise refuse(

@@ -7,7 +7,7 @@ are written anew, member by member, and everything beside it is copied.
 
 Gone through are `system`, `tools` and `messages`, their objects, and in those what is called `content` or
 `source`: that is where Anthropic nests blocks. A tool's schema and a tool call's input are the caller's own
-JSON, whatever their members are called, and are never looked into. Only what bears one of the words that are
+JSON, whatever their members are called, and are never looked into. Only what may bear what is
 looked for is decoded at all. What has another shape than expected is left alone: to refuse it is the model's
 part.
 
@@ -25,6 +25,8 @@ from stargate_core.dialects.converse import NOT_JSON
 
 Members: TypeAlias = dict[str, Raw]
 """A JSON object, its members' values as they came."""
+Bears: TypeAlias = Callable[[bytes], bool]
+"""Whether some JSON may hold what is looked for: asked before any of it is decoded."""
 Visit: TypeAlias = Callable[[Members, str], bool]
 """Looks at an object, and its place (`messages.0.content.1`); whether it has changed the object."""
 
@@ -55,49 +57,44 @@ def text_of(raw: Raw | None) -> str | None:
         return None
 
 
-def go_through(members: Members, words: tuple[bytes, ...], visit: Visit) -> None:
-    """Let `visit` see every object of a request that bears one of `words`, and keep what it changes."""
+def go_through(members: Members, bears: Bears, visit: Visit) -> None:
+    """Let `visit` see every object of a request that may bear what it looks for, and keep what it changes."""
     visit(members, "")
     for name in _ROOTS:
         raw = members.get(name)
-        if raw is not None and _bears(raw, words):
-            members[name] = _value(raw, name, words, visit, 0)
+        if raw is not None and bears(bytes(raw)):
+            members[name] = _value(raw, name, bears, visit, 0)
 
 
-def _value(raw: Raw, place: str, words: tuple[bytes, ...], visit: Visit, depth: int) -> Raw:
+def _value(raw: Raw, place: str, bears: Bears, visit: Visit, depth: int) -> Raw:
     """The value after the visit; the very same where nothing in it has changed."""
     if depth > _DEPTH_MAX:
         return raw
     kind = opening(raw)
     try:
         if kind == b"[":
-            return _array(raw, place, words, visit, depth)
-        return _object(raw, place, words, visit, depth) if kind == b"{" else raw
+            return _array(raw, place, bears, visit, depth)
+        return _object(raw, place, bears, visit, depth) if kind == b"{" else raw
     except NOT_JSON:
         return raw
 
 
-def _array(raw: Raw, place: str, words: tuple[bytes, ...], visit: Visit, depth: int) -> Raw:
+def _array(raw: Raw, place: str, bears: Bears, visit: Visit, depth: int) -> Raw:
     items = ARRAY.decode(raw)
     changed = False
     for index, item in enumerate(items):
-        if _bears(item, words):
-            items[index] = _value(item, f"{place}.{index}", words, visit, depth + 1)
+        if bears(bytes(item)):
+            items[index] = _value(item, f"{place}.{index}", bears, visit, depth + 1)
             changed = changed or items[index] is not item
     return Raw(encoded(items)) if changed else raw
 
 
-def _object(raw: Raw, place: str, words: tuple[bytes, ...], visit: Visit, depth: int) -> Raw:
+def _object(raw: Raw, place: str, bears: Bears, visit: Visit, depth: int) -> Raw:
     members = OBJECT.decode(raw)
     changed = visit(members, place)
     for name in _NESTS:
         item = members.get(name)
-        if item is not None and _bears(item, words):
-            members[name] = _value(item, f"{place}.{name}", words, visit, depth + 1)
+        if item is not None and bears(bytes(item)):
+            members[name] = _value(item, f"{place}.{name}", bears, visit, depth + 1)
             changed = changed or members[name] is not item
     return Raw(encoded(members)) if changed else raw
-
-
-def _bears(raw: Raw, words: tuple[bytes, ...]) -> bool:
-    data = bytes(raw)
-    return any(word in data for word in words)

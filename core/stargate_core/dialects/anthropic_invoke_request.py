@@ -28,13 +28,15 @@ from msgspec import Raw
 from stargate_core.aws.operations import Operation
 from stargate_core.dialects import anthropic_betas as betas
 from stargate_core.dialects.anthropic_invoke_blocks import OBJECT, Members, encoded, go_through, opening
-from stargate_core.dialects.anthropic_invoke_sources import ELSEWHERE, bring, urls_of
+from stargate_core.dialects.anthropic_invoke_signs import Signs, signs_of
+from stargate_core.dialects.anthropic_invoke_sources import bring, urls_of
 from stargate_core.dialects.converse import NOT_JSON
 from stargate_core.dialects.face import Ask, Fetched, Options, Request
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_request import malformed
 from stargate_core.faults import Cause, Refused, refuse
+from stargate_core.secret import Private
 
 VERSION: Final = "bedrock-2023-05-31"
 _USER_PROFILE: Final = b"anthropic-user-profile-id"
@@ -61,6 +63,13 @@ LACKS: Final = (
 SCOPE: Final = Lack("cache_control.scope", "Bedrock's prompt cache has no scopes", ("prompt-caching-scope-",))
 
 
+class MessagesAsk(Private, msgspec.Struct, frozen=True):
+    """A request as it was read."""
+
+    members: Members
+    signs: Signs
+
+
 # ---------------------------------------------------------------------------------------------------- reading
 
 
@@ -85,21 +94,22 @@ def ask_of(request: Request, *, counting: bool = False) -> Ask:
         raise _wrong("stream", "Input should be a valid boolean")
     tokens_max = 0 if counting else _tokens_max(members)
     _check_messages(members)
+    signs = signs_of(request.body)
     return Ask(
         model=model or None,
         stream=stream is True and not counting,
-        body=members,
+        body=MessagesAsk(members, signs),
         operation=Operation.COUNT_TOKENS if counting else None,
         output_tokens_max=tokens_max,
         temperature=float(heat) if type(heat) is int or type(heat) is float else None,
-        urls=urls_of(members) if b'"url"' in request.body else (),
+        urls=urls_of(members) if signs.urls else (),
     )
 
 
-def asked(ask: Ask) -> Members:
-    """The members of a request that was read here."""
-    members: Members = ask.body
-    return members
+def asked(ask: Ask) -> MessagesAsk:
+    """A request that was read here."""
+    assert isinstance(ask.body, MessagesAsk)
+    return ask.body
 
 
 def guardrail_member(members: Members) -> Guardrail | None:
@@ -152,7 +162,7 @@ def _wrong(name: str, said: str) -> Refused:
 
 def invoke_body(
     request: Request,
-    members: Members,
+    ask: MessagesAsk,
     options: Options,
     fetched: Mapping[str, Fetched],
     *,
@@ -160,10 +170,10 @@ def invoke_body(
 ) -> bytes:
     """The body of InvokeModel. fetched: what was at the URLs of the request. Raises Refused."""
     left_out = ("model", "stream", GUARDRAIL)
-    sent = {name: value for name, value in members.items() if name not in left_out}
-    told = betas.betas_of(request, members.get(betas.MEMBER))
-    without = _leave_out(sent, request.body, options)
-    if any(word in request.body for word in ELSEWHERE):
+    sent = {name: value for name, value in ask.members.items() if name not in left_out}
+    told = betas.betas_of(request, ask.members.get(betas.MEMBER))
+    without = _leave_out(sent, ask.signs, options)
+    if ask.signs.urls or ask.signs.files:
         bring(sent, fetched, all_of_them=True)
     add_user_profile(request, sent)
     sent["anthropic_version"] = Raw(encoded(VERSION))
@@ -184,7 +194,7 @@ def add_user_profile(request: Request, sent: Members) -> None:
         sent.setdefault("user_profile_id", Raw(encoded(profile.decode("latin-1"))))
 
 
-def _leave_out(sent: Members, body: bytes, options: Options) -> tuple[str, ...]:
+def _leave_out(sent: Members, signs: Signs, options: Options) -> tuple[str, ...]:
     """Take out what Bedrock lacks; how the betas begin that go with it. Raises Refused."""
     found: list[tuple[str, Lack]] = []
     for lack in LACKS:
@@ -192,12 +202,16 @@ def _leave_out(sent: Members, body: bytes, options: Options) -> tuple[str, ...]:
             found.append((lack.name, lack))
         if options.drop_params or sent.get(lack.name) == _NULL:
             sent.pop(lack.name, None)
-    if b'"scope"' in body:
+    if signs.scopes:
         found += [(place, SCOPE) for place in _unscope(sent)]
     if found and not options.drop_params:
         said = "; ".join(f"{place}: Extra inputs are not permitted ({lack.why})" for place, lack in found)
         raise refuse(Cause.BODY_INVALID, said, param=found[0][0])
     return tuple(beta for _, lack in found for beta in lack.betas)
+
+
+def _may_be_scoped(data: bytes) -> bool:
+    return b'"scope"' in data
 
 
 def _unscope(sent: Members) -> list[str]:
@@ -216,5 +230,5 @@ def _unscope(sent: Members) -> list[str]:
         places.append(f"{place}.{SCOPE.name}".removeprefix("."))
         return True
 
-    go_through(sent, (b'"scope"',), visit)
+    go_through(sent, _may_be_scoped, visit)
     return places

@@ -22,9 +22,6 @@ from stargate_core.dialects.anthropic_invoke_blocks import Members, encoded, go_
 from stargate_core.dialects.face import Fetched
 from stargate_core.faults import Cause, refuse
 
-ELSEWHERE: Final = (b'"url"', b'"file"')
-"""What a request bears that has such a source."""
-_URL: Final = (b'"url"',)
 _SHOWN_CHARACTERS: Final = 200
 _TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "application/pdf"})
 _SIGNATURES: Final = (
@@ -46,7 +43,7 @@ def urls_of(members: Members) -> tuple[str, ...]:
             urls[url] = None
         return False
 
-    go_through(dict(members), _URL, look)
+    go_through(dict(members), _may_be_elsewhere, look)
     return tuple(urls)
 
 
@@ -81,7 +78,11 @@ def bring(members: Members, fetched: Mapping[str, Fetched], *, all_of_them: bool
             )
         return found is not None
 
-    go_through(members, ELSEWHERE, replace)
+    go_through(members, _may_be_elsewhere, replace)
+
+
+def _may_be_elsewhere(data: bytes) -> bool:
+    return b'"url"' in data or b'"file"' in data
 
 
 def _source(found: Fetched, place: str) -> Members:

@@ -75,8 +75,8 @@ class AnthropicMessages:
 
     def compose(self, request: Request, ask: Ask, target: Target) -> Call:
         """The call to Bedrock. Raises Refused where the request can't be carried there."""
-        members, stream = asked(ask), ask.stream
-        guardrail = guardrail_of(request, guardrail_member(members))
+        messages, stream = asked(ask), ask.stream
+        guardrail = guardrail_of(request, guardrail_member(messages.members))
         headers: Headers = [_JSON]
         match target.surface:
             case Surface.CONVERSE:
@@ -92,11 +92,11 @@ class AnthropicMessages:
             case Surface.INVOKE:
                 operation = Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM if stream else Operation.INVOKE_MODEL
                 path = model_path(operation, target.model)
-                body = invoke_body(request, members, target.options, ask.fetched)
+                body = invoke_body(request, messages, target.options, ask.fetched)
             case Surface.ANTHROPIC | Surface.MANTLE_ANTHROPIC:
                 operation, path = Operation.MESSAGES, operations.path(Operation.MESSAGES)
-                body = passed_body(request, members, target, ask.fetched)
-                headers += passed_headers(request, members, target)
+                body = passed_body(request, messages, target, ask.fetched)
+                headers += passed_headers(request, messages, target)
             case _:
                 raise refuse(
                     Cause.BODY_INVALID,

@@ -19,9 +19,9 @@ from typing import Final
 from msgspec import Raw
 
 from stargate_core.dialects import anthropic_betas as betas
-from stargate_core.dialects.anthropic_invoke_blocks import Members, encoded
-from stargate_core.dialects.anthropic_invoke_request import add_user_profile
-from stargate_core.dialects.anthropic_invoke_sources import ELSEWHERE, bring
+from stargate_core.dialects.anthropic_invoke_blocks import encoded
+from stargate_core.dialects.anthropic_invoke_request import MessagesAsk, add_user_profile
+from stargate_core.dialects.anthropic_invoke_sources import bring
 from stargate_core.dialects.anthropic_invoke_stream import MessagePart, MessagesTranslator
 from stargate_core.dialects.converse import any_json
 from stargate_core.dialects.face import Fetched, Headers, Part, PartKind, Reply, Request, Target
@@ -35,20 +35,20 @@ _HEADERS_KEPT: Final = frozenset({b"content-type", b"x-amzn-requestid", b"reques
 _HEADER_PREFIX_KEPT: Final = b"x-amzn-bedrock-"
 
 
-def passed_body(request: Request, members: Members, target: Target, fetched: Mapping[str, Fetched]) -> bytes:
+def passed_body(request: Request, ask: MessagesAsk, target: Target, fetched: Mapping[str, Fetched]) -> bytes:
     """The body as it came, for the target's model. fetched: what takes the place of URLs. Raises Refused."""
-    sent = {name: value for name, value in members.items() if name not in (betas.MEMBER, GUARDRAIL)}
+    sent = {name: value for name, value in ask.members.items() if name not in (betas.MEMBER, GUARDRAIL)}
     sent["model"] = Raw(encoded(target.model))
-    if fetched and any(word in request.body for word in ELSEWHERE):
+    if fetched:
         bring(sent, fetched, all_of_them=False)
     add_user_profile(request, sent)
     return encoded(sent)
 
 
-def passed_headers(request: Request, members: Members, target: Target) -> Headers:
+def passed_headers(request: Request, ask: MessagesAsk, target: Target) -> Headers:
     """Version and betas. Raises Refused."""
     headers = [(_VERSION_HEADER, request.header(_VERSION_HEADER) or _VERSION)]
-    told = betas.betas_told(betas.betas_of(request, members.get(betas.MEMBER)), target.options)
+    told = betas.betas_told(betas.betas_of(request, ask.members.get(betas.MEMBER)), target.options)
     if told:
         headers.append((betas.HEADER, ",".join(told).encode()))
     return headers
