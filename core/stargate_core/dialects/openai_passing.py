@@ -154,22 +154,28 @@ class ChatPassing(_Watcher):
 
     def parts(self, frame: Frame) -> Sequence[Part]:
         """The event, in the caller's names. Raises BadAnswer where it is an error."""
-        payload = self._watch(frame)
-        if payload is None:
-            return ()
-        if not self._include_usage and "usage" in payload:
-            if not payload.get("choices") and payload.keys() <= _OF_A_USAGE_CHUNK:
-                return ()
-            del payload["usage"]
-        return (Part(PartKind.EVENT, frame.name, self._named(payload)),)
+        payload = self._passed(frame)
+        return () if payload is None else (Part(PartKind.EVENT, frame.name, payload),)
 
     def render(self, part: Part) -> bytes:
         """A part of a stream, as bytes."""
-        return _rendered(part)
+        return _rendered(part.name, part.payload)
 
     def frame(self, frame: Frame) -> bytes:
         """`parts` and `render` in one. Raises BadAnswer likewise."""
-        return b"".join([_rendered(part) for part in self.parts(frame)])
+        payload = self._passed(frame)
+        return b"" if payload is None else _rendered(frame.name, payload)
+
+    def _passed(self, frame: Frame) -> Members | None:
+        """What of an event is for the caller; None where that is nothing."""
+        payload = self._watch(frame)
+        if payload is None:
+            return None
+        if not self._include_usage and "usage" in payload:
+            if not payload.get("choices") and payload.keys() <= _OF_A_USAGE_CHUNK:
+                return None
+            del payload["usage"]
+        return self._named(payload)
 
     def finish(self) -> bytes:
         """The dialect's closing bytes."""
@@ -223,7 +229,7 @@ class ChatWatching(_Watcher):
         """A part of a stream: its own bytes, unless a plugin has changed it."""
         if isinstance(part, NativePart) and part.seen == _encode(part.payload):
             return part.raw
-        return _rendered(part)
+        return _rendered(part.name, part.payload)
 
     def frame(self, frame: Frame) -> bytes:
         """The event's own bytes. Raises BadAnswer where it is an error."""
@@ -254,12 +260,12 @@ def _sound(payload: Any) -> Members:
     return members
 
 
-def _rendered(part: Part) -> bytes:
-    payload = _encode(part.payload)
+def _rendered(name: str, payload: Any) -> bytes:
+    data = _encode(payload)
     # A name that no event can have would make another event of it.
-    if part.name and not {"\n", "\r"} & set(part.name):
-        return event(part.name.encode(), payload)
-    return data_line(payload)
+    if name and not {"\n", "\r"} & set(name):
+        return event(name.encode(), data)
+    return data_line(data)
 
 
 def _usage(usage: Members) -> Usage:

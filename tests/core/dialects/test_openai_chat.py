@@ -114,6 +114,39 @@ class TestOpenAIPython:
             client.chat.completions.create(model="c", messages=messages, tools=tools)
         assert sent[0]["messages"][1]["content"] == said
 
+    def test_a_round_trip_of_streamed_thoughts(self) -> None:
+        def delta(at: int, **content: str) -> tuple[str, Any]:
+            return ("contentBlockDelta", {"contentBlockIndex": at, "delta": {"reasoningContent": content}})
+
+        head, *rest = text_events()
+        thoughts = [
+            delta(0, text="h"),
+            delta(0, text="m"),
+            delta(0, signature="E"),
+            ("contentBlockStop", {"contentBlockIndex": 0}),
+            delta(1, redactedContent="RXRrRUNr"),
+            ("contentBlockStop", {"contentBlockIndex": 1}),
+            ("contentBlockDelta", {"contentBlockIndex": 2, "delta": {"text": "a"}}),
+        ]
+        stream = b"".join(
+            encode_event(name, msgspec.json.encode(event)) for name, event in (head, *thoughts, *rest)
+        )
+        messages: list[Any] = [{"role": "user", "content": "hi"}]
+        with (
+            openai_client(gateway(stream)) as client,
+            client.chat.completions.stream(model="c", messages=messages) as made,
+        ):
+            message = made.get_final_completion().choices[0].message
+        messages += [message.model_dump(exclude_none=True), {"role": "user", "content": "go on"}]
+        sent: list[Any] = []
+        with openai_client(gateway(TOOL_ANSWER, sent)) as client:
+            client.chat.completions.create(model="c", messages=messages)
+        assert sent[0]["messages"][1]["content"] == [
+            {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "E"}}},
+            {"reasoningContent": {"redactedContent": "RXRrRUNr"}},
+            {"text": "a"},
+        ]
+
     def test_a_whole_answer(self) -> None:
         with openai_client(gateway(TOOL_ANSWER)) as client:
             made = client.chat.completions.create(
