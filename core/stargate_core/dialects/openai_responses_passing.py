@@ -275,7 +275,8 @@ class ResponsesPassing:
             self.usage = ending.usage.counts()
         if ending.incomplete_details is not None and ending.incomplete_details.reason is not None:
             self.stop_reason = ending.incomplete_details.reason
-        elif ending.status == "completed":
+        elif ending.status is not None:
+            # Also of an answer that is still to come (`queued`): it is none to be kept for others.
             self.stop_reason = ending.status
         self.intervened = self.intervened or bytes(response.get(_ACTION, b"")) == _INTERVENED
         if not self._model or "model" not in response:

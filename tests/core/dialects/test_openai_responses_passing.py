@@ -272,7 +272,7 @@ class TestWhole:
     def test_an_answer_that_is_still_to_come_passes(self) -> None:
         machine = ResponsesPassing(a_request(), "mine")
         machine.answer([], json.dumps(response(status="queued", usage=None)).encode())
-        assert (machine.stop_reason, machine.usage) == (None, None)
+        assert (machine.stop_reason, machine.usage) == ("queued", None)
 
     @pytest.mark.parametrize(
         ("body", "cause"),
