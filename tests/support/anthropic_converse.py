@@ -5,25 +5,26 @@ patched, as the reader of what comes back.
 from collections.abc import Mapping
 from typing import Any, Final
 
-import anthropic
-import httpx2
 import msgspec
 import pytest
-from anthropic.types import Message, RawMessageStreamEvent
+from anthropic.types import Message, MessageParam, RawMessageStreamEvent
 from pydantic import TypeAdapter
 
 from stargate_core.dialects.anthropic_converse_request import converse_call_body, tool_names
 from stargate_core.dialects.anthropic_converse_stream import ConverseTranslator
-from stargate_core.dialects.face import Fetched, Options, Request, Target
+from stargate_core.dialects.face import Fetched, Headers, Options, Reply, Request, Target
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.faults import Cause, Refused
 from stargate_core.wire.sse import SseDecoder
 from support.bedrock_model import objections
 from support.dialects import a_request
+from support.sdks import anthropic_client
 
 NOVA: Final = "us.amazon.nova-pro-v1:0"
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 LLAMA: Final = "us.meta.llama3-3-70b-instruct-v1:0"
+OPAQUE: Final = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
+"""Nobody can tell whose model this is."""
 PATH: Final = b"/v1/messages"
 
 EVENT: Final[TypeAdapter[RawMessageStreamEvent]] = TypeAdapter(RawMessageStreamEvent)
@@ -36,9 +37,9 @@ def a_message(**members: Any) -> dict[str, Any]:
     return {"model": "mine", "max_tokens": 100, "messages": [message], **members}
 
 
-def messages_request(**members: Any) -> Request:
+def messages_request(headers: Headers | None = None, **members: Any) -> Request:
     """A Messages request."""
-    return a_request(msgspec.json.encode(a_message(**members)), PATH)
+    return a_request(msgspec.json.encode(a_message(**members)), PATH, headers=headers)
 
 
 def composed(
@@ -48,11 +49,12 @@ def composed(
     fetched: Mapping[str, Fetched] | None = None,
     *,
     stream: bool = False,
+    headers: Headers | None = None,
     **members: Any,
 ) -> dict[str, Any]:
     """The Converse body that a request becomes, which AWS's own model has nothing against. Raises Refused."""
     target = Target(model, options=options or Options())
-    sent = msgspec.json.encode(a_message(**members))
+    sent = messages_request(headers or [], **members)
     body = converse_call_body(sent, target, guardrail, fetched or {}, stream=stream)
     operation = "ConverseStream" if stream else "Converse"
     assert objections(operation, body, modelId=model) == []
@@ -85,18 +87,10 @@ def events_of(body: bytes) -> list[dict[str, Any]]:
 
 def accumulated(body: bytes) -> Message:
     """What the SDK's own client makes of a stream. Raises what it raises."""
-
-    def handle(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=body)
-
+    reply = Reply(200, [(b"content-type", b"text/event-stream")], body)
+    messages: list[MessageParam] = [{"role": "user", "content": "a"}]
     with (
-        anthropic.Anthropic(
-            api_key="k",
-            max_retries=0,
-            http_client=httpx2.Client(transport=httpx2.MockTransport(handle)),
-        ) as client,
-        client.messages.stream(
-            max_tokens=1, model="mine", messages=[{"role": "user", "content": "a"}]
-        ) as stream,
+        anthropic_client(lambda _: reply) as client,
+        client.messages.stream(max_tokens=1, model="mine", messages=messages) as stream,
     ):
         return stream.get_final_message()

@@ -23,6 +23,11 @@ _TELLING: Final = ("foundation-model/", ":inference-profile/")
 """Kinds of ARN that bear the model's own name."""
 
 
+def is_opaque(model: str) -> bool:
+    """Whether a model is an ARN that does not say whose model it is."""
+    return model.startswith("arn:") and not any(kind in model for kind in _TELLING)
+
+
 class Marks:
     """The marks of one request on their way to one model."""
 
@@ -32,8 +37,7 @@ class Marks:
         model = target.model
         self._system, self._tools = caches_system(model), caches_tools(model)
         self._nova = self._system and not self._tools
-        opaque = model.startswith("arn:") and not any(kind in model for kind in _TELLING)
-        self._untold = opaque or is_claude(model)
+        self._untold = is_opaque(model) or is_claude(model)
         self._auto = target.options.prompt_caching is PromptCaching.AUTO
         self.seen = False
         """Whether the caller has left one."""

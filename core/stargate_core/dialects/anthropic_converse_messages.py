@@ -10,20 +10,27 @@ Most blocks have a twin. What Bedrock demands and Anthropic does not, each rule 
 - A message with a document has a text. Its name is that text, if there is no other.
 - A tool's result has no marks of the cache within; one that is there stands behind the result.
 
-Thoughts go back to who thought them, with their signatures. Claude refuses those without, and DeepSeek
-refuses all thoughts of the past; there they are left out, for neither model reads them.
+- Llama and Mistral refuse words beside a tool's result: there they go on inside the last result.
+- Writer's Palmyra takes no `status` of a result: there a failure is told in words.
+
+Thoughts go back to who may have thought them, and are left out elsewhere: Bedrock refuses the whole request
+for a thought that the model does not read. Claude reads what it has signed, and nothing else; no other model
+takes a signature. Models of OpenAI, Qwen, MiniMax and Moonshot take thoughts that nobody has signed; Nova and
+DeepSeek refuse even their own. A model behind an opaque name gets what is signed, for it may be a Claude.
 
 Blocks of Anthropic's own servers (their searches, their containers) mean nothing to another model. They are
 refused by name, or left out where the operator lets it be.
 
-Sources: AWS API reference, Message and ContentBlock; the texts of Bedrock's ValidationExceptions.
+Sources: AWS API reference, Message, ContentBlock and ToolResultBlock; the texts of Bedrock's
+ValidationExceptions, and from which models pi, oh-my-pi, strands-agents, langchain-aws and pydantic-ai have
+got them.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from stargate_core.dialects.anthropic_converse_answer import redacted_content
-from stargate_core.dialects.anthropic_converse_caching import Marks
+from stargate_core.dialects.anthropic_converse_caching import Marks, is_opaque
 from stargate_core.dialects.anthropic_converse_media import citations, document, image
 from stargate_core.dialects.anthropic_converse_types import (
     AnthropicBlock,
@@ -55,6 +62,12 @@ _AnyBlock: TypeAlias = Block | AnthropicBlock
 
 NO_RESULT: Final = "(no output)"
 """What a tool is taken to have said that has said nothing."""
+FAILED: Final = "(the tool has failed)"
+"""How a failure is told where it has no member of its own."""
+_TAKES_UNSIGNED: Final = ("openai.", "qwen.", "minimax.", "moonshot")
+_NOTHING_BESIDE_RESULTS: Final = ("meta.llama", "mistral.")
+_NO_STATUS: Final = "writer."
+_THOUGHTS: Final = (ThinkingBlock, RedactedThinkingBlock)
 _OF_THE_ASSISTANT: Final = (ToolUseBlock, ThinkingBlock, RedactedThinkingBlock)
 
 
@@ -62,13 +75,13 @@ class Conversation:
     """What Bedrock is to read; filled message by message."""
 
     __slots__ = (
-        "_claude",
         "_documents",
         "_drop",
         "_fetched",
-        "_forgets_thoughts",
         "_marks",
+        "_model",
         "_results",
+        "_signed",
         "messages",
         "system",
         "tools_used",
@@ -79,8 +92,8 @@ class Conversation:
         self.system: list[_Made] = []
         self.tools_used: dict[str, None] = {}
         """The names of the tools that were called, as Bedrock knows them, in order."""
-        self._claude = is_claude(target.model)
-        self._forgets_thoughts = "deepseek." in target.model
+        self._model = target.model
+        self._signed = is_claude(target.model) or is_opaque(target.model)
         self._drop = target.options.drop_params
         self._fetched = fetched
         self._marks = marks
@@ -121,7 +134,9 @@ class Conversation:
             raise _bad(param, f"`{_tag(block)}` blocks can only be in `assistant` messages")
         made = self._block(block, param)
         if made is not None:
-            self._extend(role, [made, *self._marks.points(block.cache_control)])
+            # Bedrock has no point of its cache behind a thought.
+            points = [] if isinstance(block, _THOUGHTS) else self._marks.points(block.cache_control)
+            self._extend(role, [made, *points])
 
     def _block(self, block: _AnyBlock, param: str) -> _Made | None:
         """One block's twin; None: it is left out."""
@@ -137,7 +152,7 @@ class Conversation:
             case ThinkingBlock():
                 return self._thought(block)
             case RedactedThinkingBlock():
-                if self._forgets_thoughts or not block.data:
+                if not self._signed or not block.data:
                     return None
                 return {"reasoningContent": {"redactedContent": redacted_content(block.data)}}
             case ToolUseBlock():
@@ -147,13 +162,13 @@ class Conversation:
                 return None
 
     def _thought(self, block: ThinkingBlock) -> _Made | None:
-        if self._forgets_thoughts or (self._claude and not block.signature):
+        if block.signature:
+            thought = {"text": block.thinking, "signature": block.signature}
+            return {"reasoningContent": {"reasoningText": thought}} if self._signed else None
+        taken = any(family in self._model for family in _TAKES_UNSIGNED)
+        if not taken or not block.thinking or block.thinking.isspace():
             return None
-        if not block.signature:
-            said = block.thinking and not block.thinking.isspace()
-            return {"reasoningContent": {"reasoningText": {"text": block.thinking}}} if said else None
-        thought = {"text": block.thinking, "signature": block.signature}
-        return {"reasoningContent": {"reasoningText": thought}}
+        return {"reasoningContent": {"reasoningText": {"text": block.thinking}}}
 
     def _call(self, block: ToolUseBlock, param: str) -> _Made:
         if not bytes(block.input).startswith(b"{"):
@@ -174,11 +189,14 @@ class Conversation:
                     content.append(made)
                     points += self._marks.points(piece.cache_control)
         points += self._marks.points(block.cache_control)
+        wordless = block.is_error and _NO_STATUS in self._model
+        if wordless:
+            content = [{"text": FAILED}, *content]
         result: _Made = {
             "toolUseId": safe_name(block.tool_use_id),
             "content": content or [{"text": NO_RESULT}],
         }
-        if block.is_error:
+        if block.is_error and not wordless:
             result["status"] = "error"
         turn = self._turn("user")
         whole = [{"toolResult": result}, *points[-1:]]
@@ -201,11 +219,23 @@ class Conversation:
         """All messages are in. Raises Refused where nothing is left to be answered."""
         if not self.messages:
             raise _bad("messages", "there is nothing but blanks and instructions in them")
+        apart = any(family in self._model for family in _NOTHING_BESIDE_RESULTS)
         for message in self.messages:
             content: list[_Made] = message["content"]
             names = [block["document"]["name"] for block in content if "document" in block]
             if names and not any("text" in block for block in content):
                 content.append({"text": ", ".join(names)})
+            if apart:
+                message["content"] = _inside(content)
+
+
+def _inside(content: list[_Made]) -> list[_Made]:
+    """A turn in which no words stand beside a tool's result: they are the end of the last one."""
+    results = [block["toolResult"] for block in content if "toolResult" in block]
+    if not results:
+        return content
+    results[-1]["content"] += [block for block in content if "text" in block]
+    return [block for block in content if "text" not in block]
 
 
 def _texts(text: str) -> list[_Made]:

@@ -46,7 +46,7 @@ _M, _I, _R = Fate.MAPPED, Fate.IGNORED, Fate.REFUSED
 
 PARAMETERS: Final[dict[str, Parameter]] = {
     "additionalModelResponseFieldPaths": Parameter(_M, "the same, Bedrock's own; told beside the answer"),
-    "anthropic_beta": Parameter(_I, "other models have none of Anthropic's betas", claude=True),
+    "anthropic_beta": Parameter(_I, "Claude is told of betas, as its callers' headers do; others have none"),
     "anthropic_version": Parameter(_I, "Converse has one version"),
     "betas": Parameter(_I, "travels in a header, and is Anthropic's own"),
     "billing_policy": Parameter(_R, "the gateway's AWS account is billed, and nobody else"),

@@ -10,6 +10,7 @@ What Converse has no word for, but the model has, goes into `additionalModelRequ
     top_k                 Claude, Mistral 7B and 8x7B: top_k; Nova: inferenceConfig.topK; Command: k
     thinking, effort      Claude: as they came; others: `reasoning`, a budget as a word for it
     one call at a time    Claude: in its own tool_choice; others call as they like
+    betas                 Claude: anthropic_beta, those of the header too
 
 A family that is not listed has no such thing: the parameter is refused, or left out where the operator lets
 it be. The caller's own words, which Anthropic does not define, come last and win.
@@ -26,7 +27,10 @@ import msgspec
 from msgspec import Raw
 
 from stargate_core.aws.surfaces import GuardrailWay
+from stargate_core.dialects.anthropic_betas import MEMBER as BETAS
+from stargate_core.dialects.anthropic_betas import betas_of, betas_told
 from stargate_core.dialects.anthropic_converse_caching import Marks
+from stargate_core.dialects.anthropic_converse_headers import TIERS, members_of_headers
 from stargate_core.dialects.anthropic_converse_messages import Conversation
 from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS, Fate
 from stargate_core.dialects.anthropic_converse_tools import tool_config
@@ -38,14 +42,13 @@ from stargate_core.dialects.anthropic_converse_types import (
     lacking,
     value_of,
 )
-from stargate_core.dialects.face import Fetched, Target
+from stargate_core.dialects.face import Fetched, Request, Target
 from stargate_core.dialects.guardrails import Guardrail, guardrail_config, guardrail_headers
 from stargate_core.dialects.reasoning import is_claude, reasoning_fields
 from stargate_core.faults import Cause, Refused, refuse
 
 _METADATA_CHARACTERS_MAX: Final = 256
 _NOT_IN_METADATA: Final = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,\-.]", re.ASCII)
-_TIERS: Final = frozenset({"default", "priority", "flex", "reserved"})
 _STOP_SEQUENCE: Final = "/stop_sequence"
 _LOW_TOKENS_MAX: Final = 2048
 _MEDIUM_TOKENS_MAX: Final = 8192
@@ -64,23 +67,29 @@ _TOP_K: Final[tuple[tuple[str, Callable[[int], dict[str, Any]]], ...]] = (
 
 
 def converse_call_body(
-    body: bytes, target: Target, guardrail: Guardrail | None, fetched: Mapping[str, Fetched], *, stream: bool
+    http: Request,
+    target: Target,
+    guardrail: Guardrail | None,
+    fetched: Mapping[str, Fetched],
+    *,
+    stream: bool,
 ) -> bytes:
     """The body of the call to `target`. fetched: what was at the URLs of the request. Raises Refused."""
-    request, members = decode(body)
+    request, members = decode(http.body)
     if request.max_tokens is None:
         raise refuse(Cause.BODY_INVALID, "max_tokens: Field required", param="max_tokens")
-    made = _conversation(request, members, target, fetched)
+    made = _conversation(http, request, members, target, fetched)
+    made |= members_of_headers(http)
     made["inferenceConfig"] = _inference(request)
     form = request.output_config.format if request.output_config is not None else None
     if form is not None:
         made["outputConfig"] = {"textFormat": _text_format(form, "output_config.format.schema")}
     elif request.output_format is not None:
         made["outputConfig"] = {"textFormat": _text_format(request.output_format, "output_format.schema")}
-    metadata = _metadata(request)
+    metadata = made.get("requestMetadata", {}) | _metadata(request)
     if metadata:
         made["requestMetadata"] = metadata
-    if request.service_tier in _TIERS:
+    if request.service_tier in TIERS:
         made["serviceTier"] = {"type": request.service_tier}
     if request.performance is not None:
         made["performanceConfig"] = {"latency": request.performance.latency}
@@ -97,14 +106,18 @@ def converse_call_body(
     return _ENCODER.encode(made)
 
 
-def count_body(body: bytes, target: Target, fetched: Mapping[str, Fetched]) -> dict[str, Any]:
+def count_body(http: Request, target: Target, fetched: Mapping[str, Fetched]) -> dict[str, Any]:
     """What CountTokens takes as `input.converse`. Raises Refused."""
-    request, members = decode(body)
-    return _conversation(request, members, target, fetched)
+    request, members = decode(http.body)
+    return _conversation(http, request, members, target, fetched)
 
 
 def _conversation(
-    request: MessagesRequest, members: Mapping[str, Raw], target: Target, fetched: Mapping[str, Fetched]
+    http: Request,
+    request: MessagesRequest,
+    members: Mapping[str, Raw],
+    target: Target,
+    fetched: Mapping[str, Fetched],
 ) -> dict[str, Any]:
     """What the model is to read, and what it is told in its own words: all that tokens are counted by."""
     drop = target.options.drop_params
@@ -121,6 +134,9 @@ def _conversation(
     if conversation.system:
         made["system"] = [*conversation.system, *marks.unasked()]
     fields = _passed_on(members, target) | _own_words(request, members, target)
+    if is_claude(target.model):
+        betas = betas_told(betas_of(http, members.get(BETAS)), target.options)
+        fields |= {BETAS: betas} if betas else {}
     if tools:
         made["toolConfig"] = tools
         choice = request.tool_choice

@@ -87,7 +87,7 @@ class AnthropicCount:
                 text = binascii.b2a_base64(body, newline=False).decode()
                 counted = {"invokeModel": {"body": text}}
             case Surface.CONVERSE:
-                counted = {"converse": count_body(request.body, target, ask.fetched)}
+                counted = {"converse": count_body(request, target, ask.fetched)}
             case Surface.ANTHROPIC | Surface.MANTLE_ANTHROPIC:
                 operation = Operation.MESSAGES_COUNT_TOKENS
                 body = passed_body(request, messages, target, ask.fetched)

@@ -87,7 +87,7 @@ class AnthropicMessages:
                         param="max_tokens",
                     )
                 operation = Operation.CONVERSE_STREAM if stream else Operation.CONVERSE
-                body = converse_call_body(request.body, target, guardrail, ask.fetched, stream=stream)
+                body = converse_call_body(request, target, guardrail, ask.fetched, stream=stream)
                 return Call(operation, b"POST", model_path(operation, target.model), headers, body, stream)
             case Surface.INVOKE:
                 operation = Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM if stream else Operation.INVOKE_MODEL

@@ -7,9 +7,8 @@ import pytest
 from stargate_core.dialects.anthropic_converse_caching import Marks
 from stargate_core.dialects.anthropic_converse_types import CacheControl
 from stargate_core.dialects.face import Options, PromptCaching, Target
-from support.anthropic_converse import CLAUDE, LLAMA, NOVA, composed
+from support.anthropic_converse import CLAUDE, LLAMA, NOVA, OPAQUE, composed
 
-OPAQUE = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123"
 PROFILE = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.meta.llama3-3-70b-instruct-v1:0"
 POINT = {"cachePoint": {"type": "default"}}
 HOUR = {"cachePoint": {"type": "default", "ttl": "1h"}}

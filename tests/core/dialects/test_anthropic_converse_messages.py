@@ -11,12 +11,12 @@ import msgspec
 import pytest
 
 from stargate_core.dialects.anthropic_converse_answer import message_object
-from stargate_core.dialects.anthropic_converse_messages import NO_RESULT
+from stargate_core.dialects.anthropic_converse_messages import FAILED, NO_RESULT
 from stargate_core.dialects.anthropic_converse_types import AnthropicBlock, Block, ResultBlock
 from stargate_core.dialects.converse import ANSWER
 from stargate_core.dialects.face import Options
 from stargate_core.dialects.openai_chat_tools import safe_name
-from support.anthropic_converse import CLAUDE, NOVA, composed, refused
+from support.anthropic_converse import CLAUDE, LLAMA, NOVA, OPAQUE, composed, refused
 from support.dialects import a_request
 
 DROP = Options(drop_params=True)
@@ -146,6 +146,24 @@ class TestTools:
         made = turns(assistant(use("t")), user(result("t", is_error=False)))
         assert "status" not in made[1]["content"][0]["toolResult"]
 
+    def test_where_a_failure_has_no_member_it_is_told_in_words(self) -> None:
+        made = turns(assistant(use("t")), user(result("t", is_error=True)), model="us.writer.palmyra-x5-v1:0")
+        assert made[1]["content"] == [made_result("t", {"text": FAILED}, {"text": "ok"})]
+
+    @pytest.mark.parametrize("model", [LLAMA, "mistral.mistral-large-2407-v1:0"])
+    def test_where_nothing_may_stand_beside_a_result_words_go_on_inside(self, model: str) -> None:
+        made = turns(
+            user("a"),
+            assistant(use("t1"), use("t2")),
+            user(result("t1"), result("t2"), text("b")),
+            model=model,
+        )
+        assert made[0]["content"] == [{"text": "a"}]
+        assert made[2]["content"] == [
+            made_result("t1", {"text": "ok"}),
+            made_result("t2", {"text": "ok"}, {"text": "b"}),
+        ]
+
     def test_a_result_may_hold_what_a_message_may(self) -> None:
         found = {"type": "search_result", "source": "s", "title": "T", "content": [text("x")]}
         image = {"type": "image", "source": {"type": "base64", "media_type": "image/gif", "data": "R0lGODlh"}}
@@ -184,17 +202,33 @@ class TestThoughts:
             {"text": "b"},
         ]
 
-    def test_without_a_signature_only_others_than_claude_get_them(self) -> None:
-        bare = {"type": "thinking", "thinking": "hm", "signature": ""}
-        told = {"reasoningContent": {"reasoningText": {"text": "hm"}}}
-        assert turns(user("a"), assistant(bare, text("b")))[1]["content"] == [told, {"text": "b"}]
-        assert turns(user("a"), assistant(bare, text("b")), model=CLAUDE)[1]["content"] == [{"text": "b"}]
-        blank = {"type": "thinking", "thinking": " "}
-        assert turns(user("a"), assistant(blank, text("b")))[1]["content"] == [{"text": "b"}]
+    BARE: typing.ClassVar = {"type": "thinking", "thinking": "hm", "signature": ""}
+    SIGNED: typing.ClassVar = {"reasoningContent": {"reasoningText": {"text": "hm", "signature": "EuY="}}}
+    REDACTED: typing.ClassVar = {"reasoningContent": {"redactedContent": "RXRrRUNr"}}
+    UNSIGNED: typing.ClassVar = {"reasoningContent": {"reasoningText": {"text": "hm"}}}
 
-    def test_deepseek_gets_none(self) -> None:
-        made = turns(user("a"), assistant(self.THOUGHT, self.SECRET, text("b")), model="us.deepseek.r1-v1:0")
-        assert made[1]["content"] == [{"text": "b"}]
+    @pytest.mark.parametrize(
+        ("model", "told"),
+        [
+            (CLAUDE, [SIGNED, REDACTED]),
+            (OPAQUE, [SIGNED, REDACTED]),
+            ("openai.gpt-oss-120b-1:0", [UNSIGNED]),
+            ("qwen.qwen3-32b-v1:0", [UNSIGNED]),
+            (NOVA, []),
+            ("us.deepseek.r1-v1:0", []),
+            (LLAMA, []),
+        ],
+    )
+    def test_every_model_gets_what_it_reads_and_no_more(self, model: str, told: Any) -> None:
+        blank = {"type": "thinking", "thinking": " "}
+        thoughts = [self.THOUGHT, self.SECRET, self.BARE, blank]
+        made = turns(user("a"), assistant(*thoughts, text("b")), user("c"), model=model)
+        assert made[1]["content"] == [*told, {"text": "b"}]
+
+    def test_no_point_of_the_cache_stands_behind_one(self) -> None:
+        marked = {**self.THOUGHT, "cache_control": {"type": "ephemeral"}}
+        made = turns(user("a"), assistant(marked, text("b")), user("c"), model=CLAUDE)
+        assert made[1]["content"] == [self.SIGNED, {"text": "b"}]
 
 
 class TestAnthropicsOwn:

@@ -4,7 +4,7 @@ and AWS's own service model as the judge of random requests.
 
 import contextlib
 import itertools
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -18,8 +18,17 @@ from stargate_core.dialects.anthropic_converse_request import converse_call_body
 from stargate_core.dialects.face import Options, Target
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.faults import Cause, Refused
-from support.anthropic_converse import CLAUDE, LLAMA, NOVA, a_message, composed, refused
+from support.anthropic_converse import (
+    CLAUDE,
+    LLAMA,
+    NOVA,
+    a_message,
+    composed,
+    messages_request,
+    refused,
+)
 from support.bedrock_model import objections
+from support.dialects import a_request
 
 MESSAGES = [{"role": "user", "content": [{"text": "Say this is a test"}]}]
 DROP = Options(drop_params=True)
@@ -127,7 +136,26 @@ class TestGuardrail:
     def test_where_it_cannot_be_nobody_answers_unguarded(self) -> None:
         target = Target(NOVA, options=Options(guardrail=GuardrailWay.NONE))
         with pytest.raises(Refused):
-            converse_call_body(msgspec.json.encode(a_message()), target, self.GUARDRAIL, {}, stream=False)
+            converse_call_body(messages_request(), target, self.GUARDRAIL, {}, stream=False)
+
+
+class TestBetas:
+    HEADERS: ClassVar = [(b"anthropic-beta", b"a,b"), (b"anthropic-beta", b"c")]
+
+    def test_claude_is_told_of_the_headers_and_the_bodys(self) -> None:
+        told = composed(CLAUDE, headers=self.HEADERS, anthropic_beta=["b", "d"])
+        assert told["additionalModelRequestFields"] == {"anthropic_beta": ["a", "b", "c", "d"]}
+
+    def test_those_that_bedrock_refuses_are_left_out(self) -> None:
+        options = Options(betas_dropped=("a", "b"), betas_renamed=(("c", "x"),))
+        told = composed(CLAUDE, options, headers=self.HEADERS)
+        assert told["additionalModelRequestFields"] == {"anthropic_beta": ["x"]}
+
+    def test_others_are_told_nothing(self) -> None:
+        assert set(composed(NOVA, headers=self.HEADERS, anthropic_beta=["b"])) == {
+            "messages",
+            "inferenceConfig",
+        }
 
 
 class TestTopK:
@@ -193,7 +221,6 @@ class TestThinking:
         }
         assert "outputConfig" in told
         assert fields(CLAUDE, output_config={"format": FORMAT}) == {}
-        assert fields(CLAUDE, anthropic_beta=["b"]) == {"anthropic_beta": ["b"]}
 
     @pytest.mark.parametrize(
         ("members", "place"),
@@ -228,14 +255,14 @@ class TestCounting:
             metadata={"user_id": "a"},
         )
         del said["max_tokens"]
-        made = count_body(msgspec.json.encode(said), Target(NOVA), {})
+        made = count_body(a_request(msgspec.json.encode(said)), Target(NOVA), {})
         assert set(made) == {"messages", "system", "toolConfig", "additionalModelRequestFields"}
         body = msgspec.json.encode({"input": {"converse": made}})
         assert objections("CountTokens", body, modelId="amazon.nova-pro-v1:0") == []
 
     def test_it_refuses_what_the_call_would(self) -> None:
         with pytest.raises(Refused):
-            count_body(msgspec.json.encode(a_message(mcp_servers=[{"url": "x"}])), Target(NOVA), {})
+            count_body(messages_request(mcp_servers=[{"url": "x"}]), Target(NOVA), {})
 
 
 # -------------------------------------------------------------------------------------------- random requests
@@ -363,6 +390,6 @@ def check(messages: list[dict[str, Any]]) -> None:
 def test_any_body_is_composed_or_refused(body: Any) -> None:
     sent = body if isinstance(body, bytes) else msgspec.json.encode({**a_message(), **body})
     try:
-        converse_call_body(sent, Target(NOVA), None, {}, stream=False)
+        converse_call_body(a_request(sent), Target(NOVA), None, {}, stream=False)
     except Refused as caught:
         assert caught.fault.cause in (Cause.BODY_INVALID, Cause.BODY_MALFORMED)
