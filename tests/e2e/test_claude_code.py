@@ -189,6 +189,17 @@ class TestRequest:
         assert answer.status in (401, 403)
         assert answer.json()["type"] == "error"
 
+    @pytest.mark.parametrize(
+        "source", [{"type": "url", "url": "https://a.test/a.png"}, {"type": "file", "file_id": "f"}]
+    )
+    def test_an_image_that_is_elsewhere_is_refused_by_its_place(
+        self, attentive: RunningGateway, source: dict[str, str]
+    ) -> None:
+        content = [{"type": "text", "text": "See"}, {"type": "image", "source": source}]
+        answer = asked(attentive, a_turn(messages=[{"role": "user", "content": content}]))
+        assert answer.status == 400
+        assert answer.json()["error"]["message"].startswith("messages.0.content.1.source: ")
+
     def test_fields_that_bedrock_lacks_are_named(self, attentive: RunningGateway) -> None:
         answer = asked(attentive, a_turn(container={"id": "c"}, mcp_servers=[{"type": "url"}]))
         assert answer.status == 400
@@ -290,6 +301,101 @@ class TestStream:
             final = stream.get_final_message()
         assert "Hello, Nova" in text
         assert (final.model, final.stop_reason) == ("nova", "end_turn")
+
+
+@pytest.fixture(scope="module")
+def direct(simulator: RunningSimulator) -> Generator[RunningGateway]:
+    """A gateway whose models are reached by it, and whose answers are kept."""
+    models = {
+        name: {"target": CLAUDE.removeprefix("us."), "surface": surface}
+        for name, surface in (("claude", "anthropic"), ("claude-mantle", "mantle_anthropic"))
+    }
+    plugins = [{"name": "response-cache", "config": {"max_temperature": 1}}]
+    settings = {"keepalive_seconds": 0.15}
+    with running_gateway(
+        simulator.url, gateway=settings, proxy={"models": models}, plugins=plugins
+    ) as running:
+        yield running
+
+
+class TestSurfaces:
+    """The same through the Messages API that AWS serves itself, at both its hosts, and shared."""
+
+    @pytest.mark.parametrize("model", ["claude", "claude-mantle"])
+    @pytest.mark.parametrize("cache_control", ["no-store", "no-cache"])
+    def test_a_turn_goes_as_it_is(
+        self, direct: RunningGateway, simulator: RunningSimulator, model: str, cache_control: str
+    ) -> None:
+        answer = asked(direct, a_turn(model=model), headers={"cache-control": cache_control})
+        events = events_of(answer)
+        assert [events[0].name, events[-1].name] == ["message_start", "message_stop"]
+        assert json.loads(events[0].data)["message"]["model"] == model
+        noted = simulator.requests()[-1]
+        target = CLAUDE.removeprefix("us.")
+        assert noted["target"].endswith("/anthropic/v1/messages")
+        assert noted["body"] == {**a_turn(model=target)}
+        sent = {name.lower(): value for name, value in noted["headers"]}
+        assert sent["anthropic-beta"] == HEADERS["anthropic-beta"]
+        assert sent["anthropic-version"] == "2023-06-01"
+
+    @pytest.mark.parametrize("model", ["claude", "claude-mantle"])
+    def test_a_shared_stream_is_the_same_each_time(self, direct: RunningGateway, model: str) -> None:
+        body = a_turn(f"Once for all, {model}", model=model)
+        first, second = (asked(direct, body) for _ in range(2))
+        assert [one.headers["x-cache-status"] for one in (first, second)] == ["Miss", "Hit"]
+        shown = [[event for event in events_of(one) if event.name != "ping"] for one in (first, second)]
+        assert shown[0] == shown[1]
+        assert shown[0][-1].name == "message_stop"
+
+    @pytest.mark.parametrize("scenario", ["cut-between-frames after=2", "stream-throttlingException after=2"])
+    @pytest.mark.parametrize("cache_control", ["no-store", "max-age=60"])
+    def test_a_broken_one_ends_in_an_error_and_is_not_kept(
+        self, direct: RunningGateway, scenario: str, cache_control: str
+    ) -> None:
+        for _ in range(2):
+            body = a_turn(f"[[simulator: {scenario} pace=100]]")
+            answer = asked(direct, body, headers={"cache-control": cache_control})
+            events = events_of(answer)
+            assert events[-1].name == "error"
+            assert answer.headers["x-cache-status"] != "Hit"
+
+    def test_errors_before_it_keep_the_vendors_words(self, direct: RunningGateway) -> None:
+        answer = asked(direct, a_turn(messages=[{"role": "user", "content": " "}]))
+        assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
+        assert "non-whitespace" in answer.json()["error"]["message"]
+
+    def test_tokens_are_counted_there(self, direct: RunningGateway, simulator: RunningSimulator) -> None:
+        body = {"model": "claude", "messages": simple("How many?")["messages"]}
+        answer = asked(direct, body, path="/v1/messages/count_tokens")
+        assert answer.status == 200
+        assert answer.json()["input_tokens"] > 0
+        assert simulator.requests()[-1]["target"].endswith("/anthropic/v1/messages/count_tokens")
+
+
+class TestGuarded:
+    GUARDRAIL: Final = {
+        "x-amzn-bedrock-guardrailidentifier": "gr1",
+        "x-amzn-bedrock-guardrailversion": "1",
+    }
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_guardrail_is_asked_and_what_it_does_is_logged(
+        self, attentive: RunningGateway, simulator: RunningSimulator, stream: bool
+    ) -> None:
+        session = f"guarded-{stream}"
+        answer = asked(
+            attentive,
+            a_turn("[[simulator: stop=guardrail_intervened]]", stream=stream),
+            headers={**self.GUARDRAIL, "x-claude-code-session-id": session},
+        )
+        assert answer.status == 200
+        assert b"amazon-bedrock" not in answer.body
+        assert simulator.requests()[-1]["guardrail_id"] == "gr1"
+        assert attentive.record(session_id=session)["stop_reason"] == "guardrail_intervened"
+
+    def test_half_a_guardrail_is_refused(self, attentive: RunningGateway) -> None:
+        answer = asked(attentive, a_turn(), headers={"x-amzn-bedrock-guardrailidentifier": "gr-1"})
+        assert (answer.status, answer.json()["error"]["type"]) == (400, "invalid_request_error")
 
 
 class TestErrors:
