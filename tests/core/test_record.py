@@ -8,11 +8,12 @@ import pytest
 from stargate_core.record import LogRecord, Outcome
 
 FIELDS = {
-    "agent_id", "attempts", "cache", "cache_read_tokens", "cache_write_tokens", "cause", "client", "code", "consumer",
-    "cost_usd", "detail", "dialect", "first_byte_ms", "generation", "input_tokens", "key_id", "lease_ms",
-    "method", "model", "operation", "outcome", "output_tokens", "parent_agent_id", "region", "request_bytes",
-    "request_class", "request_id", "response_bytes", "route", "session_id", "status", "stop_reason", "stream", "target", "time", "total_ms", "tried",
-    "upstream_exception", "upstream_request_id", "upstream_status", "usage_estimated",
+    "agent_id", "attempts", "cache", "cache_read_tokens", "cache_write_tokens", "cause", "client", "code",
+    "consumer", "cost_usd", "detail", "dialect", "first_byte_ms", "generation", "input_tokens", "key_id",
+    "lease_ms", "method", "model", "operation", "outcome", "output_tokens", "parent_agent_id", "region",
+    "request_bytes", "request_class", "request_id", "response_bytes", "route", "session_id", "status",
+    "stop_reason", "stream", "target", "time", "total_ms", "tried", "upstream_exception",
+    "upstream_request_id", "upstream_status", "usage_estimated",
 }  # fmt: skip
 
 

@@ -272,8 +272,19 @@ class Translator(Protocol):
 class Gatherer(Translator, Protocol):
     """The translator of a batch: of a call that has `more_bodies`."""
 
-    def gather(self, answers: Sequence[tuple[Headers, bytes]]) -> Part:
-        """The one answer that these whole 200 answers make, in the order of their calls. Raises BadAnswer."""
+    def take(self, at: int, headers: Headers, body: bytes) -> None:
+        """The whole 200 answer to the call of this number has come. Raises BadAnswer.
+
+        In whatever order they come; so a batch of thousands is worked off one by one, and not all at its end.
+        """
+        ...
+
+    def gather(self, *, plain: bool) -> Part:
+        """The one answer that all of them make. Raises BadAnswer.
+
+        plain: somebody looks at the payload, so it must be of plain Python values; else parts of it may be
+        raw JSON.
+        """
         ...
 
 

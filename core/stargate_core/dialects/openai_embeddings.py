@@ -20,9 +20,10 @@ import base64
 import functools
 import struct
 from collections.abc import Sequence
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import msgspec
+from msgspec import Raw
 
 from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
@@ -56,6 +57,7 @@ _JSON: Final = (b"content-type", b"application/json")
 _CALL_HEADERS: Final = (_JSON, (b"accept", b"application/json"))
 _NAME_CHARS_SHOWN: Final = 200
 _encode: Final = msgspec.json.Encoder().encode
+_DECODE: Final = msgspec.json.Decoder(list[float]).decode
 
 
 class OpenAIEmbeddings:
@@ -128,7 +130,19 @@ class EmbeddingsTranslator:
     model: as the caller calls it.
     """
 
-    __slots__ = ("_asked", "_family", "_model", "complete", "meaningful", "raw", "stop_reason", "usage")
+    __slots__ = (
+        "_asked",
+        "_counts",
+        "_family",
+        "_length",
+        "_model",
+        "_taken",
+        "complete",
+        "meaningful",
+        "raw",
+        "stop_reason",
+        "usage",
+    )
 
     def __init__(self, asked: Asked, family: Family, model: str) -> None:
         self.complete = False
@@ -139,32 +153,44 @@ class EmbeddingsTranslator:
         self._asked = asked
         self._family = family
         self._model = model
+        self._length = asked_length(asked, family)
+        """Of each vector, once it is known."""
+        self._taken: dict[int, list[str | Raw]] = {}
+        """By the number of the call: the vectors, as they are to be written."""
+        self._counts: list[int] = []
 
     def answer(self, headers: Headers, body: bytes) -> Part:
         """The answer to the only call. Raises BadAnswer where it isn't one."""
-        return self.gather([(headers, body)])
+        self.take(0, headers, body)
+        return self.gather(plain=True)
 
-    def gather(self, answers: Sequence[tuple[Headers, bytes]]) -> Part:
-        """The one answer that these whole 200 answers make, in the order of their calls. Raises BadAnswer."""
-        family, left = self._family, len(self._asked.texts)
-        length = asked_length(self._asked, family)
-        write = _base64 if self._asked.is_base64 else _numbers
-        data: list[dict[str, Any]] = []
-        counts: list[int] = []
-        for headers, body in answers:
-            found = embedded(family, headers, body, min(left, family.texts_max), length)
-            length, left = len(found.vectors[0]), left - len(found.vectors)
-            if found.tokens is not None:
-                counts.append(found.tokens)
-            for vector in found.vectors:
-                data.append({"object": "embedding", "index": len(data), "embedding": write(vector)})
-        self.usage = Usage(input_tokens=sum(counts)) if counts else None
+    def take(self, at: int, headers: Headers, body: bytes) -> None:
+        """The answer to the call of this number. Raises BadAnswer where it isn't one."""
+        family = self._family
+        count = min(family.texts_max, len(self._asked.texts) - at * family.texts_max)
+        found = embedded(family, headers, body, count, self._length)
+        self._length = len(found.vectors[0])
+        write = _base64 if self._asked.is_base64 else _written
+        self._taken[at] = [write(vector) for vector in found.vectors]
+        if found.tokens is not None:
+            self._counts.append(found.tokens)
+
+    def gather(self, *, plain: bool) -> Part:
+        """All of them as one answer, in the order of their calls."""
+        told: list[str | Raw] = [text for at in sorted(self._taken) for text in self._taken[at]]
+        embeddings = [_DECODE(one) if plain and isinstance(one, Raw) else one for one in told]
+        data = [
+            {"object": "embedding", "index": at, "embedding": embedding}
+            for at, embedding in enumerate(embeddings)
+        ]
+        tokens = sum(self._counts)
+        self.usage = Usage(input_tokens=tokens) if self._counts else None
         self.complete = self.meaningful = True
         payload = {
             "object": "list",
             "data": data,
             "model": self._model,
-            "usage": {"prompt_tokens": sum(counts), "total_tokens": sum(counts)},
+            "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
         }
         return Part(PartKind.ANSWER, "", payload)
 
@@ -203,8 +229,8 @@ class EmbeddingsTranslator:
         return b""
 
 
-def _numbers(vector: list[float]) -> list[float]:
-    return vector
+def _written(vector: list[float]) -> Raw:
+    return Raw(_encode(vector))
 
 
 def _base64(vector: list[float]) -> str:

@@ -5,7 +5,8 @@ ordered like a shared answer (following.py): a flight makes it, with retries, br
 own, and where the answers may be kept, each call's is kept by itself: of a batch that has grown by a text,
 one is made. `WINDOW` of them are in the air at a time; the next one starts when one has landed.
 
-- The answers are put in the order of the calls, whatever order they come in.
+- The answers are put in the order of the calls, whatever order they come in. Each is read as it lands: a
+  batch of thousands would hold up everybody else if it were read at its end.
 - The first that fails fails the request: half an answer to an embedding is none. The others are given up.
 - A batch keeps to one model. Its calls go to any target of the first one's model, and to no other: vectors of
   two models cannot be compared, so an answer made of both would be wrong without looking it.
@@ -30,7 +31,7 @@ import msgspec
 
 from stargate_core.aws.operations import Operation
 from stargate_core.dialects.bedrock_native_answer import NativeTranslator
-from stargate_core.dialects.face import BadAnswer, Call, Headers, Usage
+from stargate_core.dialects.face import BadAnswer, Call, Usage
 from stargate_core.direction import Sharing
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.answering import reply_whole
@@ -52,6 +53,7 @@ from stargate_core.messages import (
     Source,
     Ticked,
     Unanswered,
+    Unfollow,
     UpstreamEnded,
     UpstreamFailed,
     UpstreamLost,
@@ -100,7 +102,7 @@ def _order_next(exchange: Exchange, state: Gathering, now: int, out: list[Sessio
     ticket = exchange.host.next_ticket()
     left_ns = exchange.timers.when(Timer.TOTAL) - now
     out.append(Follow(ticket, order_for(exchange, call, state.sharing, (), max(1, left_ns))))
-    answer = SharedAnswer(ticket, call)
+    answer = SharedAnswer(ticket, call, state.ordered)
     state.answers.append(answer)
     state.awaited[ticket] = answer
     state.ordered += 1
@@ -179,6 +181,11 @@ def _ended(
         return exchange.fail(now, fault, out)
     if answer.source is Source.MADE:
         _count(exchange, answer)
+    try:
+        cast("Gatherer", exchange.translator).take(answer.number, answer.headers, answer.body)
+    except BadAnswer as bad:
+        return _no_answer(exchange, state, now, bad.fault, out)
+    answer.forget()
     if state.ordered < len(state.calls):
         _order_next(exchange, state, now, out)
         return state
@@ -204,20 +211,26 @@ def _count(exchange: Exchange, answer: SharedAnswer) -> None:
 def _all_there(exchange: Exchange, state: Gathering, now: int, out: list[SessionCommand]) -> State:
     """Make one answer of them."""
     translator = cast("Gatherer", exchange.translator)
-    answers: list[tuple[Headers, bytes]] = [(answer.headers, answer.body) for answer in state.answers]
     sources = {answer.source for answer in state.answers}
     paid = translator.usage
-    exchange.state = SETTLED  # Nothing is awaited any more.
     try:
-        part = translator.gather(answers)
+        part = translator.gather(plain=bool(exchange.chain.body_filter))
     except BadAnswer as bad:
-        if Source.KEPT in sources:
-            return _anew(exchange, state, now, out)
-        return exchange.fail(now, bad.fault, out)
+        return _no_answer(exchange, state, now, bad.fault, out)
+    exchange.state = SETTLED  # Nothing is awaited any more.
     is_first = state.sharing is (exchange.ctx.sharing or _ALONE)
     if paid is not None and not (is_first and sources == {Source.MADE}):
         translator.usage = paid
     return reply_whole(exchange, part, state.answers[0].headers, now, out)
+
+
+def _no_answer(
+    exchange: Exchange, state: Gathering, now: int, fault: Fault, out: list[SessionCommand]
+) -> State:
+    """What has come makes no answer: if some of it was kept, that is not believed."""
+    if any(answer.source is Source.KEPT for answer in state.answers):
+        return _anew(exchange, state, now, out)
+    return exchange.fail(now, fault, out)
 
 
 def _anew(exchange: Exchange, state: Gathering, now: int, out: list[SessionCommand]) -> State:
@@ -225,6 +238,7 @@ def _anew(exchange: Exchange, state: Gathering, now: int, out: list[SessionComma
     call, translator = exchange.call, exchange.translator
     assert call is not None
     assert translator is not None
+    out += [Unfollow(ticket) for ticket in state.awaited]
     fresh = exchange.dialect.translator(exchange.request, exchange.ctx.read_ask(), call)
     fresh.usage, exchange.translator = translator.usage, fresh
     return _begin(exchange, msgspec.structs.replace(state.sharing, max_age_us=0, share=False), now, out)

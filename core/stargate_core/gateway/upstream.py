@@ -144,6 +144,10 @@ class IncomingAnswer:
             return self._chunks[0]
         return b"".join(self._chunks)
 
+    def forget(self) -> None:
+        """The body has been read, and is not needed any more."""
+        self._chunks.clear()
+
     def error(self) -> Fault | None:
         """The fault an ended answer means; None when it is a plain success."""
         body = self.body
@@ -233,11 +237,13 @@ class UpstreamCall(IncomingAnswer):
 class SharedAnswer(IncomingAnswer):
     """An answer that others get too: a kept one, or one that a flight fetches for all who want it."""
 
-    __slots__ = ("source", "ticket")
+    __slots__ = ("number", "source", "ticket")
 
-    def __init__(self, ticket: int, call: Call) -> None:
+    def __init__(self, ticket: int, call: Call, number: int = 0) -> None:
         super().__init__(NO_LEASE, call)
         self.ticket = ticket
+        self.number = number
+        """Of a batch: which of its calls this is."""
         self.source: Source | None = None
         """Known once it has begun."""
 

@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +40,15 @@ ALL: Final = (TITAN, TITAN_G1, TITAN_IMAGE, COHERE, COHERE_V4, NOVA)
 ARN: Final = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/a1b2c3d4e5f6"
 
 
+def gathered(
+    translator: EmbeddingsTranslator, answers: Sequence[tuple[Headers, bytes]], *, plain: bool = True
+) -> Part:
+    """The one answer that these make, which come in the order of their calls."""
+    for at, (headers, body) in enumerate(answers):
+        translator.take(at, headers, body)
+    return translator.gather(plain=plain)
+
+
 def answers_to(call: Call, length: int = LENGTH) -> list[tuple[Headers, bytes]]:
     """What Bedrock answers to all bodies of a call."""
     return [answer_to(body, length) for body in (call.body, *call.more_bodies)]
@@ -58,7 +68,7 @@ def gateway(target: str, length: int = LENGTH) -> Gateway:
             ask = EMBEDDINGS.read(request)
             call = EMBEDDINGS.compose(request, ask, Target(target, Surface.INVOKE))
             found = EMBEDDINGS.translator(request, ask, call)
-            part = found.gather(answers_to(call, length))
+            part = gathered(found, answers_to(call, length))
             return found.render_answer(part, [])
         except Refused as refused:
             return EMBEDDINGS.failure(refused.fault, request.request_id)
@@ -143,7 +153,7 @@ class TestRead:
 def whole(request: Request, target: str) -> Reply:
     """The answer to a request."""
     found = translator(request, target)
-    return found.render_answer(found.gather(answers_to(composed(request, target))), [])
+    return found.render_answer(gathered(found, answers_to(composed(request, target))), [])
 
 
 class TestCompose:
@@ -214,7 +224,7 @@ class TestAnswers:
         request = embeddings_request("one")
         headers, body = answer_to(composed(request, TITAN).body)
         one, batch = translator(request), translator(request)
-        assert one.answer(headers, body) == batch.gather([(headers, body)])
+        assert one.answer(headers, body) == gathered(batch, [(headers, body)])
         assert one.usage == batch.usage == Usage(input_tokens=3)
         assert one.complete
         assert one.meaningful
@@ -225,10 +235,21 @@ class TestAnswers:
         found = translator(request)
         bare = b'{"embedding":[1.0]}'
         counted = b'{"embedding":[1.0],"inputTextTokenCount":4.0}'
-        part = found.gather([([], bare), ([], counted)])
+        part = gathered(found, [([], bare), ([], counted)])
         assert (found.usage, part.payload["usage"]["prompt_tokens"]) == (Usage(input_tokens=4), 4)
-        part = found.gather([([], bare), ([], bare)])
+        found = translator(request)
+        part = gathered(found, [([], bare), ([], bare)])
         assert (found.usage, part.payload["usage"]["total_tokens"]) == (None, 0)
+
+    def test_who_looks_at_it_sees_numbers_and_nobody_else_pays_for_them(self) -> None:
+        request = embeddings_request(["one", "three"], encoding_format="float")
+        bodies = [([], b'{"embedding":[1.0,0.5]}'), ([], b'{"embedding":[0.1,2e-05]}')]
+        plain = gathered(translator(request), bodies)
+        raw = gathered(translator(request), bodies, plain=False)
+        assert [one["embedding"] for one in plain.payload["data"]] == [[1.0, 0.5], [0.1, 2e-05]]
+        assert all(isinstance(one["embedding"], msgspec.Raw) for one in raw.payload["data"])
+        one = translator(request)
+        assert one.render_answer(plain, []) == one.render_answer(raw, [])
 
     @pytest.mark.parametrize(
         "answers",
@@ -242,7 +263,7 @@ class TestAnswers:
     def test_one_bad_answer_spoils_all(self, answers: list[bytes]) -> None:
         found = translator(embeddings_request(["one", "two"]))
         with pytest.raises(BadAnswer) as caught:
-            found.gather([([], body) for body in answers])
+            gathered(found, [([], body) for body in answers])
         assert caught.value.fault.cause is Cause.UPSTREAM_GARBLED
         assert not found.complete
 
@@ -258,11 +279,11 @@ class TestAnswers:
         request = embeddings_request([f"{at}" for at in range(97)])
         first, last = answers_to(composed(request, COHERE))
         found = translator(request, COHERE)
-        assert len(found.gather([first, last]).payload["data"]) == 97
+        assert len(gathered(found, [first, last]).payload["data"]) == 97
         with pytest.raises(BadAnswer):
-            found.gather([last, first])
+            gathered(found, [last, first])
         with pytest.raises(BadAnswer):
-            found.gather([first, first])
+            gathered(found, [first, first])
 
     @pytest.mark.parametrize("number", [1e39, -1e300])
     def test_a_number_beyond_32_bits_cannot_be_base64(self, number: float) -> None:
