@@ -83,8 +83,10 @@ from stargate_core.record import Outcome
 from stargate_core.wire.http1 import CLOSED, Limits, ServerCodec, ServerEvent
 
 _GROUNDED: Final = Fault(Cause.INTERNAL, detail="grounded: nobody waits for it any more")
-_NOT_KEPT: Final = frozenset({"guardrail_intervened", "content_filtered", "content_filter", "refusal"})
-"""Stop reasons of answers that are not the model's own, or none."""
+_NOT_KEPT: Final = frozenset(
+    {"guardrail_intervened", "content_filtered", "content_filter", "refusal", "queued", "in_progress"}
+)
+"""Stop reasons of answers that are not the model's own, or none, or still to come."""
 _FILTERED: Final = (b'"content_filtered"', b'"content_filter"', b'"CONTENT_FILTERED"')
 """What stands in a model's own JSON, at a place of its own, when its words were filtered. Inside a text the
 quotes would be escaped.

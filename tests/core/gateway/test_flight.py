@@ -85,8 +85,10 @@ def call(operation: Operation = Operation.CONVERSE_STREAM) -> Call:
         Operation.CONVERSE_STREAM: b"converse-stream",
         Operation.INVOKE_MODEL: b"invoke",
         Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM: b"invoke-with-response-stream",
-    }[operation]
-    target = b"/model/" + MODEL.replace(":", "%3A").encode() + b"/" + name
+    }.get(operation)
+    target = operation.spec.uri.encode()
+    if name is not None:
+        target = b"/model/" + MODEL.replace(":", "%3A").encode() + b"/" + name
     return Call(
         operation,
         b"POST",
@@ -272,6 +274,13 @@ class TestWorth:
     )
     def test_of_a_model_s_own_json_what_it_says_elsewhere(self, payload: Any, worth: bool) -> None:
         assert flown(Operation.INVOKE_MODEL, json_http(payload)).ended == FlightEnded(1, None, worth)
+
+    @pytest.mark.parametrize(
+        ("status", "worth"), [("completed", True), ("queued", False), ("in_progress", False)]
+    )
+    def test_a_response_that_is_still_to_come_is_not_kept(self, status: str, worth: bool) -> None:
+        said = json_http({"object": "response", "status": status})
+        assert flown(Operation.RESPONSES, said).ended == FlightEnded(1, None, worth)
 
     def test_a_masked_stream_is_not_kept(self) -> None:
         frames = list(invoke_story().frames)
