@@ -243,7 +243,10 @@ class TestAnswers:
 
     def test_who_looks_at_it_sees_numbers_and_nobody_else_pays_for_them(self) -> None:
         request = embeddings_request(["one", "three"], encoding_format="float")
-        bodies = [([], b'{"embedding":[1.0,0.5]}'), ([], b'{"embedding":[0.1,2e-05]}')]
+        bodies: list[tuple[Headers, bytes]] = [
+            ([], b'{"embedding":[1.0,0.5]}'),
+            ([], b'{"embedding":[0.1,2e-05]}'),
+        ]
         plain = gathered(translator(request), bodies)
         raw = gathered(translator(request), bodies, plain=False)
         assert [one["embedding"] for one in plain.payload["data"]] == [[1.0, 0.5], [0.1, 2e-05]]
