@@ -45,6 +45,7 @@ from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Request,
 from stargate_core.dialects.openai_chat_answer import (
     TIERS,
     chat_completion,
+    encoded,
     finish_reason,
     head,
     usage_object,
@@ -144,7 +145,7 @@ class ChatTranslator:
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part."""
-        return Reply(200, list(JSON_HEADERS), _encode(part.payload))
+        return Reply(200, list(JSON_HEADERS), encoded(part.payload))
 
     # ----------------------------------------------------------------------------------------------- a stream
 
@@ -185,7 +186,7 @@ class ChatTranslator:
 
     def render(self, part: Part) -> bytes:
         """A part of a stream, as bytes."""
-        return b"data: %b\n\n" % _encode(part.payload)
+        return b"data: %b\n\n" % encoded(part.payload)
 
     def parts(self, frame: Frame) -> Sequence[Part]:
         """What an event frame means to the caller; an unknown name means nothing. Raises BadAnswer."""

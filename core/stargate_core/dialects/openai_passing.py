@@ -25,6 +25,7 @@ from stargate_core.dialects.bedrock_native_answer import GUARDRAIL_ACTION, INTER
 from stargate_core.dialects.converse import any_json, garbled
 from stargate_core.dialects.face import BadAnswer, Headers, Part, PartKind, Reply, Usage
 from stargate_core.dialects.guardrails import MEMBER
+from stargate_core.dialects.openai_chat_answer import encoded
 from stargate_core.dialects.openai_chat_request import invalid, malformed
 from stargate_core.dialects.openai_errors import in_band
 from stargate_core.dialects.vendor_errors import vendor_fault
@@ -57,6 +58,7 @@ _OF_A_USAGE_CHUNK: Final = frozenset(
 
 Members: TypeAlias = dict[str, Any]
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_OPTIONS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw] | None)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -64,16 +66,15 @@ def passing_body(body: bytes, model: str, *, stream: bool) -> bytes:
     """The caller's body for `model`. Raises Refused where it is no JSON object."""
     try:
         members: dict[str, Any] = dict(_MEMBERS.decode(body))
+        if stream:
+            options = _OPTIONS.decode(members.get("stream_options", b"null"))
+            members["stream_options"] = {**(options or {}), "include_usage": True}
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, RecursionError) as error:
         raise malformed(error) from None
     members.pop(MEMBER, None)
     members["model"] = model
-    if stream:
-        options = members.get("stream_options")
-        told = None if options is None else msgspec.json.decode(options)
-        members["stream_options"] = {**_object(told), "include_usage": True}
     return _encode(members)
 
 
@@ -146,7 +147,7 @@ class ChatPassing(_Watcher):
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part."""
-        return Reply(200, [_JSON], _encode(part.payload))
+        return Reply(200, [_JSON], encoded(part.payload))
 
     def stream_headers(self, upstream_headers: Headers) -> Headers:
         """The headers of a streamed 200 answer."""
@@ -207,11 +208,11 @@ class ChatWatching(_Watcher):
     def answer(self, headers: Headers, body: bytes) -> Part:
         """A whole 200 answer. Raises BadAnswer where it isn't one: nobody is to share an error."""
         payload = self._watch_answer(body)
-        return NativePart(PartKind.ANSWER, "", payload, raw=body, seen=_encode(payload))
+        return NativePart(PartKind.ANSWER, "", payload, raw=body, seen=encoded(payload))
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The answer: its own bytes, unless a plugin has changed it."""
-        body = _encode(part.payload)
+        body = encoded(part.payload)
         if isinstance(part, NativePart) and part.seen == body:
             body = part.raw
         return Reply(200, _kept(upstream_headers), body)
@@ -223,11 +224,11 @@ class ChatWatching(_Watcher):
     def parts(self, frame: Frame) -> Sequence[Part]:
         """The event as one part. Raises BadAnswer where it is an error."""
         payload = self._watch(frame)
-        return (NativePart(PartKind.EVENT, frame.name, payload, raw=frame.raw, seen=_encode(payload)),)
+        return (NativePart(PartKind.EVENT, frame.name, payload, raw=frame.raw, seen=encoded(payload)),)
 
     def render(self, part: Part) -> bytes:
         """A part of a stream: its own bytes, unless a plugin has changed it."""
-        if isinstance(part, NativePart) and part.seen == _encode(part.payload):
+        if isinstance(part, NativePart) and part.seen == encoded(part.payload):
             return part.raw
         return _rendered(part.name, part.payload)
 
@@ -261,7 +262,7 @@ def _sound(payload: Any) -> Members:
 
 
 def _rendered(name: str, payload: Any) -> bytes:
-    data = _encode(payload)
+    data = encoded(payload)
     # A name that no event can have would make another event of it.
     if name and not {"\n", "\r"} & set(name):
         return event(name.encode(), data)

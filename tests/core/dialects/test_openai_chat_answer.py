@@ -248,6 +248,17 @@ def test_what_the_caller_asked_bedrock_to_tell() -> None:
     }
 
 
+def test_what_is_nested_too_deeply_is_garbled_at_any_depth() -> None:
+    for depth in range(700, 1100, 7):
+        trace = b"[" * depth + b"]" * depth
+        body = b'{"output":{"message":{"content":[]}},"stopReason":"end_turn","trace":' + trace + b"}"
+        translator = chat_translator()
+        try:
+            translator.render_answer(translator.answer([], body), [])
+        except BadAnswer as bad:
+            assert bad.fault.cause is Cause.UPSTREAM_GARBLED
+
+
 @pytest.mark.parametrize(
     "body", [b"{}", b"", b'{"Output":{"__type":"x#UnknownOperationException"},"Version":"1.0"}']
 )

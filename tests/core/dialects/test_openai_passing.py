@@ -112,6 +112,14 @@ class TestBody:
         made = msgspec.json.decode(passing_body(msgspec.json.encode(options), "m", stream=True))
         assert made == {"model": "m", "stream_options": sent}
 
+    def test_what_is_nested_too_deeply_is_refused_at_any_depth(self) -> None:
+        for depth in range(700, 1100, 7):
+            body = b'{"stream_options":{"a":' + b"[" * depth + b"]" * depth + b"}}"
+            try:
+                passing_body(body, "m", stream=True)
+            except Refused as refused:
+                assert refused.fault.cause is Cause.BODY_MALFORMED
+
     @pytest.mark.parametrize("body", [b"[]", b"{", b'{"a":' * 100_000])
     def test_what_is_no_object_is_refused(self, body: bytes) -> None:
         with pytest.raises(Refused):
@@ -195,6 +203,17 @@ class TestStream:
             with pytest.raises(BadAnswer) as caught:
                 machine.frame(frames(b"data: " + payload + b"\n\n")[0])
             assert caught.value.fault.cause is Cause.UPSTREAM_GARBLED
+
+    def test_what_is_nested_too_deeply_is_garbled_at_any_depth(self) -> None:
+        for depth in range(700, 1100, 7):
+            payload = b'{"choices":[],"a":' + b"[" * depth + b"]" * depth + b"}"
+            for machine in (ChatPassing(None, include_usage=True), ChatWatching()):
+                try:
+                    machine.render_answer(machine.answer([], payload), [])
+                    for part in machine.parts(frames(b"data: " + payload + b"\n\n")[0]):
+                        machine.render(part)
+                except BadAnswer as bad:
+                    assert bad.fault.cause is Cause.UPSTREAM_GARBLED
 
     def test_an_error_ends_it(self) -> None:
         error = {"error": {"type": "overloaded_error", "message": "busy"}}
