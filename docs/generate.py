@@ -14,7 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
-from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS, Fate
+from stargate_core.dialects import (
+    anthropic_converse_parameters,
+    openai_chat_parameters,
+    openai_responses_parameters,
+)
+from stargate_core.dialects.parameters import Fate, Parameter
 from stargate_core.faults import AWS_CAUSES, RETRY_AFTER_SECONDS_MAX, TABLE, Blame, Cause, Row
 from stargate_core.gateway import exchange, session
 from stargate_core.transitions import Rule, Table
@@ -187,49 +192,92 @@ _FATES: Final = {
 }
 
 
-_PARAMETERS: Final = f"""\
-# Parameters of OpenAI's chat completions
+_PARAMETERS: Final = """\
+# Parameters
 
-{
-    PRINTED.format(
-        name="dialects/openai_chat_parameters.py", source=f"{SOURCES}/dialects/openai_chat_parameters.py"
-    )
-}
+What becomes of each field of a request on its way to Bedrock's Converse, for each API that is translated.
+Nothing that changes what the caller gets is dropped in silence: such a field is refused, with status 400 and
+its name in `param`. Where a target's operator says `drop_params: true`, what is marked as droppable is left
+out instead.
 
-What becomes of each field of a request to `/v1/chat/completions` on its way to Bedrock's Converse. Nothing
-that changes what the caller gets is dropped in silence: such a field is refused, with status 400 and its name
-in `param`. Where a target's operator says `drop_params: true`, what is marked as droppable is left out
-instead.
+Fields that an API does not define go to the model as they are, in `additionalModelRequestFields`: that is how
+to reach `top_k` or `thinking` from OpenAI's API. The few that are Converse's own stand at the end of this
+page.
 
-Fields that OpenAI does not define go to the model as they are, in `additionalModelRequestFields`: that is how
-to reach `top_k` or `thinking`. The few that are Converse's own stand at the end of this page.
-
-Of all this nothing holds where a model is reached through OpenAI's own API (`surface: openai` or
-`mantle_openai`): there the request is passed on as it is.
+Of all this nothing holds where a model is reached through its vendor's own API: Claude by InvokeModel from
+Anthropic's, and the surfaces `openai`, `anthropic`, `mantle_openai` and `mantle_anthropic`. There the request
+is passed on as it is.
 """
+_TABLES: Final[tuple[tuple[str, str, ModuleType, dict[str, Parameter], bool], ...]] = (
+    (
+        "OpenAI's chat completions",
+        "`/v1/chat/completions`",
+        openai_chat_parameters,
+        openai_chat_parameters.PARAMETERS,
+        False,
+    ),
+    (
+        "OpenAI's responses",
+        "`/v1/responses`",
+        openai_responses_parameters,
+        openai_responses_parameters.PARAMETERS,
+        False,
+    ),
+    (
+        "Anthropic's messages",
+        "`/v1/messages`",
+        anthropic_converse_parameters,
+        anthropic_converse_parameters.PARAMETERS,
+        True,
+    ),
+    (
+        "A tool of Anthropic's messages",
+        "`/v1/messages`, in `tools`",
+        anthropic_converse_parameters,
+        anthropic_converse_parameters.TOOL_MEMBERS,
+        False,
+    ),
+)
+"""Title, path, where the table is, the table, and whether all that is refused may be dropped."""
 
 
 def parameters() -> str:
-    """OpenAI's chat parameters."""
-    sections = ["\n".join(_fated(fate)) for fate in Fate]
-    sections.append("\n".join(_extensions()))
-    return "\n\n".join((_PARAMETERS.rstrip("\n"), *sections)) + "\n"
+    """The parameters of all APIs that are translated."""
+    parts = [_PARAMETERS.rstrip("\n")]
+    for title, path, module, rows, all_droppable in _TABLES:
+        name = module.__name__.rpartition(".")[2]
+        printed = PRINTED.format(name=f"dialects/{name}.py", source=f"{SOURCES}/dialects/{name}.py")
+        parts.append(f"## {title}\n\n{printed} Sent to {path}.")
+        parts += ["\n".join(_fated(fate, rows, all_droppable)) for fate in Fate if _with_fate(rows, fate)]
+    parts.append("\n".join(_extensions()))
+    return "\n\n".join(parts) + "\n"
 
 
-def _fated(fate: Fate) -> Iterator[str]:
+def _with_fate(rows: dict[str, Parameter], fate: Fate) -> dict[str, Parameter]:
+    return {name: row for name, row in rows.items() if row.fate is fate}
+
+
+def _fated(fate: Fate, all_rows: dict[str, Parameter], all_droppable: bool) -> Iterator[str]:
     title, meaning = _FATES[fate]
-    rows = {name: row for name, row in PARAMETERS.items() if row.fate is fate}
+    rows = _with_fate(all_rows, fate)
     columns = ["Parameter", meaning]
     cells = {name: [f"`{name}`", row.reason] for name, row in rows.items()}
     if fate is Fate.REFUSED:
         columns.append("Taken all the same")
         for name, row in rows.items():
             cells[name].append(_values(("null", *map(_json, row.harmless))))
-    if any(row.droppable for row in rows.values()):
+    droppable = {
+        name for name, row in rows.items() if row.droppable or (all_droppable and fate is Fate.REFUSED)
+    }
+    if droppable:
         columns.append("Droppable")
+        for name in rows:
+            cells[name].append("yes" if name in droppable else "")
+    if any(row.claude for row in rows.values()):
+        columns.append("Given to Claude as it is")
         for name, row in rows.items():
-            cells[name].append("yes" if row.droppable else "")
-    yield f"## {title}"
+            cells[name].append("yes" if row.claude else "")
+    yield f"**{title}**"
     yield ""
     yield from _table(columns, cells.values())
 
@@ -238,8 +286,9 @@ def _extensions() -> Iterator[str]:
     """Members that are Converse's own."""
     yield "## Converse's own"
     yield ""
+    extensions = openai_chat_parameters.EXTENSIONS
     yield from _table(
-        ["Member", "What becomes of it"], ([f"`{name}`", told] for name, told in EXTENSIONS.items())
+        ["Member", "What becomes of it"], ([f"`{name}`", told] for name, told in extensions.items())
     )
 
 

@@ -12,7 +12,11 @@ import pytest
 
 from stargate_core.config.load import examine
 from stargate_core.config.plugin_configs import BUILT_IN
-from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS
+from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS as MESSAGES
+from stargate_core.dialects.anthropic_converse_parameters import TOOL_MEMBERS
+from stargate_core.dialects.openai_chat_parameters import EXTENSIONS
+from stargate_core.dialects.openai_chat_parameters import PARAMETERS as CHAT
+from stargate_core.dialects.openai_responses_parameters import PARAMETERS as RESPONSES
 from stargate_core.faults import AWS_CAUSES, TABLE, Cause
 from stargate_core.gateway import exchange, session
 from stargate_core.transitions import Table
@@ -81,7 +85,8 @@ class TestPrintedPages:
 
     def test_every_parameter_is_told_once(self) -> None:
         cells = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "parameters.md").read_text(), re.MULTILINE)
-        assert sorted(cells) == sorted([*PARAMETERS, *EXTENSIONS])
+        tables = (CHAT, RESPONSES, MESSAGES, TOOL_MEMBERS, EXTENSIONS)
+        assert sorted(cells) == sorted(name for table in tables for name in table)
 
     @pytest.mark.parametrize("table", [session.TABLE, exchange.TABLE], ids=["session", "exchange"])
     def test_every_state_tells_every_event_once(self, table: Table[Any]) -> None:

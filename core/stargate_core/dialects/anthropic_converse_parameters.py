@@ -16,31 +16,9 @@ Sources: anthropic-sdk-python src/anthropic/types/message_create_params.py, beta
 tool_param.py; tests hold the tables to them.
 """
 
-import enum
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-
-class Fate(enum.Enum):
-    """What becomes of a parameter."""
-
-    MAPPED = "mapped"
-    IGNORED = "ignored"
-    REFUSED = "refused"
-
-
-class Parameter(msgspec.Struct, frozen=True):
-    """One row."""
-
-    fate: Fate
-    reason: str
-    """Where it goes; or why it can be left out; or what the caller is told."""
-    harmless: tuple[Any, ...] = ()
-    """Values that ask for nothing, beside null: a refused parameter is then ignored."""
-    claude: bool = False
-    """Whether Claude is given it as it is."""
-
+from stargate_core.dialects.parameters import Fate, Parameter
 
 _M, _I, _R = Fate.MAPPED, Fate.IGNORED, Fate.REFUSED
 

@@ -32,7 +32,7 @@ from stargate_core.dialects.anthropic_betas import betas_of, betas_told
 from stargate_core.dialects.anthropic_converse_caching import Marks
 from stargate_core.dialects.anthropic_converse_headers import TIERS, members_of_headers
 from stargate_core.dialects.anthropic_converse_messages import Conversation
-from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS, Fate
+from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS
 from stargate_core.dialects.anthropic_converse_tools import tool_config
 from stargate_core.dialects.anthropic_converse_tools import tool_names as tool_names
 from stargate_core.dialects.anthropic_converse_types import (
@@ -44,6 +44,7 @@ from stargate_core.dialects.anthropic_converse_types import (
 )
 from stargate_core.dialects.face import Fetched, Request, Target
 from stargate_core.dialects.guardrails import Guardrail, guardrail_config, guardrail_headers
+from stargate_core.dialects.parameters import Fate
 from stargate_core.dialects.reasoning import is_claude, reasoning_fields
 from stargate_core.faults import Cause, Refused, refuse
 

@@ -21,31 +21,9 @@ passed on as it is.
 Source: openai-python src/openai/types/chat/completion_create_params.py; a test holds the table to it.
 """
 
-import enum
 from typing import Any, Final
 
-import msgspec
-
-
-class Fate(enum.Enum):
-    """What becomes of a parameter."""
-
-    MAPPED = "mapped"
-    IGNORED = "ignored"
-    REFUSED = "refused"
-
-
-class Parameter(msgspec.Struct, frozen=True):
-    """One row."""
-
-    fate: Fate
-    reason: str
-    """Where it goes; or why it can be left out; or what the caller is told."""
-    harmless: tuple[Any, ...] = ()
-    """Values that ask for nothing, beside null: a refused parameter is then ignored."""
-    droppable: bool = False
-    """Whether what cannot be carried may be left out, where the operator lets it."""
-
+from stargate_core.dialects.parameters import Fate, Parameter
 
 _M, _I, _R = Fate.MAPPED, Fate.IGNORED, Fate.REFUSED
 

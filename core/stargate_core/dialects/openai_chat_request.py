@@ -25,7 +25,8 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from stargate_core.dialects.guardrails import Guardrail
-from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
+from stargate_core.dialects.openai_chat_parameters import PARAMETERS
+from stargate_core.dialects.parameters import Fate
 from stargate_core.faults import Cause, Refused, refuse
 from stargate_core.secret import Private
 

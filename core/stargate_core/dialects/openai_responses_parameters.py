@@ -21,7 +21,7 @@ Source: openai-python src/openai/types/responses/response_create_params.py; a te
 
 from typing import Final
 
-from stargate_core.dialects.openai_chat_parameters import Fate, Parameter
+from stargate_core.dialects.parameters import Fate, Parameter
 
 _M, _I, _R = Fate.MAPPED, Fate.IGNORED, Fate.REFUSED
 

@@ -18,7 +18,6 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from stargate_core.dialects.guardrails import Guardrail
-from stargate_core.dialects.openai_chat_parameters import Fate
 from stargate_core.dialects.openai_chat_request import (
     INT32_MAX,
     CacheControl,
@@ -29,6 +28,7 @@ from stargate_core.dialects.openai_chat_request import (
     malformed,
 )
 from stargate_core.dialects.openai_responses_parameters import PARAMETERS
+from stargate_core.dialects.parameters import Fate
 from stargate_core.faults import Cause, refuse
 from stargate_core.secret import Private
 

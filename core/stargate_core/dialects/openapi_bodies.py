@@ -20,10 +20,11 @@ import msgspec
 from stargate_core.aws.operations import Operation
 from stargate_core.dialects import anthropic_converse_types as anthropic
 from stargate_core.dialects import openai_responses_request as responses
-from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS, Fate, Parameter
+from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS
 from stargate_core.dialects.openai_chat_request import ChatRequest
 from stargate_core.dialects.openai_embeddings_request import TEXTS_MAX, EmbeddingRequest
 from stargate_core.dialects.openai_responses_parameters import PARAMETERS as RESPONSES_PARAMETERS
+from stargate_core.dialects.parameters import Fate, Parameter
 
 Schema: TypeAlias = dict[str, Any]
 

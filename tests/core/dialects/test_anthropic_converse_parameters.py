@@ -7,8 +7,9 @@ from anthropic.types.beta import BetaToolParam
 from anthropic.types.beta.message_create_params import MessageCreateParamsNonStreaming as BetaParams
 from anthropic.types.message_create_params import MessageCreateParamsNonStreaming as Params
 
-from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS, TOOL_MEMBERS, Fate
+from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS, TOOL_MEMBERS
 from stargate_core.dialects.anthropic_converse_types import MessagesRequest, Tool
+from stargate_core.dialects.parameters import Fate
 
 EARLIER = {"temperature", "top_k", "top_p", "output_format"}
 """What the SDK has had in earlier versions."""

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from stargate_core.aws.surfaces import GuardrailWay
-from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS, Fate
+from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS
 from stargate_core.dialects.anthropic_converse_request import converse_call_body, count_body
 from stargate_core.dialects.face import Options, Target
 from stargate_core.dialects.guardrails import Guardrail
+from stargate_core.dialects.parameters import Fate
 from stargate_core.faults import Cause, Refused
 from support.anthropic_converse import (
     CLAUDE,

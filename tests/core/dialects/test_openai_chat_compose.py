@@ -16,8 +16,9 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 from stargate_core.dialects.face import Fetched, Options, PromptCaching, Target
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_compose import JSON_INSTRUCTION, ChatAsk, converse_body, prepared
-from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
+from stargate_core.dialects.openai_chat_parameters import PARAMETERS
 from stargate_core.dialects.openai_chat_request import ChatRequest, decode
+from stargate_core.dialects.parameters import Fate
 from stargate_core.faults import Cause, Fault, Refused
 from support.bedrock_model import objections
 from support.dialects import HAIKU, a_chat, composed

@@ -4,8 +4,9 @@ from typing import get_type_hints
 
 from openai.types.chat.completion_create_params import CompletionCreateParamsNonStreaming
 
-from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS, Fate
+from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS
 from stargate_core.dialects.openai_chat_request import ChatRequest
+from stargate_core.dialects.parameters import Fate
 from support.bedrock_model import service_model
 
 OPENAIS = set(get_type_hints(CompletionCreateParamsNonStreaming))

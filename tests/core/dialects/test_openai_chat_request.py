@@ -10,8 +10,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from stargate_core.dialects.guardrails import Guardrail
-from stargate_core.dialects.openai_chat_parameters import PARAMETERS, Fate
+from stargate_core.dialects.openai_chat_parameters import PARAMETERS
 from stargate_core.dialects.openai_chat_request import ChatRequest, decode, policy
+from stargate_core.dialects.parameters import Fate
 from stargate_core.faults import Cause, Refused
 from support.dialects import a_chat
 

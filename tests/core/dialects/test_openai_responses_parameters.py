@@ -4,9 +4,10 @@ from typing import get_type_hints
 
 from openai.types.responses.response_create_params import ResponseCreateParamsNonStreaming
 
-from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, Fate
+from stargate_core.dialects.openai_chat_parameters import EXTENSIONS
 from stargate_core.dialects.openai_responses_parameters import PARAMETERS
 from stargate_core.dialects.openai_responses_request import ResponsesRequest
+from stargate_core.dialects.parameters import Fate
 
 OPENAIS = set(get_type_hints(ResponseCreateParamsNonStreaming))
 SAID_AGAIN = {"max_tool_calls", "prompt_cache_key", "truncation"}

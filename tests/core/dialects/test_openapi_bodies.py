@@ -7,12 +7,13 @@ import pytest
 from stargate_core.aws.operations import BodyKind
 from stargate_core.dialects.anthropic_converse_types import MessagesRequest
 from stargate_core.dialects.bedrock_native import SERVED
-from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS, Fate
+from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS
 from stargate_core.dialects.openai_chat_request import ChatRequest
 from stargate_core.dialects.openai_embeddings_request import EmbeddingRequest
 from stargate_core.dialects.openai_responses_parameters import PARAMETERS as RESPONSES_PARAMETERS
 from stargate_core.dialects.openai_responses_request import ResponsesRequest
 from stargate_core.dialects.openapi_bodies import NATIVE, native_name, schemas
+from stargate_core.dialects.parameters import Fate
 
 SCHEMAS: Final = schemas()
 
