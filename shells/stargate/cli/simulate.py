@@ -104,13 +104,15 @@ def _settings(options: dict[str, Any]) -> Any:
     from stargate.simulator.settings import Credential, Settings
     from stargate_core.secret import Secret
 
+    for name in ("scenario", "listing_fault"):
+        try:
+            scenario_of(parse(options[name]))
+        except Refusal as refusal:
+            shown = name.replace("_", "-")
+            raise click.ClickException(f"--{shown}: {refusal.error.message}") from None
     try:
-        scenario_of(parse(options["scenario"]))
-        scenario_of(parse(options["listing_fault"]))
         folder = options["recordings"]
         recordings = None if folder is None else Recordings.load(folder)
-    except Refusal as refusal:
-        raise click.ClickException(f"scenario: {refusal.error.message}") from None
     except (OSError, ValueError, KeyError) as error:
         raise click.ClickException(f"--recordings: {error}") from None
     token = options["session_token"]
@@ -137,6 +139,7 @@ def _announce(urls: list[str], options: dict[str, Any]) -> None:
         click.echo(f"listening on {url}")
     environment = {
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": urls[0],
+        "AWS_ENDPOINT_URL_BEDROCK": urls[0],
         "AWS_ACCESS_KEY_ID": options["access_key_id"],
         "AWS_SECRET_ACCESS_KEY": options["secret_access_key"],
         "AWS_SESSION_TOKEN": options["session_token"],

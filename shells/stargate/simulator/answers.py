@@ -28,6 +28,8 @@ Members = Mapping[str, Any]
 JSON: Final[Headers] = [(b"Content-Type", b"application/json")]
 _EVENT_STREAM: Final[Headers] = [(b"Content-Type", b"application/vnd.amazon.eventstream")]
 _CHUNKS: Final[Headers] = [*_EVENT_STREAM, (b"X-Amzn-Bedrock-Content-Type", b"application/json")]
+MISTYPED: Final = (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError)
+"""What reading a body raises when members that no model describes have other types than they should."""
 _ECHOED: Final = (
     ("performanceConfigLatency", b"X-Amzn-Bedrock-PerformanceConfig-Latency"),
     ("serviceTier", b"X-Amzn-Bedrock-Service-Tier"),
@@ -188,14 +190,14 @@ def _invoked(question: Question, members: Members) -> Reply:
         return json_plan({**family.document(said, body, call.model_id), **guarded}, headers, wait_ns)
 
     if call.streaming:
-        events = _guarded_events(family.stream(said, body, call.model_id, rng), guarded)
+        events = guarded_events(family.stream(said, body, call.model_id, rng), guarded)
         frames = [(event.kind, chunk_frame(event, rng)) for event in events]
         plan = stream_plan([*_CHUNKS, *echoed], frames, wait_ns)
         return Reply(plan, directive, streaming=True, document=document)
     return Reply(document(), directive)
 
 
-def _guarded_events(events: Iterator[StreamEvent], guarded: Mapping[str, object]) -> Iterator[StreamEvent]:
+def guarded_events(events: Iterator[StreamEvent], guarded: Mapping[str, object]) -> Iterator[StreamEvent]:
     """The events with what a guardrail adds: the action to each, the trace to the last."""
     for event in events:
         added = {

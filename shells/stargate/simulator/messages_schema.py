@@ -195,6 +195,7 @@ class Common(Strict):
     context_management: Object | None = None
     cache_control: Cache = None
     user_profile_id: str | None = None
+    guardrail_config: Object | None = msgspec.field(default=None, name="amazon-bedrock-guardrailConfig")
 
 
 class InvokeBody(Common, kw_only=True):

@@ -3,7 +3,8 @@
 A body is held against its type and refused at the first thing that does not fit, in OpenAI's words and with
 the path of the member in `param`. Unknown members are refused wherever they stand: the real service forgives
 some of them, and a stand-in that is laxer than the real thing hides mistakes. Beside OpenAI's members stand
-`reasoning` and `reasoning_content` of an assistant's message, which models with open weights give and take.
+`reasoning` and `reasoning_content` of an assistant's message, which models with open weights give and take,
+and Bedrock's own member for a guardrail.
 
 Where a member does not concern the simulator, its type says no more than that there may be one.
 
@@ -271,6 +272,7 @@ class ChatBody(Strict):
     user: str | None = None
     verbosity: Verbosity | None = None
     web_search_options: Object | None = None
+    guardrail_config: Object | None = msgspec.field(default=None, name="amazon-bedrock-guardrailConfig")
 
 
 def check_chat(body: Mapping[str, Any]) -> None:

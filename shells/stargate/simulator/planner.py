@@ -6,12 +6,11 @@ for. So a test that hopes for a throttle and sends a wrong body hears about the 
 """
 
 import random
-from typing import Final
 
 import msgspec
 
 from stargate.simulator import vendors
-from stargate.simulator.answers import Question, Reply, Request, answered
+from stargate.simulator.answers import MISTYPED, Question, Reply, Request, answered
 from stargate.simulator.directives import parse
 from stargate.simulator.errors import AwsError, Refusal, malformed, refuse
 from stargate.simulator.faults import Stage
@@ -24,9 +23,6 @@ from stargate.simulator.service_model import check, route
 from stargate.simulator.settings import Settings
 from stargate.simulator.signature import verify
 from stargate.simulator.voices import AWS, Voice
-
-_MISTYPED: Final = (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError)
-"""What reading a body raises when members that no model describes have other types than they should."""
 
 
 def plan_answer(
@@ -112,7 +108,7 @@ def _reply(question: Question) -> Reply:
     question.exchange.guardrail_version = guardrail.get("guardrailVersion", "")
     try:
         return answered(question, members)
-    except _MISTYPED as error:
+    except MISTYPED as error:
         raise malformed(f"#: {error}") from None
 
 

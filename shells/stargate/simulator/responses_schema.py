@@ -230,6 +230,7 @@ class ResponsesBody(Strict):
     top_p: Share | None = None
     truncation: Literal["auto", "disabled"] | None = None
     user: str | None = None
+    guardrail_config: Object | None = msgspec.field(default=None, name="amazon-bedrock-guardrailConfig")
 
 
 _ENCRYPTED: Final = (

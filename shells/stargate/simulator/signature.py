@@ -30,9 +30,8 @@ from stargate_core.secret import Secret
 SERVICE: Final = "bedrock"
 MANTLE: Final = "bedrock-mantle"
 """The name that the vendors' APIs at a host of their own are signed under."""
-_VENDOR_PATHS: Final = (b"/openai/v1/", b"/anthropic/v1/")
+_VENDOR_PATHS: Final = (b"/openai/v1/", b"/v1/", b"/anthropic/v1/")
 """Paths that are served at both hosts."""
-_MANTLE_PATHS: Final = (b"/v1/",)
 _SKEW_SECONDS: Final = 300
 _TIMESTAMP: Final = "%Y%m%dT%H%M%SZ"
 _TIMESTAMP_SHAPE: Final = re.compile(r"\d{8}T\d{6}Z")
@@ -51,9 +50,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False):
 
 def signing_names(target: bytes) -> tuple[str, ...]:
     """The names that a request for this may be signed under: one simulator plays both hosts."""
-    if target.startswith(_VENDOR_PATHS):
-        return SERVICE, MANTLE
-    return (MANTLE,) if target.startswith(_MANTLE_PATHS) else (SERVICE,)
+    return (SERVICE, MANTLE) if target.startswith(_VENDOR_PATHS) else (SERVICE,)
 
 
 def verify(
@@ -72,7 +69,7 @@ def verify(
     for name, value in headers:
         by_name.setdefault(name.decode("ascii").lower(), []).append(_text(value))
     authorization = by_name.get("authorization")
-    if authorization is None and target.startswith((*_VENDOR_PATHS, *_MANTLE_PATHS)):
+    if authorization is None and target.startswith(_VENDOR_PATHS):
         # Anthropic's SDKs have a header of their own for a key.
         authorization = [f"Bearer {key}" for key in by_name.get("x-api-key", [])] or None
     if authorization is None:

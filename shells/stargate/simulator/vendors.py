@@ -1,8 +1,8 @@
 """The vendors' own APIs as AWS serves them: OpenAI's chat completions and responses, Anthropic's messages.
 
-One simulator plays both hosts, the runtime's (`/openai/v1`, `/anthropic/v1`) and that of `bedrock-mantle`
-(the same, and `/v1`). What each takes is in `openai_schema`, `responses_schema` and `messages_schema`; here
-stand the paths, the headers, the models.
+One simulator plays both hosts, the runtime's and that of `bedrock-mantle`, which have the same paths. What
+each takes is in `openai_schema`, `responses_schema` and `messages_schema`; here stand the paths, the headers,
+the models.
 
 A model answers through the APIs of its own vendor and of those that have taken it over: Claude speaks
 Anthropic's, all others OpenAI's. Asking the other gives a 404 that says nothing of the reason, as there.
@@ -18,8 +18,8 @@ from typing import Any, Final
 
 import msgspec
 
-from stargate.simulator import anthropic, chat_api, models, responses
-from stargate.simulator.answers import JSON, Question, Reply, json_plan
+from stargate.simulator import anthropic, chat_api, guardrails, models, responses
+from stargate.simulator.answers import JSON, MISTYPED, Question, Reply, guarded_events, json_plan
 from stargate.simulator.dialogue import Answer, Prompt
 from stargate.simulator.errors import Refusal, invalid, refuse
 from stargate.simulator.events import Headers, StreamEvent, sse_frame
@@ -38,8 +38,8 @@ _ANTHROPIC_VERSIONS: Final = ("2023-06-01", "2026-10-21")
 """The API's version for as long as anyone remembers; and the one that anthropic-sdk-python 2 sends."""
 _GUARDRAIL: Final = "x-amzn-bedrock-guardrailidentifier"
 _GUARDRAIL_VERSION: Final = "x-amzn-bedrock-guardrailversion"
+_TRACE: Final = "x-amzn-bedrock-trace"
 _ECHOED: Final = ("X-Amzn-Bedrock-PerformanceConfig-Latency", "X-Amzn-Bedrock-Service-Tier")
-_MISTYPED: Final = (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError)
 
 
 class Vendor(msgspec.Struct, frozen=True):
@@ -85,7 +85,7 @@ def replied(vendor: Vendor, question: Question) -> tuple[Reply, Voice]:
         question.exchange.model_id = body["model"]
     try:
         return _answered(vendor, question, headers, body)
-    except _MISTYPED as error:
+    except MISTYPED as error:
         raise invalid(f"The request body could not be read: {error}") from None
 
 
@@ -130,14 +130,24 @@ def _answered(
         if body.get("store") is not False:
             question.ledger.remember_response(f"resp_{said.id}")
 
+    guarded = _guarded(headers, said, prompt)
+
     def document() -> Plan:
-        return json_plan(_document(vendor, said, body), [*JSON, *echoed], wait_ns)
+        found = {**_document(vendor, said, body), **guarded}
+        return json_plan(found, [*JSON, *echoed], wait_ns)
 
     if not body.get("stream"):
         return Reply(document(), directive), voice
-    frames = [(event.kind, sse_frame(event)) for event in _events(vendor, question, said, body)]
+    events = guarded_events(_events(vendor, question, said, body), guarded)
+    frames = [(event.kind, sse_frame(event)) for event in events]
     plan = stream_plan([*_SSE, *echoed], frames, wait_ns)
     return Reply(plan, directive, streaming=True, document=document), voice
+
+
+def _guarded(headers: Mapping[str, str], said: Answer, prompt: Prompt) -> Mapping[str, object]:
+    """What a guardrail adds to the answer."""
+    asked = {"guardrailIdentifier": headers.get(_GUARDRAIL), "trace": headers.get(_TRACE, "DISABLED")}
+    return guardrails.invoke_members(asked, said, len(prompt.text))
 
 
 def _read(vendor: Vendor, body: Mapping[str, Any]) -> Prompt:

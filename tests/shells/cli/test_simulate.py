@@ -38,6 +38,7 @@ def test_it_says_where_and_stops_when_told(ending: signal.Signals) -> None:
     exports = dict(re.findall(r"export (\w+)=(\S+)", rest))
     assert exports == {
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": url,
+        "AWS_ENDPOINT_URL_BEDROCK": url,
         "AWS_ACCESS_KEY_ID": "AKIDSIMULATOR",
         "AWS_SECRET_ACCESS_KEY": "simulated-secret-access-key",
         "AWS_SESSION_TOKEN": "token",

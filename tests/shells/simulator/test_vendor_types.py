@@ -30,6 +30,8 @@ MESSAGES_EVENT: Final[TypeAdapter[Any]] = TypeAdapter(anthropic_types.RawMessage
 RESPONSES_EVENT: Final[TypeAdapter[Any]] = TypeAdapter(openai_responses.ResponseStreamEvent)
 
 
+BEDROCKS: Final = {"amazon-bedrock-guardrailConfig"}
+"""What AWS has added to every vendor's body."""
 OLDER: Final = {"output_format", "temperature", "top_p", "top_k"}
 """What the newest SDK no longer sends and older models take: a beta's form of `output_config.format`, and
 what rules chance.
@@ -50,21 +52,20 @@ class TestMembers:
     """Ours, theirs, and what is ours alone: with a reason."""
 
     def test_chat_completions(self) -> None:
-        assert members(openai_schema.ChatBody) == keys(
-            chat_params.CompletionCreateParamsNonStreaming, chat_params.CompletionCreateParamsStreaming
-        )
+        theirs = (chat_params.CompletionCreateParamsNonStreaming, chat_params.CompletionCreateParamsStreaming)
+        assert members(openai_schema.ChatBody) == keys(*theirs) | BEDROCKS
 
     def test_responses(self) -> None:
-        assert members(responses_schema.ResponsesBody) == keys(
-            responses_params.ResponseCreateParamsNonStreaming, responses_params.ResponseCreateParamsStreaming
-        )
+        theirs = responses_params.ResponseCreateParamsNonStreaming
+        streaming = responses_params.ResponseCreateParamsStreaming
+        assert members(responses_schema.ResponsesBody) == keys(theirs, streaming) | BEDROCKS
 
     def test_messages(self) -> None:
         theirs = keys(message_create_params.MessageCreateParamsStreaming)
         beta = keys(beta_params.MessageCreateParamsStreaming)
         ours = members(messages_schema.ApiBody)
         assert theirs <= ours
-        assert ours - theirs <= beta | OLDER
+        assert ours - theirs <= beta | OLDER | BEDROCKS
 
     def test_counts(self) -> None:
         theirs = keys(message_count_tokens_params.MessageCountTokensParams)

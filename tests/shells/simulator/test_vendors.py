@@ -66,6 +66,7 @@ class TestPaths:
             (RESPONSES, "bedrock", "Responses"),
             (RESPONSES, "bedrock-mantle", "Responses"),
             ("/v1/responses", "bedrock-mantle", "Responses"),
+            ("/v1/responses", "bedrock", "Responses"),
             (MESSAGES, "bedrock", "Messages"),
             (MESSAGES, "bedrock-mantle", "Messages"),
             (COUNT, "bedrock", "MessagesCountTokens"),
@@ -78,9 +79,9 @@ class TestPaths:
         assert exchange.signing_name == service
         assert exchange.model_id == (CLAUDE if "anthropic" in path else GPT)
 
-    @pytest.mark.parametrize(("path", "service"), [("/v1/responses", "bedrock"), (CHAT, "s3")])
-    def test_but_not_under_any(self, path: str, service: str) -> None:
-        reply = ask(path, service=service)
+    @pytest.mark.parametrize("path", [CHAT, RESPONSES, MESSAGES])
+    def test_but_not_under_any(self, path: str) -> None:
+        reply = ask(path, service="s3")
         assert reply.status == 401
         assert "correct service" in reply.json()["error"]["message"]
 
@@ -152,6 +153,20 @@ class TestHeaders:
         wire.ask(signed("/model/simulator.x/converse", content))
         exchange = wire.ledger.requests()[-1]
         assert (exchange.guardrail_id, exchange.guardrail_version) == ("gr00", "1")
+
+    @pytest.mark.parametrize("path", [CHAT, RESPONSES, MESSAGES])
+    def test_and_says_what_it_has_done(self, path: str) -> None:
+        traced = {**self.GUARDRAIL, "X-Amzn-Bedrock-Trace": "ENABLED"}
+        for wish, action in (("hi", "NONE"), ("[[simulator: stop=guardrail_intervened]]", "INTERVENED")):
+            content = body_of(path, wish, **{"amazon-bedrock-guardrailConfig": {"tagSuffix": "xyz"}})
+            answer = ask(path, content, traced).json()
+            assert answer["amazon-bedrock-guardrailAction"] == action
+            assert "gr-1" in answer["amazon-bedrock-trace"]["guardrail"]["input"]
+            lines = ask(path, {**content, "stream": True}, traced).body.splitlines()
+            data = [json.loads(line[6:]) for line in lines if line.startswith(b"data: {")]
+            assert {event["amazon-bedrock-guardrailAction"] for event in data} == {action}
+            assert ["amazon-bedrock-trace" in event for event in data].count(True) <= 1
+        assert "amazon-bedrock-guardrailAction" not in ask(path).json()
 
     def test_its_version_must_be_told(self) -> None:
         assert ask(CHAT, headers={"X-Amzn-Bedrock-GuardrailIdentifier": "gr-1"}).status == 400
