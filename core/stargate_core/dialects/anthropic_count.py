@@ -83,7 +83,7 @@ class AnthropicCount:
         messages = asked(ask)
         match target.surface:
             case Surface.INVOKE:
-                body = invoke_body(request, messages, target.options, ask.fetched, counting=True)
+                body = invoke_body(request, messages, target, ask.fetched, counting=True)
                 text = binascii.b2a_base64(body, newline=False).decode()
                 counted = {"invokeModel": {"body": text}}
             case Surface.CONVERSE:

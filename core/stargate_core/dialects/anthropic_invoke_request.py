@@ -14,6 +14,9 @@ once; or, where the operator says that such things be dropped, it goes without t
 that belong to them: either one alone would be refused. A null asks for nothing and is left out always.
 `metadata` stays, with its user_id: Bedrock takes it.
 
+Where the operator has the gateway say what is cached, a request without any mark gets its own
+(`anthropic_invoke_caching`); that, too, is nothing that a caller has written.
+
 Sources: anthropic-sdk-python src/anthropic/lib/bedrock/_client.py; AWS's user guide, "Anthropic Claude
 Messages API"; https://code.claude.com/docs/en/llm-gateway-protocol.
 """
@@ -28,10 +31,11 @@ from msgspec import Raw
 from stargate_core.aws.operations import Operation
 from stargate_core.dialects import anthropic_betas as betas
 from stargate_core.dialects.anthropic_invoke_blocks import OBJECT, Members, encoded, go_through, opening
+from stargate_core.dialects.anthropic_invoke_caching import mark_by_itself
 from stargate_core.dialects.anthropic_invoke_signs import Signs, signs_of
 from stargate_core.dialects.anthropic_invoke_sources import bring, urls_of
 from stargate_core.dialects.converse import NOT_JSON
-from stargate_core.dialects.face import Ask, Fetched, Options, Request
+from stargate_core.dialects.face import Ask, Fetched, Options, PromptCaching, Request, Target
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_request import malformed
@@ -163,18 +167,21 @@ def _wrong(name: str, said: str) -> Refused:
 def invoke_body(
     request: Request,
     ask: MessagesAsk,
-    options: Options,
+    target: Target,
     fetched: Mapping[str, Fetched],
     *,
     counting: bool = False,
 ) -> bytes:
     """The body of InvokeModel. fetched: what was at the URLs of the request. Raises Refused."""
+    options = target.options
     left_out = ("model", "stream", GUARDRAIL)
     sent = {name: value for name, value in ask.members.items() if name not in left_out}
     told = betas.betas_of(request, ask.members.get(betas.MEMBER))
     without = _leave_out(sent, ask.signs, options)
     if ask.signs.urls or ask.signs.files:
         bring(sent, fetched, all_of_them=True)
+    if options.prompt_caching is PromptCaching.AUTO and not ask.signs.marks:
+        mark_by_itself(sent, target.model)
     add_user_profile(request, sent)
     sent["anthropic_version"] = Raw(encoded(VERSION))
     flags = betas.betas_told(told, options, without)

@@ -1,10 +1,10 @@
 """Signs that a Messages request must be changed on its way: one quick reading, before it is gone through.
 
 Nearly every request is carried untouched, and some are large: a long session of Claude Code's sends
-megabytes, turn after turn. So first the request is read for three things only, by a decoder that skips all
-else: sources by URL, sources by a file's id, scopes of the prompt cache. It skips at the speed of a scan,
-where to search for words would take twice as long, and find them in every tool that has a URL for a
-parameter.
+megabytes, turn after turn. So first the request is read for what may have to be changed, and for nothing
+else: sources by URL, sources by a file's id, marks of the prompt cache and their scopes. The decoder skips
+the rest at the speed of a scan, where to search for words would take twice as long, and find them in every
+tool that has a URL for a parameter.
 
 A request of another shape than is known here shows all signs: it is then gone through with more patience
 (`anthropic_invoke_blocks`), which takes nothing amiss.
@@ -28,6 +28,8 @@ class Signs(msgspec.Struct):
     urls: bool = False
     files: bool = False
     scopes: bool = False
+    marks: bool = False
+    """The prompt cache is told, somewhere, up to where to keep."""
 
 
 class _Control(msgspec.Struct):
@@ -67,7 +69,7 @@ def signs_of(body: bytes) -> Signs:
             if isinstance(blocks, list):
                 _note(blocks, signs)
     except NOT_JSON:
-        return Signs(urls=True, files=True, scopes=True)
+        return Signs(urls=True, files=True, scopes=True, marks=True)
     return signs
 
 
@@ -88,5 +90,6 @@ def _note(blocks: "Iterable[_Block]", signs: Signs) -> None:
 
 
 def _note_control(control: _Control | None, signs: Signs) -> None:
-    if control is not None and control.scope is not UNSET:
-        signs.scopes = True
+    if control is not None:
+        signs.marks = True
+        signs.scopes = signs.scopes or control.scope is not UNSET

@@ -92,7 +92,7 @@ class AnthropicMessages:
             case Surface.INVOKE:
                 operation = Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM if stream else Operation.INVOKE_MODEL
                 path = model_path(operation, target.model)
-                body = invoke_body(request, messages, target.options, ask.fetched)
+                body = invoke_body(request, messages, target, ask.fetched)
             case Surface.ANTHROPIC | Surface.MANTLE_ANTHROPIC:
                 operation, path = Operation.MESSAGES, operations.path(Operation.MESSAGES)
                 body = passed_body(request, messages, target, ask.fetched)

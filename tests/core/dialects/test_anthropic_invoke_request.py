@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.aws.operations import Operation
+from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.anthropic_invoke_blocks import OBJECT, Members
 from stargate_core.dialects.anthropic_invoke_request import (
     LACKS,
@@ -20,7 +21,7 @@ from stargate_core.dialects.anthropic_invoke_request import (
     invoke_body,
     members_of,
 )
-from stargate_core.dialects.face import Ask, Fetched, Headers, Options
+from stargate_core.dialects.face import Ask, Fetched, Headers, Options, PromptCaching, Target
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.faults import Cause, Fault, Refused
 from support.dialects import a_request
@@ -43,6 +44,10 @@ def a_body(**members: Any) -> dict[str, Any]:
     return {"model": "claude", "max_tokens": 100, "messages": HELLO, **members}
 
 
+def a_target(options: Options = PLAIN) -> Target:
+    return Target("anthropic.claude-sonnet-4-20250514-v1:0", Surface.INVOKE, options)
+
+
 def told(body: Any, *, counting: bool = False) -> Ask:
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return ask_of(a_request(raw, b"/v1/messages"), counting=counting)
@@ -58,7 +63,9 @@ def sent_raw(
     body: bytes, options: Options = PLAIN, headers: Headers | None = None, *, counting: bool = False
 ) -> bytes:
     request = a_request(body, b"/v1/messages", headers=headers)
-    return invoke_body(request, asked(ask_of(request, counting=counting)), options, {}, counting=counting)
+    return invoke_body(
+        request, asked(ask_of(request, counting=counting)), a_target(options), {}, counting=counting
+    )
 
 
 def sent(body: dict[str, Any], options: Options = PLAIN, headers: Headers | None = None) -> dict[str, Any]:
@@ -335,13 +342,27 @@ class TestLacks:
         assert sent(a_body(system=system))["system"] == system
 
 
+class TestCaching:
+    AUTO: Final = Options(prompt_caching=PromptCaching.AUTO)
+
+    def test_a_request_without_a_mark_is_marked_where_the_operator_says_so(self) -> None:
+        mark = {"cache_control": {"type": "ephemeral"}}
+        expected = {**sent(a_body()), "system": [{"type": "text", "text": "Be brief.", **mark}]}
+        assert sent(a_body(system="Be brief."), self.AUTO) == expected
+
+    def test_one_with_a_mark_is_not(self) -> None:
+        block = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+        body = a_body(system="Be brief.", messages=[{"role": "user", "content": [block]}])
+        assert sent(body, self.AUTO) == sent(body)
+
+
 class TestSources:
     def test_what_was_fetched_takes_its_place(self) -> None:
         url = "https://a.test/a.png"
         block = {"type": "image", "source": {"type": "url", "url": url}}
         request = a_request(msgspec.json.encode(a_body(messages=[{"role": "user", "content": [block]}])))
         fetched = {url: Fetched("image/png", b"png")}
-        body = msgspec.json.decode(invoke_body(request, asked(ask_of(request)), Options(), fetched))
+        body = msgspec.json.decode(invoke_body(request, asked(ask_of(request)), a_target(), fetched))
         source = {"type": "base64", "media_type": "image/png", "data": "cG5n"}
         assert body["messages"][0]["content"] == [{"type": "image", "source": source}]
 
@@ -357,8 +378,8 @@ class TestSources:
         """A retry may compose it again, for another target."""
         request = a_request(msgspec.json.encode(a_body(container={"id": "c"}, stream=True)))
         ask = ask_of(request)
-        first = invoke_body(request, asked(ask), DROPPING, {})
-        assert invoke_body(request, asked(ask), DROPPING, {}) == first
+        first = invoke_body(request, asked(ask), a_target(DROPPING), {})
+        assert invoke_body(request, asked(ask), a_target(DROPPING), {}) == first
 
 
 class TestGuardrail:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stargate_core.dialects.anthropic_invoke_blocks import OBJECT, Members, go_through, text_of
 from stargate_core.dialects.anthropic_invoke_signs import Signs, signs_of
 
-ALL = Signs(urls=True, files=True, scopes=True)
+ALL = Signs(urls=True, files=True, scopes=True, marks=True)
 URL = {"type": "url", "url": "https://a.test/"}
 FILE = {"type": "file", "file_id": "f"}
 SCOPED = {"type": "ephemeral", "scope": "global"}
@@ -52,6 +52,7 @@ def found(body: bytes) -> Signs:
             signs.files = signs.files or text_of(block.get("type")) == "file"
         control = msgspec.json.decode(block.get("cache_control", b"null"))
         signs.scopes = signs.scopes or (control is not None and "scope" in control)
+        signs.marks = signs.marks or control is not None
         return False
 
     go_through(OBJECT.decode(body), lambda _: True, visit)
@@ -68,8 +69,10 @@ def found(body: bytes) -> Signs:
         ({"type": "tool_result", "content": "a text"}, Signs()),
         ({"type": "x", "content": {"type": "document", "source": FILE}}, Signs(files=True)),
         ({"type": "document", "source": {"type": "content", "content": [{"source": URL}]}}, Signs(urls=True)),
-        ({"type": "text", "text": "a", "cache_control": SCOPED}, Signs(scopes=True)),
-        ({"type": "text", "text": "a", "cache_control": {"scope": None}}, Signs(scopes=True)),
+        ({"type": "text", "text": "a", "cache_control": SCOPED}, Signs(scopes=True, marks=True)),
+        ({"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}, Signs(marks=True)),
+        ({"type": "text", "text": "a", "cache_control": None}, Signs()),
+        ({"type": "text", "text": "a", "cache_control": {"scope": None}}, Signs(scopes=True, marks=True)),
         ({"type": "tool_use", "input": {"source": URL, "cache_control": SCOPED}}, Signs()),
         ({"type": "search_result", "source": "https://a.test/", "content": []}, Signs()),
     ],
@@ -87,7 +90,7 @@ def test_a_block_shows_what_it_has(block: Any, signs: Signs) -> None:
     ],
 )
 def test_so_does_what_stands_beside_the_messages(members: Any) -> None:
-    assert told(**members) == Signs(scopes=True)
+    assert told(**members) == Signs(scopes=True, marks=True)
 
 
 def test_most_requests_show_none() -> None:
