@@ -4,6 +4,7 @@ Each answer function gets the request's members, checked, and finds the directiv
 are.
 """
 
+import functools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -77,6 +78,8 @@ class Reply(msgspec.Struct, frozen=True):
     streaming: bool = False
     document: Callable[[], Plan] | None = None
     """In place of a stream: the same answer as one document."""
+    consequence: Callable[[], None] | None = None
+    """What happens beside the answer, unless a scenario turns that into an error."""
 
 
 def answered(question: Question, members: Members) -> Reply:
@@ -146,7 +149,9 @@ def _job(question: Question, members: Members) -> Reply:
             question.exchange.model_id = model_id
             check_model(model_id, question.call.operation)
             directive = question.directive("\n".join(jobs.texts_of(members["modelInput"])))
-            found = ledger.jobs.start(members, directive, question.settings.region, wall_ns)
+            job = ledger.jobs.prepare(members, directive, question.settings.region, wall_ns)
+            plan = json_plan({"invocationArn": job.arn}, JSON, question.wait_ns(directive))
+            return Reply(plan, directive, consequence=functools.partial(ledger.jobs.keep, job))
         case "GetAsyncInvoke":
             directive = parse(question.settings.scenario)
             found = ledger.jobs.get(members, wall_ns)

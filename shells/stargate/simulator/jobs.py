@@ -82,28 +82,30 @@ class Jobs:
         self._jobs.clear()
         self._by_token.clear()
 
-    def start(
-        self, members: Mapping[str, Any], directive: Directive, region: str, wall_ns: int
-    ) -> dict[str, object]:
-        """StartAsyncInvoke: a new job, or the one that the same request has started. Raises Refusal."""
+    def prepare(self, members: Mapping[str, Any], directive: Directive, region: str, wall_ns: int) -> Job:
+        """The job that a StartAsyncInvoke asks for: the one it has started before, or a new one, which runs
+        once it is kept. Raises Refusal.
+        """
         token: str | None = members.get("clientRequestToken")
         digest = hashlib.blake2b(msgspec.json.encode(members, order="deterministic")).digest()
         known = None if token is None else self._by_token.get(token)
-        if known is not None:
-            if known.digest != digest:
-                raise refuse(
-                    "ConflictException",
-                    "The client request token was used with other parameters. Use another one.",
-                )
-            return {"invocationArn": known.arn}
-        job = self._job(members, token, digest, directive, region, wall_ns)
+        if known is None:
+            return self._job(members, token, digest, directive, region, wall_ns)
+        if known.digest != digest:
+            raise refuse(
+                "ConflictException",
+                "The client request token was used with other parameters. Use another one.",
+            )
+        return known
+
+    def keep(self, job: Job) -> None:
+        """Let a job run."""
         self._jobs[job.arn] = job
-        if token is not None:
-            self._by_token[token] = job
+        if job.token is not None:
+            self._by_token[job.token] = job
         if len(self._jobs) > _JOBS_MAX:
             oldest = self._jobs.pop(next(iter(self._jobs)))
             self._by_token.pop(oldest.token or "", None)
-        return {"invocationArn": job.arn}
 
     def _job(
         self,

@@ -16,7 +16,7 @@ from stargate.simulator.errors import AwsError, Refusal, malformed, refuse
 from stargate.simulator.faults import Stage
 from stargate.simulator.ledger import Exchange, Ledger
 from stargate.simulator.models import check_model
-from stargate.simulator.plan import Body, Plan, cut, document_plan, paced, stream_plan
+from stargate.simulator.plan import Body, Head, Plan, cut, document_plan, paced, stream_plan
 from stargate.simulator.recordings import Recording
 from stargate.simulator.scenarios import scenario_of
 from stargate.simulator.service_model import check, route
@@ -81,6 +81,8 @@ def _planned(
         scenario = None
     if scenario is not None and scenario.edit is not None:
         plan = scenario.edit(plan, Stage(directive, reply.streaming, rng, voice, reply.document))
+    if reply.consequence is not None and not any(isinstance(s, Head) and s.status >= 400 for s in plan):
+        reply.consequence()
     interval_ns = directive.interval_ns(settings.events_per_second)
     if interval_ns and directive.name != "slow":
         plan = paced(plan, interval_ns)

@@ -99,6 +99,7 @@ def test_the_list_of_scenarios() -> None:
         (["--listen", "127.0.0.1:99999"], "--listen must be HOST:PORT"),
         (["--listen", "192.0.2.1:80"], "cannot listen on 192.0.2.1:80"),
         (["--scenario", "no-such"], "there is no scenario no-such"),
+        (["--listing-fault", "no-such"], "there is no scenario no-such"),
         (["--scenario", "slow us=3"], "slow has no option us"),
         (["--recordings", "."], "--recordings: "),
         (["--tls-cert", __file__], "--tls-cert: "),

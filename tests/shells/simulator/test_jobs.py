@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import pytest
 
+from stargate.simulator.ledger import Ledger
 from support.bedrock_model import answer_objections
 from support.simulator import Reply, Wire, signed
 
@@ -90,6 +91,19 @@ class TestOneJob:
         started(wire)
         exchange = wire.ledger.requests()[-1]
         assert (exchange.operation, exchange.model_id) == ("StartAsyncInvoke", REEL)
+
+    def test_runs_only_if_the_answer_is_no_error(self) -> None:
+        wire = Wire()
+        content = body("[[simulator: throw-ThrottlingException times=2]]")
+        assert [start(wire, content).status for _ in range(3)] == [429, 429, 200]
+        assert len(summaries(wire)) == 1
+
+    def test_runs_though_its_answer_is_lost(self) -> None:
+        ledger = Ledger()
+        content = body("[[simulator: reset-before-headers]]", clientRequestToken="token")
+        assert not start(Wire(ledger=ledger), content).whole
+        [job] = summaries(Wire(ledger=ledger))
+        assert job["clientRequestToken"] == "token"
 
     @pytest.mark.parametrize(
         ("content", "status", "error"),
