@@ -2,12 +2,15 @@
 anthropic-sdk-python as the reader of its answers.
 """
 
+import itertools
 from typing import Any, Final, cast
 
 import anthropic
 import msgspec
 import pytest
 from anthropic.types import Message
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import SURFACES, GuardrailWay, Surface
@@ -18,9 +21,11 @@ from stargate_core.dialects.anthropic_passing import MessagesPassing
 from stargate_core.dialects.face import Call, Headers, Options, Reply, Request, Target, Translator
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.wire.eventstream import EventStreamDecoder
-from stargate_core.wire.sse import SseFrameDecoder
+from stargate_core.wire.sse import SseDecoder, SseFrameDecoder
+from support.bedrock import LAST_CHUNK, chunk, exception, flipped, inner, invoke_story, stream_head
 from support.bedrock_model import objections
 from support.dialects import EVENT_STREAM, HAIKU, REQUEST_ID, a_request, streamed
+from support.machines import MODEL, Bench, request
 from support.sdks import anthropic_client
 from support.vectors import recorded_streams, recordings
 
@@ -279,6 +284,63 @@ class TestSdk:
         body = msgspec.json.decode(call.body)
         assert body["system"] == system
         assert body["anthropic_beta"] == ["context-1m-2025-08-07"]
+
+
+STORY: Final = invoke_story()
+ENDS: Final = {
+    "a good one": STORY.whole,
+    "and more behind its end": STORY.whole + STORY.middle,
+    "an exception at once": exception("throttlingException"),
+    "an exception late": STORY.beginning + STORY.middle + exception("serviceUnavailableException"),
+    "a flipped bit": STORY.beginning + STORY.middle + flipped(STORY.end, 40),
+    "no end": STORY.beginning + STORY.middle,
+    "an error of the model's": STORY.beginning
+    + STORY.middle
+    + inner({"type": "error", "error": {"type": "overloaded_error", "message": "Busy."}})
+    + STORY.end,
+}
+
+
+def lived(data: bytes, cuts: list[int]) -> tuple[Any, Any]:
+    """What a caller and the log see of a stream, its bytes cut at these places."""
+    bench = Bench()
+    bench.ask(
+        request("/v1/messages?beta=true", msgspec.json.encode({**ASKED, "model": MODEL, "stream": True}))
+    )
+    bench.open()
+    whole = stream_head() + chunk(data) + LAST_CHUNK
+    places = [0, *sorted(cut % len(whole) for cut in cuts), len(whole)]
+    for start, end in itertools.pairwise(places):
+        if bench.held and start < end:
+            bench.answer(whole[start:end])
+    bench.settle()
+    return bench.only.told, {**bench.record, "response_bytes": 0}
+
+
+class TestInTheGateway:
+    @given(st.sampled_from(sorted(ENDS)), st.lists(st.integers(0, 10_000), max_size=8))
+    def test_any_cut_of_bedrocks_bytes_gives_the_same_answer(self, name: str, cuts: list[int]) -> None:
+        assert lived(ENDS[name], cuts) == lived(ENDS[name], [])
+
+    @pytest.mark.parametrize("name", sorted(ENDS))
+    def test_a_stream_ends_well_only_at_its_own_end(self, name: str) -> None:
+        (status, _, body, whole), record = lived(ENDS[name], [])
+        assert whole
+        good = ENDS[name].startswith(STORY.whole)
+        assert record["outcome"] == ("complete" if good else "failed")
+        if status != 200:
+            assert (status, msgspec.json.decode(body)["error"]["type"]) == (429, "rate_limit_error")
+            return
+        events = SseDecoder().feed(body)
+        assert events[-1].name == ("message_stop" if good else "error")
+        assert [event.name for event in events].count("error") == (0 if good else 1)
+        assert [event.name for event in events].count("message_stop") == (1 if good else 0)
+        if good:
+            assert (record["input_tokens"], record["output_tokens"]) == (10, 5)
+            assert record["stop_reason"] == "end_turn"
+        else:
+            told = msgspec.json.decode(events[-1].data)
+            assert told["request_id"] == record["request_id"]
 
 
 def test_a_message_is_never_answered_from_here() -> None:
