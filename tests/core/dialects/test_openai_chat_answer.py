@@ -1,5 +1,6 @@
 """Whole answers: everything recorded parses in openai-python's own types, strictly, and nothing is lost."""
 
+import functools
 import json
 from typing import Any
 
@@ -12,7 +13,7 @@ from stargate_core.dialects.converse import ANSWER
 from stargate_core.dialects.face import BadAnswer, Usage
 from stargate_core.dialects.openai_chat_answer import chat_completion, finish_reason, usage_object
 from stargate_core.faults import Cause
-from support.dialects import CREATED, REQUEST_ID, USAGE, a_request, chat_translator
+from support.dialects import CREATED, REQUEST_ID, USAGE, a_request, chat_translator, deeper
 from support.vectors import Recording, recordings
 
 ANSWERS = [r for r in recordings() if r.uri.endswith("/converse") and r.status == 200]
@@ -254,7 +255,8 @@ def test_what_is_nested_too_deeply_is_garbled_at_any_depth() -> None:
         body = b'{"output":{"message":{"content":[]}},"stopReason":"end_turn","trace":' + trace + b"}"
         translator = chat_translator()
         try:
-            translator.render_answer(translator.answer([], body), [])
+            part = translator.answer([], body)
+            deeper(40, functools.partial(translator.render_answer, part, []))
         except BadAnswer as bad:
             assert bad.fault.cause is Cause.UPSTREAM_GARBLED
 

@@ -17,7 +17,7 @@ from stargate_core.dialects.openai_passing import ChatPassing, ChatWatching, pas
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.wire.eventstream import Frame
 from stargate_core.wire.sse import DONE, SseFrameDecoder
-from support.dialects import sse_events, streamed
+from support.dialects import deeper, sse_events, streamed
 
 USAGE = {
     "prompt_tokens": 30,
@@ -116,7 +116,8 @@ class TestBody:
         for depth in range(700, 1100, 7):
             body = b'{"stream_options":{"a":' + b"[" * depth + b"]" * depth + b"}}"
             try:
-                passing_body(body, "m", stream=True)
+                passing_body(body, "m", stream=False)
+                deeper(40, functools.partial(passing_body, body, "m", stream=True))
             except Refused as refused:
                 assert refused.fault.cause is Cause.BODY_MALFORMED
 
@@ -209,9 +210,10 @@ class TestStream:
             payload = b'{"choices":[],"a":' + b"[" * depth + b"]" * depth + b"}"
             for machine in (ChatPassing(None, include_usage=True), ChatWatching()):
                 try:
-                    machine.render_answer(machine.answer([], payload), [])
-                    for part in machine.parts(frames(b"data: " + payload + b"\n\n")[0]):
-                        machine.render(part)
+                    part = machine.answer([], payload)
+                    deeper(40, functools.partial(machine.render_answer, part, []))
+                    (part,) = machine.parts(frames(b"data: " + payload + b"\n\n")[0])
+                    deeper(40, functools.partial(machine.render, part))
                 except BadAnswer as bad:
                     assert bad.fault.cause is Cause.UPSTREAM_GARBLED
 
