@@ -41,10 +41,11 @@ OPERATIONS: Final = {
     for result in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()
     if isinstance(result, Ok)
 }
-MODELS: Final = {
+MODELS: Final[dict[str, Any]] = {
     "claude": "us.anthropic.claude-sonnet-4-20250514-v1:0",
     "nova": "amazon.nova-lite-v1:0",
     "gpt": "openai.gpt-oss-120b-1:0",
+    "gpt-direct": {"target": "openai.gpt-oss-120b-1:0", "surface": "openai"},
     "titan": "amazon.titan-embed-text-v2:0",
     "cohere": "cohere.embed-english-v3",
 }
@@ -122,7 +123,7 @@ def requests(draw: st.DrawFn, name: str, *, spoiled: bool) -> tuple[str, str, di
     operation = OPERATIONS[name]
     case = draw(operation.as_strategy())
     labels = dict(case.path_parameters or {})
-    models = EMBEDDING if name == "embeddings" else ("claude", "nova", "gpt")
+    models = EMBEDDING if name == "embeddings" else ("claude", "nova", "gpt", "gpt-direct")
     model = draw(st.sampled_from([*models, None]))
     if model is not None and "modelId" in labels:
         labels["modelId"] = model
