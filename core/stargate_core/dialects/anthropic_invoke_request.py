@@ -45,6 +45,7 @@ from stargate_core.secret import Private
 VERSION: Final = "bedrock-2023-05-31"
 _USER_PROFILE: Final = b"anthropic-user-profile-id"
 _NULL: Final = Raw(b"null")
+_TOKENS_MAX: Final = 2**31 - 1
 _NO_MESSAGES: Final = re.compile(rb"\[[ \t\n\r]*\]")
 _GUARDRAIL: Final = msgspec.json.Decoder(Guardrail)
 
@@ -105,7 +106,7 @@ def ask_of(request: Request, *, counting: bool = False) -> Ask:
         body=MessagesAsk(members, signs),
         operation=Operation.COUNT_TOKENS if counting else None,
         output_tokens_max=tokens_max,
-        temperature=float(heat) if type(heat) is int or type(heat) is float else None,
+        temperature=_temperature(heat),
         urls=urls_of(members) if signs.urls else (),
     )
 
@@ -144,7 +145,16 @@ def _tokens_max(members: Members) -> int:
         raise _wrong("max_tokens", "Input should be a valid integer")
     if value < 0:
         raise _wrong("max_tokens", "Input should be greater than or equal to 0")
+    if value > _TOKENS_MAX:
+        raise _wrong("max_tokens", f"Input should be less than or equal to {_TOKENS_MAX}")
     return value
+
+
+def _temperature(value: Any) -> float | None:
+    """What policy makes of a temperature; whether it is one, the model says."""
+    if type(value) is float or (type(value) is int and abs(value) <= _TOKENS_MAX):
+        return float(value)
+    return None
 
 
 def _check_messages(members: Members) -> None:

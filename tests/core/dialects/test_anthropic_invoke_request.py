@@ -83,9 +83,13 @@ class TestRead:
         ask = told({"max_tokens": 1, "messages": HELLO})
         assert (ask.model, ask.stream, ask.temperature) == (None, False, None)
 
-    @pytest.mark.parametrize("heat", ["warm", [1], {"a": 1}, None, True])
+    @pytest.mark.parametrize("heat", ["warm", [1], {"a": 1}, None, True, 2**40])
     def test_an_odd_temperature_is_the_models_business(self, heat: Any) -> None:
         assert told(a_body(temperature=heat)).temperature is None
+
+    def test_so_is_one_beyond_all_numbers(self) -> None:
+        body = b'{"max_tokens":1,"messages":["a"],"temperature":1%b}' % (b"0" * 400)
+        assert told(body).temperature is None
 
     def test_a_temperature_may_be_whole(self) -> None:
         assert told(a_body(temperature=1)).temperature == 1.0
@@ -112,6 +116,8 @@ class TestRead:
             (a_body(max_tokens=None), "max_tokens", "max_tokens: Input should be a valid integer"),
             (a_body(max_tokens=[1]), "max_tokens", "max_tokens: Input should be a valid integer"),
             (a_body(max_tokens=-1), "max_tokens", "greater than or equal to 0"),
+            (a_body(max_tokens=2**31), "max_tokens", "less than or equal to 2147483647"),
+            (b'{"messages":["a"],"max_tokens":1%b}' % (b"0" * 400), "max_tokens", "less than or equal to"),
             (a_body(model=5), "model", "model: Input should be a valid string"),
             (a_body(stream="yes"), "stream", "stream: Input should be a valid boolean"),
             ({"max_tokens": 1}, "messages", "messages: Field required"),
