@@ -54,8 +54,12 @@ class RunningSimulator:
         """Make it forget."""
         self._page("DELETE", "/_simulator/requests")
 
-    def _page(self, method: str, path: str) -> Any:
-        request = urllib.request.Request(self.url + path, method=method)
+    def fail_listings(self, scenario: str) -> None:
+        """Make it fail those who ask which models or profiles there are; "": no longer."""
+        self._page("PUT", "/_simulator/listing-fault", scenario.encode())
+
+    def _page(self, method: str, path: str, body: bytes | None = None) -> Any:
+        request = urllib.request.Request(self.url + path, body, method=method)
         with urllib.request.urlopen(request, timeout=STOP_SECONDS) as answer:
             return json.load(answer)
 

@@ -1,6 +1,5 @@
 """The listing of models and profiles: judged by AWS's own model of the control plane, and by boto3."""
 
-import urllib.request
 from typing import Any
 
 import boto3
@@ -147,10 +146,7 @@ def test_boto3_reads_all_of_it() -> None:
         pages = client.get_paginator("list_inference_profiles").paginate(PaginationConfig={"PageSize": 5})
         found = [profile for page in pages for profile in page["inferenceProfileSummaries"]]
         assert len(found) == len(list(profiles(REGION)))
-        request = urllib.request.Request(
-            f"{simulator.url}/_simulator/listing-fault", b"empty-500", method="PUT"
-        )
-        urllib.request.urlopen(request).close()
+        simulator.fail_listings("empty-500")
         with pytest.raises(ClientError, match="500"):
             client.list_inference_profiles()
         client.close()
