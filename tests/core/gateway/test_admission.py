@@ -777,7 +777,7 @@ class TestDispatch:
         [
             ("GET", "/model/m/converse", 405, "UnknownOperationException"),
             ("POST", "/model/m/nothing", 404, "UnknownOperationException"),
-            ("GET", "/async-invoke", 404, "UnknownOperationException"),
+            ("GET", "/async-invoke/a/b", 404, "UnknownOperationException"),
             ("POST", "/aws/anything", 404, "UnknownOperationException"),
             ("POST", "/aws/model/m/converse", 400, "ValidationException"),
         ],

@@ -195,6 +195,7 @@ class TestOrder:
             "rate-limiter",
             "response-transform",
             "bedrock-proxy",
+            "response-store",
             "response-cache",
             "request-logger",
         ]
