@@ -37,6 +37,11 @@ SENT: Final = {
     "chat": request("/v1/chat/completions", CHAT),
     "a streamed chat": request("/v1/chat/completions", {**CHAT, "stream": True}),
     "converse": request(f"/model/{MODELS['nova'].replace(':', '%3A')}/converse", CONVERSE),
+    "a response": request("/v1/responses", {"model": "nova", "input": "hi", "stream": True}),
+    "messages over Converse": request("/v1/messages", CHAT),
+    "messages of Claude's": request("/v1/messages", {**CHAT, "model": "claude"}),
+    "a count": request("/v1/messages/count_tokens", {"model": "claude", "messages": CHAT["messages"]}),
+    "an embedding": request("/v1/embeddings", {"model": "amazon.titan-embed-text-v2:0", "input": "hi"}),
     "an alias of converse's": request("/model/claude/converse-stream", CONVERSE),
 }
 ANSWERED: Final = {

@@ -357,9 +357,10 @@ def _cache(told: Explanation) -> list[str]:
     scope = cache.scope or "everybody"
     joins = "joins a call under way" if cache.joins else "joins no call under way"
     headers = ", ".join(f"{name}: {value}" for name, value in cache.headers)
+    first = "; of several calls the first one's" if told.call is not None and told.call.times > 1 else ""
     call = f"{cache.operation} ({'stream' if cache.stream else 'plain'}), {cache.method} {cache.target}"
     return [
-        f"{cache.digest}, shared by: {scope}",
+        f"{cache.digest}, shared by: {scope}{first}",
         f"kept {cache.kept_seconds:g} s, taken up to an age of {cache.age_max_seconds:g} s; {joins}",
         f"made of {call}, {headers}, {cache.body_bytes} bytes; models {', '.join(cache.models)}",
     ]

@@ -331,6 +331,15 @@ class TestCalls:
         told = explained(request("/v1/models", method="GET"))
         assert (told.ending, told.ways, told.call) == (Ending.ANSWERED, (), None)
 
+    @pytest.mark.parametrize("kept", [False, True])
+    def test_a_batch_is_told_by_its_first_call(self, kept: bool) -> None:
+        body = {"model": "amazon.titan-embed-text-v2:0", "input": [f"text {number}" for number in range(20)]}
+        plan = a_plan(a_config(*[CACHE] * kept))
+        told = explained(request("/v1/embeddings", msgspec.json.encode(body)), plan)
+        assert (told.ending, call_of(told).times) == (Ending.SENT, 20)
+        assert "text 0" in call_of(told).body
+        assert (told.cache is not None) == kept
+
     def test_a_body_that_is_no_text_is_told_in_base64(self) -> None:
         body = b"\xff\xfe"
         headers = {"content-type": "application/octet-stream"}

@@ -131,6 +131,13 @@ class TestText:
         assert "\x1b" not in result.stdout
         assert "\u202e" not in result.stdout
 
+    def test_a_batch_says_how_many_calls_it_is(self) -> None:
+        body = {"model": "amazon.titan-embed-text-v2:0", "input": ["a", "b", "c"]}
+        result = run({**CHAT, "path": "/v1/embeddings", "body": body})
+        assert result.exit_code == 0
+        assert "of several calls the first one's" in result.stdout
+        assert "(and 2 more calls like it, for the other inputs)" in result.stdout
+
     def test_keys_of_a_store_are_said_to_be_unknown(self, folder: Path) -> None:
         (folder / "gateway.yaml").write_text("gateway: {store: 'redis://127.0.0.1:1'}\n" + CONFIG)
         result = run({**CHAT, "headers": {"x-api-key": "another"}})
