@@ -1,10 +1,10 @@
 """Every parameter of Anthropic's Messages, and what becomes of it on the way to Bedrock's Converse.
 
 Literal tables. The rule behind them is the one of OpenAI's chat: nothing that changes what the caller gets is
-dropped in silence. A parameter is *mapped* to something Converse has; or
-*ignored*, when it is a hint, or about Anthropic's own house, and the answer is as good without it; or
-*refused*, when the caller would otherwise get something else than was asked for. Where the operator lets
-parameters be dropped, what would be refused is left out instead.
+dropped in silence. A parameter is *mapped* to something Converse has; or *ignored*, when it is a hint, or
+about Anthropic's own house, and the answer is as good without it; or *refused*, when the caller would
+otherwise get something else than was asked for. Where the operator lets parameters be dropped, what would be
+refused is left out instead.
 
 Claude itself may be reached through Converse too. What it understands and Converse has no word for goes on to
 it in `additionalModelRequestFields`, whatever the fate with others.

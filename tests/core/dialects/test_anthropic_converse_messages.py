@@ -135,6 +135,23 @@ class TestTools:
             {"text": "b"},
         ]
 
+    def test_so_they_do_in_every_turn_and_their_marks_behind_each(self) -> None:
+        marked = result("t2", cache_control={"type": "ephemeral"})
+        made = turns(
+            assistant(use("t1")),
+            user(text("a"), result("t1")),
+            assistant(use("t2"), use("t3")),
+            user(text("b"), marked, result("t3")),
+            model=CLAUDE,
+        )
+        assert made[1]["content"] == [made_result("t1", {"text": "ok"}), {"text": "a"}]
+        assert made[3]["content"] == [
+            made_result("t2", {"text": "ok"}),
+            {"cachePoint": {"type": "default"}},
+            made_result("t3", {"text": "ok"}),
+            {"text": "b"},
+        ]
+
     @pytest.mark.parametrize("content", ["", None, [], [text(" ")]])
     def test_a_tool_that_says_nothing_is_given_a_word(self, content: Any) -> None:
         made = turns(assistant(use("t")), user(result("t", content)))

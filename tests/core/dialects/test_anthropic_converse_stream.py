@@ -416,6 +416,10 @@ class TestTools:
             stopped(1),
         ]
 
+    @pytest.mark.parametrize("fragments", [(), ("",), ('{"a"', ":1}")])
+    def test_plugins_see_the_same_call(self, fragments: tuple[str, ...]) -> None:
+        assert_frame_equals_parts(frames([HEAD, *tool(0, *fragments), *TAIL[1:]]))
+
     @pytest.mark.parametrize("fragments", [(), ("",), ("", "")])
     def test_no_arguments_are_an_empty_object(self, fragments: tuple[str, ...]) -> None:
         assert blocks(HEAD, *tool(0, *fragments), *TAIL[1:])[1:] == [
