@@ -1,11 +1,11 @@
 """Driving OpenAI's responses dialect without the gateway, and reading what it writes with the SDK's types."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from openai.types.responses import Response, ResponseStreamEvent
-from pydantic import TypeAdapter
+from pydantic import BaseModel
 
 from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.face import Fetched, Headers, Options, Request, Target, Translator
@@ -13,8 +13,11 @@ from stargate_core.dialects.registry import OPENAI_RESPONSES
 from stargate_core.wire.sse import SseDecoder
 from support.dialects import HAIKU, Event, a_request, frames, streamed
 
-EVENT: Final[TypeAdapter[ResponseStreamEvent]] = TypeAdapter(ResponseStreamEvent)
-"""Every event that openai-python knows."""
+EVENTS: Final[dict[str, type[BaseModel]]] = {
+    get_args(kind.model_fields["type"].annotation)[0]: kind
+    for kind in get_args(get_args(ResponseStreamEvent)[0])
+}
+"""Every event that openai-python knows, by its type."""
 
 
 def responses_request(headers: Headers | None = None, **members: Any) -> Request:
@@ -62,7 +65,7 @@ def responses_events(body: bytes) -> list[dict[str, Any]]:
         payload = msgspec.json.decode(event.data)
         assert event.name == payload["type"]
         assert payload["sequence_number"] == number
-        EVENT.validate_python(payload, strict=True)
+        EVENTS[payload["type"]].model_validate(payload, strict=True)
         told.append(payload)
     return told
 

@@ -171,15 +171,17 @@ class Output:
 
     def stop(self, block: int) -> list[Json]:
         """A block has ended; of one that is not known, nothing."""
+        # One block is one thing, but nothing breaks where it is told to be two.
+        events: list[Json] = []
         call = self._calls.pop(block, None)
         if call is not None:
-            return self._end_call(call)
+            events += self._end_call(call)
         thought = self._thoughts.pop(block, None)
         if thought is not None:
-            return self._end_thought(thought)
+            events += self._end_thought(thought)
         if self._message is not None and self._message.block == block:
-            return self._note(self._message)
-        return []
+            events += self._note(self._message)
+        return events
 
     def whole(self, block: int, content: ContentBlock) -> None:
         """A block in one piece. Raises BadAnswer."""

@@ -203,6 +203,13 @@ class TestCalls:
             made.stop(block)
         assert [item["arguments"] for item in made.items] == ["[0]", "[1]"]
 
+    def test_a_block_that_is_told_to_be_two_things_is_both(self) -> None:
+        made = output()
+        made.call(0, ToolUseStart("t", "f"))
+        made.say(0, Delta(reasoning_content=ReasoningDelta("hm")))
+        made.close(incomplete=False)
+        assert [item["type"] for item in made.items] == ["function_call", "reasoning"]
+
     def test_a_whole_call_keeps_the_digits_that_the_model_wrote(self) -> None:
         made = output()
         made.whole(0, ContentBlock(tool_use=ToolUse("t", "f", msgspec.Raw(b'{"a": 1.50, "b": 1e3}'))))
