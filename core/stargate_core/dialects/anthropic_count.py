@@ -42,6 +42,7 @@ from stargate_core.dialects.face import (
     Target,
     Usage,
 )
+from stargate_core.dialects.openai_chat_request import malformed
 from stargate_core.faults import Cause, Fault, refuse
 from stargate_core.wire.eventstream import Frame
 
@@ -100,7 +101,11 @@ class AnthropicCount:
                     param="model",
                 )
         path = model_path(Operation.COUNT_TOKENS, foundation_model(target.model))
-        return Call(Operation.COUNT_TOKENS, b"POST", path, [_JSON], encoded({"input": counted}), False)
+        try:
+            body = encoded({"input": counted})
+        except RecursionError as error:
+            raise malformed(error) from None
+        return Call(Operation.COUNT_TOKENS, b"POST", path, [_JSON], body, False)
 
     def translator(self, request: Request, ask: Ask, call: Call) -> "CountTranslator":
         """A fresh translator for the answer to `call`."""

@@ -17,6 +17,7 @@ from typing import Final
 from msgspec import Raw
 
 from stargate_core.dialects.anthropic_invoke_blocks import ARRAY, OBJECT, Members, encoded, opening, text_of
+from stargate_core.dialects.converse import NOT_JSON
 from stargate_core.dialects.openai_chat_caching import caches_tools
 
 _MARK: Final = Raw(b'{"type":"ephemeral"}')
@@ -38,12 +39,13 @@ def mark_by_itself(sent: Members, model: str) -> None:
 
 
 def _with_last_marked(raw: Raw) -> Raw:
-    if opening(raw) != b"[":
+    try:
+        blocks = ARRAY.decode(raw)
+        last = OBJECT.decode(blocks[-1]) if blocks else {}
+    except NOT_JSON:
         return raw
-    blocks = ARRAY.decode(raw)
-    if not blocks or opening(blocks[-1]) != b"{":
+    if not last:
         return raw
-    last = OBJECT.decode(blocks[-1])
     blank = "text" in last and not (text_of(last["text"]) or "").strip()
     if blank or "defer_loading" in last:
         return raw

@@ -236,10 +236,10 @@ def _unscope(sent: Members) -> list[str]:
     places: list[str] = []
 
     def visit(block: Members, place: str) -> bool:
-        control = block.get("cache_control")
-        if control is None or opening(control) != b"{":
+        try:
+            settings = OBJECT.decode(block.get("cache_control", _NULL))
+        except NOT_JSON:
             return False
-        settings = OBJECT.decode(control)
         if "scope" not in settings:
             return False
         del settings["scope"]

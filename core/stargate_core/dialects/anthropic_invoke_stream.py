@@ -38,6 +38,7 @@ from stargate_core.dialects.anthropic_invoke_blocks import OBJECT, Members, enco
 from stargate_core.dialects.bedrock_native_answer import GUARDRAIL_ACTION, INTERVENED, METRICS
 from stargate_core.dialects.converse import NOT_JSON, Count, any_json, check_stop, garbled, read
 from stargate_core.dialects.face import BadAnswer, Headers, Part, PartKind, Reply, Usage
+from stargate_core.dialects.openai_chat_answer import encoded as written
 from stargate_core.dialects.vendor_errors import vendor_fault
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
@@ -117,8 +118,8 @@ class MessagePart(Part):
     """Its payload, encoded before any plugin saw it."""
 
     def now(self) -> bytes:
-        """The JSON as it is now: its own bytes, unless a plugin has changed it."""
-        told = encoded(self.payload)
+        """The JSON as it is now: its own bytes, unless a plugin has changed it. Raises BadAnswer."""
+        told = written(self.payload)
         return self.raw if told == self.seen else told
 
 
@@ -159,11 +160,11 @@ class MessagesTranslator:
         told = self._whole(body)
         payload = any_json(told, "the model's answer")
         self.complete = self.meaningful = True
-        return MessagePart(PartKind.ANSWER, "", payload, raw=told, seen=encoded(payload))
+        return MessagePart(PartKind.ANSWER, "", payload, raw=told, seen=written(payload))
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part."""
-        return Reply(200, [_JSON], part.now() if isinstance(part, MessagePart) else encoded(part.payload))
+        return Reply(200, [_JSON], part.now() if isinstance(part, MessagePart) else written(part.payload))
 
     def _whole(self, body: bytes) -> bytes:
         members = read(OBJECT, body, "the model's answer")
@@ -212,11 +213,11 @@ class MessagesTranslator:
             payload = msgspec.json.decode(told)
         except NOT_JSON:
             payload = None
-        return (MessagePart(PartKind.EVENT, name, payload, raw=told, seen=encoded(payload)),)
+        return (MessagePart(PartKind.EVENT, name, payload, raw=told, seen=written(payload)),)
 
     def render(self, part: Part) -> bytes:
         """A part of a stream, as bytes."""
-        told = part.now() if isinstance(part, MessagePart) else encoded(part.payload)
+        told = part.now() if isinstance(part, MessagePart) else written(part.payload)
         return event(part.name.encode(), told)
 
     def finish(self) -> bytes:

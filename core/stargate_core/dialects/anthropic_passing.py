@@ -26,6 +26,7 @@ from stargate_core.dialects.anthropic_invoke_stream import MessagePart, Messages
 from stargate_core.dialects.converse import any_json
 from stargate_core.dialects.face import Fetched, Headers, Part, PartKind, Reply, Request, Target
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
+from stargate_core.dialects.openai_chat_answer import encoded as written
 from stargate_core.faults import Fault
 from stargate_core.wire.eventstream import Frame
 
@@ -75,7 +76,7 @@ class MessagesWatching(MessagesTranslator):
         self._whole(body)
         self.complete = self.meaningful = True
         payload = any_json(body, "the model's answer")
-        return MessagePart(PartKind.ANSWER, "", payload, raw=body, seen=encoded(payload))
+        return MessagePart(PartKind.ANSWER, "", payload, raw=body, seen=written(payload))
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The answer, with the headers it came with."""

@@ -3,6 +3,7 @@ other end.
 """
 
 import base64
+import functools
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -17,7 +18,7 @@ from stargate_core.dialects.face import BadAnswer, Part, PartKind, Usage
 from stargate_core.faults import Cause, Fault
 from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event
 from stargate_core.wire.sse import ServerEvent, SseDecoder
-from support.dialects import REQUEST_ID, frames, streamed
+from support.dialects import REQUEST_ID, deeper, frames, streamed
 from support.vectors import Recording, recorded_streams, recordings
 
 ACTION: Final = "amazon-bedrock-guardrailAction"
@@ -255,6 +256,29 @@ class TestPlugins:
         (part,) = slow.parts(chunk(inner))
         assert part.payload is None
         assert fast.frame(chunk(inner)) == slow.render(part)
+
+
+class TestDepth:
+    def test_what_is_nested_too_deeply_is_garbled_at_any_depth(self) -> None:
+        for depth in range(700, 1100, 7):
+            nest = b"[" * depth + b"]" * depth
+            start = b'{"type":"message_start","message":{"a":%b}}' % nest
+            for event in (
+                start,
+                b'{"type":"news","a":%b}' % nest,
+                b'{"type":"content_block_delta","a":%b}' % nest,
+            ):
+                translator = a_translator() if event is start else after(START)
+                try:
+                    (part,) = translator.parts(chunk(event))
+                    deeper(40, functools.partial(translator.render, part))
+                except BadAnswer as bad:
+                    assert bad.fault.cause is Cause.UPSTREAM_GARBLED
+            try:
+                part = a_translator().answer([], b'{"type":"message","a":%b}' % nest)
+                deeper(40, functools.partial(a_translator().render_answer, part, []))
+            except BadAnswer as bad:
+                assert bad.fault.cause is Cause.UPSTREAM_GARBLED
 
 
 class TestUsage:

@@ -2,6 +2,7 @@
 anthropic-sdk-python as the reader of its answers.
 """
 
+import functools
 import itertools
 from typing import Any, Final, cast
 
@@ -18,18 +19,28 @@ from stargate_core.dialects.anthropic_converse_stream import ConverseTranslator
 from stargate_core.dialects.anthropic_invoke_stream import InvokeTranslator
 from stargate_core.dialects.anthropic_messages import AnthropicMessages
 from stargate_core.dialects.anthropic_passing import MessagesPassing
-from stargate_core.dialects.face import Call, Headers, Options, Reply, Request, Target, Translator
+from stargate_core.dialects.face import (
+    Call,
+    Headers,
+    Options,
+    PromptCaching,
+    Reply,
+    Request,
+    Target,
+    Translator,
+)
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.wire.eventstream import EventStreamDecoder
 from stargate_core.wire.sse import SseDecoder, SseFrameDecoder
 from support.bedrock import LAST_CHUNK, chunk, exception, flipped, inner, invoke_story, stream_head
 from support.bedrock_model import objections
-from support.dialects import EVENT_STREAM, HAIKU, REQUEST_ID, a_request, streamed
+from support.dialects import EVENT_STREAM, HAIKU, REQUEST_ID, a_request, deeper, streamed
 from support.machines import MODEL, Bench, request
 from support.sdks import anthropic_client
 from support.vectors import recorded_streams, recordings
 
 DIALECT: Final = AnthropicMessages()
+SONNET: Final = "anthropic.claude-sonnet-4-20250514-v1:0"
 ALL: Final = (Surface.INVOKE, Surface.CONVERSE, Surface.ANTHROPIC, Surface.MANTLE_ANTHROPIC)
 ARN: Final = (
     "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0"
@@ -284,6 +295,33 @@ class TestSdk:
         body = msgspec.json.decode(call.body)
         assert body["system"] == system
         assert body["anthropic_beta"] == ["context-1m-2025-08-07"]
+
+
+class TestDepth:
+    @pytest.mark.parametrize("surface", [Surface.INVOKE, Surface.ANTHROPIC])
+    @pytest.mark.parametrize(
+        "options", [Options(), Options(prompt_caching=PromptCaching.AUTO, drop_params=True)]
+    )
+    def test_what_is_nested_too_deeply_is_refused_at_any_depth(
+        self, surface: Surface, options: Options
+    ) -> None:
+        for depth in range(700, 1100, 7):
+            nest = b"[" * depth + b"]" * depth
+            for member in (
+                b'"system":[{"a":%b}]',
+                b'"cache_control":{"scope":%b}',
+                b'"tools":[%b]',
+                b'"x":%b',
+            ):
+                body = b'{"max_tokens":1,"messages":[%b],' % nest + member % nest + b"}"
+                sent = a_request(body, b"/v1/messages")
+                try:
+                    ask = DIALECT.read(sent)
+                    deeper(
+                        40, functools.partial(DIALECT.compose, sent, ask, Target(SONNET, surface, options))
+                    )
+                except Refused as refused:
+                    assert refused.fault.row.status == 400
 
 
 STORY: Final = invoke_story()
