@@ -10,7 +10,7 @@ Most blocks have a twin. What Bedrock demands and Anthropic does not, each rule 
 - A message with a document has a text. Its name is that text, if there is no other.
 - A tool's result has no marks of the cache within; one that is there stands behind the result.
 
-- Llama and Mistral refuse words beside a tool's result: there they go on inside the last result.
+- Llama and Mistral refuse whatever is said beside a tool's result: there it goes on inside the last one.
 - Writer's Palmyra takes no `status` of a result: there a failure is told in words.
 
 Thoughts go back to who may have thought them, and are left out elsewhere: Bedrock refuses the whole request
@@ -66,6 +66,7 @@ FAILED: Final = "(the tool has failed)"
 """How a failure is told where it has no member of its own."""
 _TAKES_UNSIGNED: Final = ("openai.", "qwen.", "minimax.", "moonshot")
 _NOTHING_BESIDE_RESULTS: Final = ("meta.llama", "mistral.")
+_STANDS_APART: Final = frozenset({"toolResult", "cachePoint"})
 _NO_STATUS: Final = "writer."
 _THOUGHTS: Final = (ThinkingBlock, RedactedThinkingBlock)
 _OF_THE_ASSISTANT: Final = (ToolUseBlock, ThinkingBlock, RedactedThinkingBlock)
@@ -230,12 +231,12 @@ class Conversation:
 
 
 def _inside(content: list[_Made]) -> list[_Made]:
-    """A turn in which no words stand beside a tool's result: they are the end of the last one."""
+    """A turn in which nothing is said beside a tool's result: it is the end of the last one."""
     results = [block["toolResult"] for block in content if "toolResult" in block]
     if not results:
         return content
-    results[-1]["content"] += [block for block in content if "text" in block]
-    return [block for block in content if "text" not in block]
+    results[-1]["content"] += [block for block in content if not _STANDS_APART & block.keys()]
+    return [block for block in content if _STANDS_APART & block.keys()]
 
 
 def _texts(text: str) -> list[_Made]:

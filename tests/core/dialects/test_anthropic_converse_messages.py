@@ -168,17 +168,19 @@ class TestTools:
         assert made[1]["content"] == [made_result("t", {"text": FAILED}, {"text": "ok"})]
 
     @pytest.mark.parametrize("model", [LLAMA, "mistral.mistral-large-2407-v1:0"])
-    def test_where_nothing_may_stand_beside_a_result_words_go_on_inside(self, model: str) -> None:
+    def test_where_nothing_may_stand_beside_a_result_it_goes_on_inside(self, model: str) -> None:
+        paper = {"type": "document", "source": {"type": "text", "data": "y"}, "title": "d"}
+        inside = {"document": {"format": "txt", "name": "d", "source": {"bytes": "eQ=="}}}
         made = turns(
             user("a"),
             assistant(use("t1"), use("t2")),
-            user(result("t1"), result("t2"), text("b")),
+            user(result("t1"), result("t2"), paper, text("b")),
             model=model,
         )
         assert made[0]["content"] == [{"text": "a"}]
         assert made[2]["content"] == [
             made_result("t1", {"text": "ok"}),
-            made_result("t2", {"text": "ok"}, {"text": "b"}),
+            made_result("t2", {"text": "ok"}, inside, {"text": "b"}),
         ]
 
     def test_a_result_may_hold_what_a_message_may(self) -> None:
