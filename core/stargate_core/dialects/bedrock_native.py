@@ -234,6 +234,8 @@ def _renamed(body: bytes, model: str) -> bytes:
 
 # --------------------------------------------------------------------------- how many tokens, how much chance
 
+_TOKENS_MAX: Final = 2**31 - 1
+"""More than any model produces: a caller may write any number."""
 _Policy: TypeAlias = tuple[int | None, float | None]
 """The most tokens, and the temperature: where they are said, in words we know."""
 
@@ -250,8 +252,7 @@ class _Limits(msgspec.Struct):
 
     @property
     def told(self) -> _Policy:
-        heat = self.temperature
-        temperature = float(heat) if type(heat) is int or type(heat) is float else None
+        temperature = _number(self.temperature)
         for limit in (
             self.max_tokens,
             self.max_gen_len,
@@ -260,8 +261,18 @@ class _Limits(msgspec.Struct):
             self.maxTokenCount,
         ):
             if limit is not None and limit > 0:
-                return limit, temperature
+                return min(limit, _TOKENS_MAX), temperature
         return None, temperature
+
+
+def _number(value: Any) -> float | None:
+    """A JSON number, which may have any number of digits; None for what is none, or too large to be one."""
+    if type(value) is not int and type(value) is not float:
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return None
 
 
 class _Nested(msgspec.Struct):
