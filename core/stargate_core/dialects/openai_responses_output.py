@@ -29,8 +29,8 @@ streams.
 """
 
 import binascii
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Final, TypeAlias, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -248,7 +248,10 @@ class Output:
     def _note(self, message: _Message) -> list[Json]:
         """The citations of the block that has ended."""
         events: list[Json] = []
-        annotations, others = cited(message.pending, message.begins, message.length)
+        try:
+            annotations, others = cited(message.pending, message.begins, message.length)
+        except RecursionError:
+            raise garbled("citation: nested too deeply") from None
         for told in annotations:
             note: Json = {"type": "url_citation", **told["url_citation"]}
             event: Json = {"type": "response.output_text.annotation.added", **_place(message)}
@@ -390,11 +393,10 @@ def _call_item(call: _Call, arguments: str, status: str) -> Json:
 
 
 def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(member) for key, member in cast("Json", value).items()}
-    if isinstance(value, list):
-        return [_copy(member) for member in cast("Sequence[Any]", value)]
-    return value
+    try:
+        return msgspec.json.decode(_encode(value))
+    except RecursionError:
+        raise garbled("nested too deeply") from None
 
 
 def _around(event: Json, behind: bytes) -> tuple[bytes, bytes]:

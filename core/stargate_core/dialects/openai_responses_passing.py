@@ -26,6 +26,7 @@ from msgspec import Raw
 from stargate_core.dialects.converse import NOT_JSON, Count, any_json, garbled, read
 from stargate_core.dialects.face import BadAnswer, Fetched, Headers, Part, PartKind, Reply, Request, Usage
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
+from stargate_core.dialects.openai_chat_answer import encoded
 from stargate_core.dialects.openai_chat_request import is_url, malformed
 from stargate_core.dialects.openai_responses_answer import Json, Responder, error_object
 from stargate_core.dialects.openai_responses_request import Decoded, ResponsesRequest
@@ -107,15 +108,15 @@ def passed_body(body: bytes, model: str, fetched: Mapping[str, Fetched]) -> byte
     """The body of the same request to the target's model. fetched: what takes the place of URLs. Raises
     Refused.
     """
-    members = _OBJECT.decode(body)
-    members.pop(GUARDRAIL, None)
-    members["model"] = Raw(_encode(model))
-    if fetched and "input" in members:
-        try:
+    try:
+        members = _OBJECT.decode(body)
+        members.pop(GUARDRAIL, None)
+        members["model"] = Raw(_encode(model))
+        if fetched and "input" in members:
             told = msgspec.json.decode(members["input"])
-        except NOT_JSON as error:
-            raise malformed(error) from None
-        members["input"] = Raw(_encode(_brought(told, fetched)))
+            members["input"] = Raw(_encode(_brought(told, fetched)))
+    except NOT_JSON as error:
+        raise malformed(error) from None  # It has been read before, but not to its last number and depth.
     return _encode(members)
 
 
@@ -183,11 +184,11 @@ class ResponsesPassing:
         told = _encode(members) if self._learn(body, members, 200) else body
         payload = any_json(told, "the response")
         self.complete = self.meaningful = True
-        return PassedPart(PartKind.ANSWER, "", payload, raw=told, seen=_encode(payload))
+        return PassedPart(PartKind.ANSWER, "", payload, raw=told, seen=encoded(payload))
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part: its own bytes, unless a plugin has changed it."""
-        return Reply(200, self._kept(JSON_HEADERS, upstream_headers), _now(part) or _encode(part.payload))
+        return Reply(200, self._kept(JSON_HEADERS, upstream_headers), _now(part) or encoded(part.payload))
 
     # ----------------------------------------------------------------------------------------------- a stream
 
@@ -210,7 +211,7 @@ class ResponsesPassing:
             payload = msgspec.json.decode(told)
         except NOT_JSON:
             payload = None  # Nobody has read it, and nobody can change it.
-        return (PassedPart(PartKind.EVENT, frame.name, payload, raw=raw, seen=_encode(payload)),)
+        return (PassedPart(PartKind.EVENT, frame.name, payload, raw=raw, seen=encoded(payload)),)
 
     def render(self, part: Part) -> bytes:
         """An event: its own bytes, unless a plugin has changed it."""
@@ -331,7 +332,7 @@ class ResponsesWatching(ResponsesPassing):
 
 def _now(part: Part) -> bytes:
     """The bytes that a part was made of; empty where a plugin has changed it, or made it."""
-    return part.raw if isinstance(part, PassedPart) and _encode(part.payload) == part.seen else b""
+    return part.raw if isinstance(part, PassedPart) and encoded(part.payload) == part.seen else b""
 
 
 def _text(raw: Raw | None) -> str:

@@ -45,7 +45,8 @@ from stargate_core.dialects.converse import (
     garbled,
     read,
 )
-from stargate_core.dialects.face import Ask, Headers, Part, PartKind, Reply, Request, Usage
+from stargate_core.dialects.face import Ask, BadAnswer, Headers, Part, PartKind, Reply, Request, Usage
+from stargate_core.dialects.openai_chat_answer import encoded
 from stargate_core.dialects.openai_errors import envelope
 from stargate_core.dialects.openai_responses_answer import (
     INCOMPLETE,
@@ -66,15 +67,30 @@ KEEP_ALIVE: Final = b": keep-alive\n\n"
 JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
 SSE_HEADERS: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
+_PLAIN: Final = frozenset({"id", "created_at", "model"})
+_BARE: Final[Json] = {
+    "id": "",
+    "object": "response",
+    "created_at": 0,
+    "status": "failed",
+    "model": "",
+    "output": [],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+}
+"""A response that has failed, as far as the SDKs cannot do without."""
 _encode: Final = msgspec.json.Encoder().encode
 _decode_delta: Final = BLOCK_DELTA.decode
 
 
 def sse(event: Json) -> bytes:
-    """An event as bytes, under the name that is its type; a plugin may have made anything of that."""
+    """An event as bytes, under the name that is its type; a plugin may have made anything of that. Raises
+    BadAnswer where something in it is nested too deeply.
+    """
     name = event.get("type")
     named = b"event: %b\n" % name.encode() if isinstance(name, str) and name.isprintable() else b""
-    return b"%bdata: %b\n\n" % (named, _encode(event))
+    return b"%bdata: %b\n\n" % (named, encoded(event))
 
 
 def failure_events(fault: Fault, response: Json, number: int) -> bytes:
@@ -83,7 +99,17 @@ def failure_events(fault: Fault, response: Json, number: int) -> bytes:
     flat = {"code": told["code"], "message": told["message"], "param": told["param"]}
     error: Json = {"type": "error", **flat, "error": told, "sequence_number": number}
     failed: Json = {"type": "response.failed", "response": response, "sequence_number": number + 1}
-    return sse(error) + sse(failed)
+    try:
+        return sse(error) + sse(failed)
+    except BadAnswer:
+        # Perhaps what it fails for: then only what the SDKs cannot do without.
+        failed["response"] = {**_BARE, **{n: v for n, v in response.items() if n in _PLAIN and _is_plain(v)}}
+        failed["response"]["error"] = response["error"]
+        return sse(error) + sse(failed)
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, str | int | float)
 
 
 class ResponsesTranslator:
@@ -146,7 +172,7 @@ class ResponsesTranslator:
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part."""
-        return Reply(200, list(JSON_HEADERS), _encode(part.payload))
+        return Reply(200, list(JSON_HEADERS), encoded(part.payload))
 
     # ----------------------------------------------------------------------------------------------- a stream
 

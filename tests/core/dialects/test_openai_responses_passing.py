@@ -199,6 +199,30 @@ class TestStream:
         assert machine.render(Part(delta.kind, "x", {"type": "x"})) == b'event: x\ndata: {"type":"x"}\n\n'
 
 
+def test_what_is_nested_too_deeply_is_garbled_at_any_depth() -> None:
+    for depth in range(700, 1100, 13):
+        nest = b"[" * depth + b"]" * depth
+        told = b'{"type":"response.created","sequence_number":0,"response":{"x":%b}}' % nest
+        body = b"event: response.created\ndata: %b\n\n" % told
+        for machine in (ResponsesPassing(a_request(), "m"), ResponsesWatching()):
+            try:
+                machine.render_answer(machine.answer([], b'{"object":"response","x":%b}' % nest), [])
+            except BadAnswer as bad:
+                assert bad.fault.cause is Cause.UPSTREAM_GARBLED
+            machine.complete = False
+            try:
+                for part in machine.parts(frames(body)[0]):
+                    machine.render(part)
+            except BadAnswer as bad:
+                assert bad.fault.cause is Cause.UPSTREAM_GARBLED
+            machine.broken(Fault(Cause.STREAM_CUT))
+        asked = b'{"input":[%b]}' % nest
+        try:
+            passed_body(asked, MODEL, {"https://a.example": Fetched("image/png", b"a")})
+        except Refused as refused:
+            assert refused.fault.cause is Cause.BODY_MALFORMED
+
+
 FAILED = {"code": "rate_limit_exceeded", "message": "slow down"}
 FAILURES = [
     ("response.failed", {"type": "response.failed", "response": response(status="failed", error=FAILED)}),

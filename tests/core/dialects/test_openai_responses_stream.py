@@ -12,9 +12,10 @@ from hypothesis.strategies import SearchStrategy
 from openai.types.responses import Response
 
 from stargate_core.dialects.face import BadAnswer, Reply, Request
-from stargate_core.dialects.openai_responses_stream import ResponsesTranslator, sse
+from stargate_core.dialects.openai_responses_answer import error_object
+from stargate_core.dialects.openai_responses_stream import ResponsesTranslator, failure_events, sse
 from stargate_core.faults import TABLE, Cause, Fault
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_exception
+from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event, encode_exception
 from support.dialects import REQUEST_ID, USAGE, Event, frames, streamed, text_events
 from support.responses import events_of, responses_events, responses_translator
 from support.sdks import openai_client
@@ -593,6 +594,38 @@ class TestFailures:
     )
     def test_what_makes_no_sense_is_garbled(self, events: list[Event]) -> None:
         assert events_of(*events)[-2]["code"] == "upstream_protocol_error"
+
+
+def test_what_is_nested_too_deeply_is_garbled_at_any_depth() -> None:
+    start, _, stopped, end, _ = text_events("a")
+    for depth in range(400, 1100, 23):
+        nest = "[" * depth + "]" * depth
+        for place in ('"web":{"url":"https://a.example","x":%s}', '"documentPage":{"x":%s}'):
+            cite = '{"contentBlockIndex":0,"delta":{"citation":{"location":{%s}}}}' % (place % nest)
+            told = b"".join(
+                encode_event(name, payload)
+                for name, payload in (
+                    (start[0], msgspec.json.encode(start[1])),
+                    ("contentBlockDelta", cite.encode()),
+                    (stopped[0], msgspec.json.encode(stopped[1])),
+                    (end[0], msgspec.json.encode(end[1])),
+                    ("metadata", b'{"trace":{"a":%b}}' % nest.encode()),
+                )
+            )
+            events = responses_events(streamed(translator(), EventStreamDecoder().feed(told)))
+            assert events[-1]["type"] in {"response.completed", "response.failed"}
+            assert depth > 900 or events[-1]["type"] == "response.completed"
+
+
+def test_a_failure_is_told_also_of_a_response_that_cannot_be() -> None:
+    deep: Any = []
+    for _ in range(3000):
+        deep = [deep]
+    fault = Fault(Cause.STREAM_CUT)
+    response = {"id": "resp_1", "model": "m", "created_at": 5, "error": error_object(fault), "tools": deep}
+    *_, failed = responses_events(failure_events(fault, response, 0))
+    assert (failed["response"]["id"], failed["response"]["model"]) == ("resp_1", "m")
+    assert failed["response"]["error"]["code"] == "server_error"
 
 
 def test_a_type_that_a_plugin_has_made_nonsense_of_is_no_name() -> None:
