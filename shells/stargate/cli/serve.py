@@ -1,8 +1,9 @@
 """`stargate serve`: run the gateway."""
 
+import asyncio
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import click
@@ -11,10 +12,9 @@ import trio
 
 from stargate.cli.configuration import read_configuration
 from stargate.plugins import BadPlugin, installed
+from stargate.shell_common.listening import CannotListen
+from stargate.shell_common.starting import Started
 from stargate.tls import BadTls
-from stargate.trio_shell.listener import CannotListen
-from stargate.trio_shell.serve import Started
-from stargate.trio_shell.serve import serve as serve_on_trio
 from stargate_core.config.problems import Misfit
 from stargate_core.config.schema import Config, Listener, Store
 from stargate_core.gateway.plan import Plan
@@ -32,10 +32,17 @@ from stargate_core.gateway.plan import Plan
 )
 @click.option(
     "--shell",
-    type=click.Choice(["trio"]),
+    type=click.Choice(["trio", "asyncio"]),
     default="trio",
     show_default=True,
-    help="The event loop to run on.",
+    help="What to run on.",
+)
+@click.option(
+    "--loop",
+    type=click.Choice(["auto", "asyncio", "uvloop"]),
+    default="auto",
+    show_default=True,
+    help="The event loop under asyncio. auto: uvloop where it is installed.",
 )
 @click.option(
     "--log-level",
@@ -44,7 +51,7 @@ from stargate_core.gateway.plan import Plan
     show_default=True,
     help="What is told on standard error.",
 )
-def serve(path: str | None, listen: tuple[str, ...], shell: str, log_level: str) -> None:
+def serve(path: str | None, listen: tuple[str, ...], shell: str, loop: str, log_level: str) -> None:
     """Serve OpenAI's and Bedrock's own API in front of AWS Bedrock."""
     try:
         plugins = installed()
@@ -60,13 +67,50 @@ def serve(path: str | None, listen: tuple[str, ...], shell: str, log_level: str)
             config, gateway=msgspec.structs.replace(config.gateway, listen=listeners)
         )
     _need_client_of(config.gateway.store)
+    if shell == "trio" and loop != "auto":
+        raise click.BadParameter("trio is a loop of its own", param_hint="--loop")
+    new_loop = _new_loop(loop) if shell == "asyncio" else None
     plan = Plan(config, plugins)
     try:
-        trio.run(lambda: serve_on_trio(plan, started=lambda what: _tell(plan, config, what), level=log_level))
+        if shell == "asyncio":
+            _serve_on_asyncio(plan, lambda what: _tell(plan, config, what), log_level, new_loop)
+        else:
+            _serve_on_trio(plan, lambda what: _tell(plan, config, what), log_level)
     except* (CannotListen, BadTls) as group:
         for reason in _leaves(group):
             click.echo(f"error: {reason}", err=True)
         sys.exit(1)
+
+
+def _serve_on_trio(plan: Plan, started: Callable[[Started], None], level: str) -> None:
+    from stargate.trio_shell.serve import serve  # Each shell is imported where it is wanted alone.
+
+    trio.run(lambda: serve(plan, started=started, level=level))
+
+
+def _serve_on_asyncio(
+    plan: Plan,
+    started: Callable[[Started], None],
+    level: str,
+    new_loop: Callable[[], asyncio.AbstractEventLoop] | None,
+) -> None:
+    from stargate.asyncio_shell.serve import serve
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve(plan, started=started, level=level))
+
+
+def _new_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the loop of this name; None: asyncio itself."""
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if name == "auto":
+            return None
+        raise click.ClickException("uvloop is not installed: pip install uvloop") from None
+    return uvloop.new_event_loop
 
 
 def _need_client_of(store: Store) -> None:

@@ -21,15 +21,16 @@ import msgspec
 import trio
 
 from stargate.fetcher import Fetcher
+from stargate.shell_common.tickets import Tickets
+from stargate.shell_common.troubles import detail_of, trouble_of
 from stargate.trio_shell.channel import Channel
 from stargate.trio_shell.connections import Caller, Client, Flyer, Link
-from stargate.trio_shell.connector import connect, detail_of, trouble_of
+from stargate.trio_shell.connector import connect
 from stargate.trio_shell.enquiries import Enquiries
 from stargate.trio_shell.flights import Flights
 from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.sinks import Sinks
 from stargate.trio_shell.ticker import Look, Ticker, Timed, now_ns
-from stargate.trio_shell.tickets import Tickets
 from stargate_core.aws.bearer import BearerToken
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
@@ -128,7 +129,7 @@ class Gateway:
         self.ticker = Ticker()
         self._pool = Pool(plan.limits.pool)
         self._links: dict[int, Link] = {}
-        self._tickets = Tickets()
+        self._tickets = Tickets[Caller]()
         self._facts: deque[tuple[Caller, FlightEvent] | PoolEvent | CacheFact] = deque()
         self._busy = False
         self._credentials: dict[str, Credentials | BearerToken | None] = {}

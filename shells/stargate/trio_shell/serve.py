@@ -4,36 +4,21 @@ In order: credentials are looked for, listeners opened, everything told, connect
 SIGINT drains: no new connections, what runs may finish within the grace time. A second signal ends at once.
 """
 
-import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Final
 
 import trio
 
-from stargate.credentials import Found, Keeper
+from stargate.credentials import Keeper
+from stargate.shell_common.listening import names, open_listeners
+from stargate.shell_common.starting import CREDENTIALS_SECONDS, Started, settle_memory
 from stargate.tls import listener_context, upstream_contexts
 from stargate.trio_shell.gateway import Gateway
-from stargate.trio_shell.listener import accept, names, open_listeners
+from stargate.trio_shell.listener import accept
 from stargate.trio_shell.sinks import Sinks
 from stargate.trio_shell.store import RedisStore
 from stargate_core.gateway.plan import Plan
-
-_COLLECT_AFTER_OBJECTS: Final = 20_000
-"""New objects before the youngest generation is looked at; Python's own 700 are a dozen requests."""
-_CREDENTIALS_SECONDS: Final = 5.0
-"""How long start-up waits for credentials: a slow metadata service must not keep health checks from being
-answered.
-"""
-
-
-class Started:
-    """What the caller of `serve` may want to tell its user."""
-
-    def __init__(self, urls: list[str], credentials: dict[str, Found]) -> None:
-        self.urls = urls
-        self.credentials = credentials
 
 
 async def serve(plan: Plan, *, started: Callable[[Started], None], level: str = "info") -> None:
@@ -55,20 +40,20 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         listeners = plan.config.gateway.listen
         contexts = [listener_context(listener, plan) for listener in listeners]
-        opened = await open_listeners(listeners)
+        opened = await trio.to_thread.run_sync(open_listeners, listeners)
         keeper = Keeper(
             plan.accounts, wall_ns=time.time_ns, changed=gateway.change_credentials, note=sinks.note
         )
         gateway.enquiries.use(keeper)
         _share_store(plan, gateway, nursery)
-        found = await keeper.first(_CREDENTIALS_SECONDS)
+        found = await keeper.first(CREDENTIALS_SECONDS)
         async with trio.open_nursery() as accepting:
             urls: list[str] = []
             for listener, context, sockets in zip(listeners, contexts, opened, strict=True):
                 urls += names(sockets, listener)
                 for sock in sockets:
                     accepting.start_soon(accept, sock, gateway, nursery, context)
-            _settle_memory()
+            settle_memory()
             started(Started(urls, found))
             nursery.start_soon(keeper.run)
             await anext(signals)
@@ -104,10 +89,3 @@ def _share_store(plan: Plan, gateway: Gateway, nursery: trio.Nursery) -> None:
 async def _cancel_at_next(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
     await anext(signals)
     scope.cancel()
-
-
-def _settle_memory() -> None:
-    """Keep the collector off what lives as long as the process, and from looking after every few requests."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_COLLECT_AFTER_OBJECTS, 20, 50)

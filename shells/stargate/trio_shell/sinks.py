@@ -6,18 +6,18 @@ cannot be written is tried again. When the buffer is full, lines are dropped and
 told in the sink itself as soon as it can be; that a sink cannot be written, and that it can again, is a note.
 """
 
-import os
 import time
 from collections.abc import Callable
 from typing import Final
 
 import trio
 
+from stargate.shell_common.lines import write
+
 BUFFERED_BYTES_MAX: Final = 8 * 1024 * 1024
 _GATHER_SECONDS: Final = 0.05
 _AGAIN_SECONDS: Final = 1.0
 _LAST_WORDS_SECONDS: Final = 1.0
-_STANDARD: Final = {"/dev/stdout": 1, "/dev/stderr": 2, "-": 1}
 NOTES: Final = "/dev/stderr"
 _LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -78,7 +78,7 @@ class Sink:
         dropped = self._dropped
         told = b'{"dropped_lines":%d}\n' % dropped if dropped else b""
         written, trouble = await trio.to_thread.run_sync(
-            self._write_sync, data + told, abandon_on_cancel=True
+            write, self._path, data + told, abandon_on_cancel=True
         )
         self._left = data[written:]
         # Not the whole size is given back before it is written: a sink that stands still must stay bounded.
@@ -91,24 +91,6 @@ class Sink:
                 self._note("info", f"writing to {self._path} again; {dropped} lines were lost")
             self._dropped -= dropped
         self._trouble = trouble
-
-    def _write_sync(self, data: bytes) -> tuple[int, str]:
-        """Write, blocking; how many bytes were written, and what went wrong, or nothing."""
-        written = 0
-        opened: int | None = None
-        try:
-            descriptor = _STANDARD.get(self._path)
-            if descriptor is None:
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-                descriptor = opened = os.open(self._path, flags, 0o640)
-            while written < len(data):
-                written += os.write(descriptor, memoryview(data)[written:])
-        except OSError as error:
-            return written, error.strerror or str(error)
-        finally:
-            if opened is not None:
-                os.close(opened)
-        return written, ""
 
 
 def _tell_nobody(level: str, text: str) -> None:

@@ -18,9 +18,10 @@ from typing import Final, Protocol, assert_never
 
 import trio
 
+from stargate.shell_common.troubles import detail_of
 from stargate.tls import store_context
 from stargate.trio_shell.channel import Channel
-from stargate.trio_shell.connector import connect, detail_of
+from stargate.trio_shell.connector import connect
 from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.ticker import Look, Ticker, now_ns
 from stargate_core.aws.endpoints import Endpoint

@@ -1,24 +1,18 @@
-"""The connector: connections to upstream, and why there is none, in the core's words and in the log's."""
+"""The connector: connections to upstream, or why there is none."""
 
-import errno
 import socket
 import ssl
-from typing import Final
 
 import pytest
 import trio
 
+from stargate.shell_common.troubles import detail_of, trouble_of
 from stargate.trio_shell.channel import Channel
-from stargate.trio_shell.connector import connect, detail_of, trouble_of
+from stargate.trio_shell.connector import connect
 from stargate_core.aws.endpoints import Endpoint, endpoint, parse_endpoint_url
 from stargate_core.messages import Trouble
 from support.channels import Owner, running_reactor
 from support.tls import Authority
-
-OUT: Final = OSError(errno.EHOSTUNREACH, "No route to host")
-REFUSED: Final = ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
-UNKNOWN: Final = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-UNTRUSTED: Final = ssl.SSLCertVerificationError("certificate verify failed")
 
 
 def at(url: str) -> Endpoint:
@@ -27,12 +21,6 @@ def at(url: str) -> Endpoint:
 
 def no_tls(_: Endpoint) -> ssl.SSLContext:
     raise AssertionError("a plain endpoint needs no context")
-
-
-def because(error: Exception, *causes: Exception) -> Exception:
-    """An error as trio raises it when several addresses have been tried."""
-    error.__cause__ = causes[0] if len(causes) == 1 else ExceptionGroup("all of them", causes)
-    return error
 
 
 @pytest.mark.trio
@@ -120,29 +108,3 @@ class TestConnecting:
         for region in ("us-east-1", "eu-central-1", "us-gov-west-1"):
             host = endpoint("bedrock-runtime", region).host
             context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=host)
-
-
-class TestReasons:
-    @pytest.mark.parametrize(
-        ("error", "trouble"),
-        [
-            (REFUSED, Trouble.REFUSED),
-            (OUT, Trouble.UNREACHABLE),
-            (OSError("something else"), Trouble.UNREACHABLE),
-            (UNKNOWN, Trouble.NAME_UNKNOWN),
-            (UNTRUSTED, Trouble.TLS),
-            (because(OSError("all attempts failed"), REFUSED), Trouble.REFUSED),
-            (because(OSError("all attempts failed"), OUT, REFUSED), Trouble.REFUSED),
-            (because(OSError("all attempts failed"), OUT, OUT), Trouble.UNREACHABLE),
-            (ExceptionGroup("nested", [because(OSError("a"), UNKNOWN)]), Trouble.NAME_UNKNOWN),
-        ],
-    )
-    def test_in_the_cores_words(self, error: Exception, trouble: Trouble) -> None:
-        assert trouble_of(error) is trouble
-
-    def test_in_the_logs_words_it_is_what_happened_and_each_once(self) -> None:
-        error = because(OSError("all attempts to connect failed"), OUT, REFUSED, OUT)
-        assert detail_of(error) == (
-            "OSError: [Errno 113] No route to host; ConnectionRefusedError: [Errno 111] Connection refused"
-        )
-        assert detail_of(UNKNOWN) == f"gaierror: {UNKNOWN}"

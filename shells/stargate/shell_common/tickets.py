@@ -5,38 +5,48 @@ the two meet. A ticket is issued once, and redeemed by its answer or withdrawn b
 first: then it is gone, and whatever comes late finds nothing.
 """
 
-from stargate.trio_shell.connections import Caller
+from typing import Generic, Protocol, TypeVar
 
 
-class Tickets:
+class Asking(Protocol):
+    """Whoever asks."""
+
+    tickets: dict[int, int]
+    """Its own tickets to the process's. Kept by `Tickets`."""
+
+
+A = TypeVar("A", bound=Asking)
+
+
+class Tickets(Generic[A]):
     """All tickets that wait."""
 
     def __init__(self) -> None:
         self._last = 0
-        self._owners: dict[int, tuple[Caller, int]] = {}
+        self._owners: dict[int, tuple[A, int]] = {}
 
     def __len__(self) -> int:
         return len(self._owners)
 
-    def issue(self, caller: Caller, ticket: int) -> int:
+    def issue(self, caller: A, ticket: int) -> int:
         """The process's number for a caller's ticket."""
         self._last = number = self._last + 1
         self._owners[number] = (caller, ticket)
         caller.tickets[ticket] = number
         return number
 
-    def owner(self, number: int) -> tuple[Caller, int] | None:
+    def owner(self, number: int) -> tuple[A, int] | None:
         """Whose it is, and what they call it; None if it is gone."""
         return self._owners.get(number)
 
-    def redeem(self, number: int) -> tuple[Caller, int] | None:
+    def redeem(self, number: int) -> tuple[A, int] | None:
         """The same, and it is gone now."""
         owner = self._owners.pop(number, None)
         if owner is not None:
             del owner[0].tickets[owner[1]]
         return owner
 
-    def withdraw(self, caller: Caller, ticket: int) -> int | None:
+    def withdraw(self, caller: A, ticket: int) -> int | None:
         """The process's number for it, which is gone now; None if it was gone before."""
         number = caller.tickets.pop(ticket, None)
         if number is not None:

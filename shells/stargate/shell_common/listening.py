@@ -1,0 +1,125 @@
+"""Sockets that listen, for the addresses of the configuration.
+
+Whoever opens them may have to wait for a name to be resolved, so a shell does it in a thread. What is opened
+is non-blocking.
+"""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from stargate_core.config.addresses import UnixAddress
+from stargate_core.config.schema import Listener
+
+BACKLOG: Final = 2048
+OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What accepting fails with while there is no room; it passes."""
+RECOVERY_SECONDS: Final = 0.1
+"""Until it is tried again."""
+
+
+class CannotListen(Exception):
+    """An address can't be had; the text says which, and why."""
+
+
+def open_listeners(listeners: Sequence[Listener]) -> list[list[socket.socket]]:
+    """`open_listener` for each: all of them, or none. Raises CannotListen."""
+    opened: list[list[socket.socket]] = []
+    try:
+        for listener in listeners:
+            opened.append(open_listener(listener))  # noqa: PERF401  (what is open must be known)
+    except BaseException:
+        _close(sock for sockets in opened for sock in sockets)
+        raise
+    return opened
+
+
+def open_listener(listener: Listener) -> list[socket.socket]:
+    """Sockets that listen at an address. Raises CannotListen."""
+    address = listener.endpoint
+    try:
+        if isinstance(address, UnixAddress):
+            return [_open_unix(address.path)]
+        return _open_tcp(address.host, address.port)
+    except socket.gaierror as error:
+        raise CannotListen(f"cannot listen on {listener.address}: {error.strerror}") from error
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListen(f"cannot listen on {listener.address}: {why}") from error
+
+
+def _open_tcp(host: str, port: int) -> list[socket.socket]:
+    """A socket for each address of the host; a family that this machine lacks is passed over."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    opened: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in found:
+            try:
+                sock = socket.socket(family, kind, protocol)
+            except OSError as error:
+                if error.errno == errno.EAFNOSUPPORT:
+                    continue
+                raise
+            opened.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _listen(sock, address)
+        if not opened:
+            raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+    except BaseException:
+        _close(opened)
+        raise
+    return opened
+
+
+def _clear_unix(path: str) -> None:
+    """Remove the socket that a dead process has left at the path; a live one or a file stays."""
+    if not (os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode)):
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+        except BlockingIOError:
+            pass  # Its backlog is full, so it lives.
+
+
+def _open_unix(path: str) -> socket.socket:
+    _clear_unix(path)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        _listen(sock, path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listen(sock: socket.socket, address: object) -> None:
+    sock.setblocking(False)
+    sock.bind(address)  # type: ignore[arg-type]
+    sock.listen(BACKLOG)
+
+
+def _close(sockets: Iterable[socket.socket]) -> None:
+    for sock in sockets:
+        sock.close()
+
+
+def names(sockets: Sequence[socket.socket], listener: Listener) -> list[str]:
+    """The URLs the sockets can be reached at."""
+    scheme = "https" if listener.tls is not None else "http"
+    found: list[str] = []
+    for sock in sockets:
+        if sock.family == socket.AF_UNIX:
+            found.append(f"unix:{sock.getsockname()}")
+        else:
+            host, port = sock.getsockname()[:2]
+            found.append(f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}")
+    return found
