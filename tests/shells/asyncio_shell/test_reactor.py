@@ -1,0 +1,149 @@
+"""The reactor: news of every ready socket, of what is watched for and nothing else; one bug ends one
+connection.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from stargate.asyncio_shell.reactor import READABLE, WRITABLE, Reactor
+from support.asyncio_channels import settle, tcp_pair
+
+pytestmark = pytest.mark.anyio
+
+
+class Watched:
+    """A socket's owner that notes its news."""
+
+    def __init__(self, sock: socket.socket, reactor: Reactor) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.news: list[int] = []
+        self.aborted = False
+        self.on_news: Callable[[int], None] = lambda _: None
+        self._reactor = reactor
+        self._interest = 0
+        self._event = asyncio.Event()
+
+    def watch(self, interest: int) -> None:
+        self._reactor.watch(self.sock.fileno(), self, self._interest, interest)
+        self._interest = interest
+
+    def ready(self, events: int) -> None:
+        self.news.append(events)
+        self._event.set()
+        self.on_news(events)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.watch(0)
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Until the next news."""
+        with anyio.fail_after(10):
+            await self._event.wait()
+        self._event = asyncio.Event()
+
+
+def take(watched: Watched) -> Callable[[int], None]:
+    """Read what there is, as an owner must: who does not is told again and again."""
+
+    def read(events: int) -> None:
+        if events & READABLE:
+            watched.sock.recv(100)
+
+    return read
+
+
+async def test_news_is_of_what_is_watched_for() -> None:
+    failures: list[Exception] = []
+    reactor = Reactor(failures.append)
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        watched = Watched(ours, reactor)
+        watched.on_news = take(watched)
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(reactor.run)
+            watched.watch(READABLE)
+            await settle(0.02)
+            assert watched.news == []  # It could be written all the time.
+            theirs.send(b"hello")
+            await watched.wait()
+            assert watched.news == [READABLE]
+            watched.on_news = lambda _: watched.watch(0)
+            watched.watch(READABLE | WRITABLE)
+            await watched.wait()
+            assert watched.news == [READABLE, WRITABLE]
+            theirs.send(b"nobody hears this")
+            await settle(0.02)
+            assert watched.news == [READABLE, WRITABLE]
+            nursery.cancel_scope.cancel()
+    assert failures == []
+
+
+async def test_a_bug_ends_one_connection_and_is_told() -> None:
+    failures: list[Exception] = []
+    reactor = Reactor(failures.append)
+    pairs = [tcp_pair() for _ in range(3)]
+    owners = [Watched(ours, reactor) for ours, _ in pairs]
+
+    def fail(_: int) -> None:
+        raise ZeroDivisionError
+
+    async with anyio.create_task_group() as nursery:
+        nursery.start_soon(reactor.run)
+        for owner in owners:
+            owner.on_news = take(owner)
+            owner.watch(READABLE)
+        owners[1].on_news = fail
+        for _, theirs in pairs:
+            theirs.send(b"hello")
+        for owner in owners:
+            await owner.wait()
+        assert [owner.aborted for owner in owners] == [False, True, False]
+        for _, theirs in pairs:
+            theirs.send(b"again")
+        await owners[0].wait()
+        await owners[2].wait()
+        nursery.cancel_scope.cancel()
+    assert [len(owner.news) for owner in owners] == [2, 1, 2]
+    assert [type(failure) for failure in failures] == [ZeroDivisionError]
+    for pair in pairs:
+        for sock in pair:
+            sock.close()
+
+
+async def test_other_tasks_get_their_turn_however_much_there_is() -> None:
+    reactor = Reactor(lambda error: None)
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        watched = Watched(ours, reactor)
+        watched.watch(WRITABLE)  # And it always can be written.
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(reactor.run)
+            with anyio.fail_after(10):
+                while len(watched.news) < 50:
+                    await anyio.lowlevel.checkpoint()
+            watched.watch(0)
+            nursery.cancel_scope.cancel()
+
+
+async def test_after_its_end_it_takes_what_it_is_told_in_silence() -> None:
+    """Connections are closed when everything ends, in no particular order."""
+    reactor = Reactor(lambda error: None)
+    ours, theirs = tcp_pair()
+    with ours, theirs:
+        watched = Watched(ours, reactor)
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(reactor.run)
+            watched.watch(READABLE)
+            await settle()
+            nursery.cancel_scope.cancel()
+        watched.watch(0)
+        watched.watch(READABLE)
+    assert watched.news == []

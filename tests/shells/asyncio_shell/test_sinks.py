@@ -1,0 +1,217 @@
+"""Sinks: every line once and in order, a bound on what waits, and a word about what was lost."""
+
+import contextlib
+import os
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from stargate.asyncio_shell.sinks import BUFFERED_BYTES_MAX, Sink, Sinks
+from support.asyncio_channels import until
+
+pytestmark = pytest.mark.anyio
+
+
+@contextlib.asynccontextmanager
+async def running(sink: Sink) -> AsyncGenerator[None]:
+    """The sink writes while the block runs, and to its end afterwards."""
+    async with anyio.create_task_group() as nursery:
+        nursery.start_soon(sink.run)
+        yield
+        sink.close()
+
+
+def no_note(level: str, text: str) -> None:
+    raise AssertionError(f"{level}: {text}")
+
+
+class Notes(list[str]):
+    """What was told to the operator."""
+
+    def tell(self, level: str, text: str) -> None:
+        self.append(f"{level}: {text}")
+
+
+class TestWriting:
+    async def test_lines_come_whole_and_in_order(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        sink = Sink(str(path), no_note)
+        async with running(sink):
+            for number in range(1_000):
+                sink.put(b"%d\n" % number)
+                if number % 300 == 0:
+                    await until(lambda: path.exists() and path.read_bytes().endswith(b"%d\n" % number))  # noqa: B023
+        assert path.read_bytes() == b"".join(b"%d\n" % number for number in range(1_000))
+
+    async def test_what_has_gathered_is_written_together(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        sink = Sink(str(path), no_note)
+        async with running(sink):
+            sink.put(b"one\n")
+            sink.put(b"two\n")
+            await until(path.exists)
+        assert path.read_bytes() == b"one\ntwo\n"
+
+    async def test_a_file_that_is_there_is_continued(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        path.write_bytes(b"before\n")
+        sink = Sink(str(path), no_note)
+        async with running(sink):
+            sink.put(b"after\n")
+        assert path.read_bytes() == b"before\nafter\n"
+
+    async def test_a_file_that_was_moved_away_is_made_anew(self, tmp_path: Path) -> None:
+        """Whoever rotates logs need not tell the gateway."""
+        path = tmp_path / "log"
+        sink = Sink(str(path), no_note)
+        async with running(sink):
+            sink.put(b"one\n")
+            await until(path.exists)
+            path.rename(tmp_path / "log.1")
+            sink.put(b"two\n")
+        assert (path.read_bytes(), (tmp_path / "log.1").read_bytes()) == (b"two\n", b"one\n")
+
+    async def test_others_may_not_read_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "log"
+        sink = Sink(str(path), no_note)
+        async with running(sink):
+            sink.put(b"one\n")
+        assert path.stat().st_mode & 0o007 == 0
+
+
+class TestTrouble:
+    async def test_what_cannot_be_written_is_kept_and_tried_again(self, tmp_path: Path) -> None:
+        notes = Notes()
+        path = tmp_path / "folder" / "log"
+        sink = Sink(str(path), notes.tell)
+        async with running(sink):
+            sink.put(b"one\n")
+            await until(lambda: bool(notes))
+            sink.put(b"two\n")
+            path.parent.mkdir()
+            await until(path.exists)
+            sink.put(b"three\n")
+        assert path.read_bytes() == b"one\ntwo\nthree\n"
+        assert notes == [
+            f"error: cannot write to {path}: No such file or directory; lines are kept for a while",
+            f"info: writing to {path} again; 0 lines were lost",
+        ]
+
+    async def test_but_not_without_end(self, tmp_path: Path) -> None:
+        notes = Notes()
+        path = tmp_path / "folder" / "log"
+        sink = Sink(str(path), notes.tell)
+        line = b"x" * 99_999 + b"\n"
+        room = BUFFERED_BYTES_MAX // len(line)
+        async with running(sink):
+            sink.put(line)
+            await until(lambda: bool(notes))
+            for _ in range(room + 4):
+                sink.put(line)
+            path.parent.mkdir()
+            await until(path.exists)
+        assert path.read_bytes() == line * room + b'{"dropped_lines":5}\n'
+        assert notes[1] == f"info: writing to {path} again; 5 lines were lost"
+
+    async def test_a_sink_that_never_can_be_written_can_be_closed(self, tmp_path: Path) -> None:
+        notes = Notes()
+        sink = Sink(str(tmp_path / "folder" / "log"), notes.tell)
+        with anyio.fail_after(10):
+            async with running(sink):
+                sink.put(b"one\n")
+                await until(lambda: bool(notes))
+        assert len(notes) == 1
+
+    async def test_a_full_pipe_costs_lines_and_bounded_memory_but_holds_up_nobody(
+        self, tmp_path: Path
+    ) -> None:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        os.set_blocking(reader, True)
+        line = b"x" * 99_999 + b"\n"
+        count = 3 * BUFFERED_BYTES_MAX // len(line)
+        sink = Sink(str(path), no_note)
+        async with anyio.create_task_group() as nursery:
+            nursery.start_soon(sink.run)
+            for _ in range(count):
+                sink.put(line)  # Never waits, although nobody reads.
+            received = bytearray()
+
+            def read() -> None:
+                with os.fdopen(reader, "rb", buffering=0) as file:
+                    while b"last\n" not in received[-10:]:
+                        received.extend(file.read(1 << 20))
+
+            async def read_in_a_thread() -> None:
+                await anyio.to_thread.run_sync(read)
+
+            nursery.start_soon(read_in_a_thread)
+            await until(lambda: b"dropped_lines" in received[-100:])
+            sink.put(b"last\n")
+            sink.close()
+        dropped = int(bytes(received).partition(b'{"dropped_lines":')[2].partition(b"}")[0])
+        written = received.count(line)
+        assert written + dropped == count
+        assert written * len(line) <= BUFFERED_BYTES_MAX
+
+
+class TestAll:
+    async def test_each_path_has_one(self, tmp_path: Path) -> None:
+        async with anyio.create_task_group() as nursery:
+            sinks = Sinks(nursery)
+            for name in ("a", "b", "a"):
+                sinks.emit(str(tmp_path / name), b"line\n")
+            await sinks.close()
+        assert (tmp_path / "a").read_bytes() == b"line\nline\n"
+        assert (tmp_path / "b").read_bytes() == b"line\n"
+
+    async def test_closing_waits_for_the_last_line(self, tmp_path: Path) -> None:
+        async with anyio.create_task_group() as nursery:
+            sinks = Sinks(nursery)
+            sinks.emit(str(tmp_path / "log"), b"last words\n")
+            await sinks.close()
+            assert (tmp_path / "log").read_bytes() == b"last words\n"
+            nursery.cancel_scope.cancel()
+
+    async def test_but_not_for_ever(self, tmp_path: Path) -> None:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        async with anyio.create_task_group() as nursery:
+            sinks = Sinks(nursery)
+            sinks.emit(str(path), b"x" * 1_000_000)
+            with anyio.fail_after(10):
+                await sinks.close()
+            nursery.cancel_scope.cancel()
+        os.close(reader)  # Frees the thread that writes.
+
+    @pytest.mark.parametrize(
+        ("level", "told"),
+        [
+            ("debug", ["debug", "info", "warning", "error"]),
+            ("info", ["info", "warning", "error"]),
+            ("error", ["error"]),
+        ],
+    )
+    async def test_notes_have_levels(
+        self, capfd: pytest.CaptureFixture[str], level: str, told: list[str]
+    ) -> None:
+        async with anyio.create_task_group() as nursery:
+            sinks = Sinks(nursery, level=level)
+            for each in ("debug", "info", "warning", "error"):
+                sinks.note(each, "text")
+            await sinks.close()
+        lines = capfd.readouterr().err.splitlines()
+        assert [line.split(" ", 1)[1] for line in lines] == [f"{each}: text" for each in told]
+
+    @pytest.mark.parametrize("path", ["/dev/stdout", "-"])
+    async def test_standard_output(self, capfd: pytest.CaptureFixture[str], path: str) -> None:
+        async with anyio.create_task_group() as nursery:
+            sinks = Sinks(nursery)
+            sinks.emit(path, b"line\n")
+            await sinks.close()
+        assert capfd.readouterr().out == "line\n"
