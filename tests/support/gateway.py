@@ -37,6 +37,8 @@ NARROW_KEY: Final = "sk-team-b-0123456789abcdef"
 STOP_SECONDS: Final = 15
 PATIENCE_SECONDS: Final = 15
 _LOOK_SECONDS: Final = 0.01
+SHELL_OPTIONS: Final = tuple(os.environ.get("STARGATE_TEST_OPTIONS", "").split())
+"""Options for every gateway of a run: `--shell asyncio` has the whole suite run on the other shell."""
 
 CONSUMERS: Final[Sequence[Mapping[str, Any]]] = (
     {
@@ -217,7 +219,7 @@ def running_gateway(upstream: str, **changes: Any) -> Generator[RunningGateway]:
     ends = changes.pop("ends", 0)
     tells = re.compile(changes.pop("tells", r"(?!)"))
     environment = {**os.environ, **changes.pop("environment", {})}
-    options, output = changes.pop("options", ()), changes.pop("output", None)
+    options, output = (*SHELL_OPTIONS, *changes.pop("options", ())), changes.pop("output", None)
     with tempfile.TemporaryDirectory(prefix="stargate-test-") as folder:
         log, file = Path(changes.pop("log", f"{folder}/requests.jsonl")), Path(folder, "stargate.yaml")
         # JSON is YAML.
