@@ -27,7 +27,6 @@ from stargate_core.dialects.anthropic_converse_request import count_body
 from stargate_core.dialects.anthropic_errors import failure, in_band
 from stargate_core.dialects.anthropic_invoke_blocks import encoded
 from stargate_core.dialects.anthropic_invoke_request import ask_of, asked, invoke_body
-from stargate_core.dialects.anthropic_messages import model_path
 from stargate_core.dialects.anthropic_passing import passed_body, passed_headers
 from stargate_core.dialects.converse import garbled, read
 from stargate_core.dialects.face import (
@@ -43,6 +42,7 @@ from stargate_core.dialects.face import (
     Usage,
 )
 from stargate_core.dialects.openai_chat_request import malformed
+from stargate_core.dialects.paths import model_path
 from stargate_core.faults import Cause, Fault, refuse
 from stargate_core.wire.eventstream import Frame
 

@@ -14,11 +14,8 @@ that bears a caller's authority does.
 Source: https://docs.anthropic.com/en/api/messages.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import ClassVar, Final
-
-import msgspec
 
 from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
@@ -31,6 +28,7 @@ from stargate_core.dialects.anthropic_invoke_stream import InvokeTranslator
 from stargate_core.dialects.anthropic_passing import MessagesPassing, passed_body, passed_headers
 from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target, Translator
 from stargate_core.dialects.guardrails import guardrail_headers, guardrail_of
+from stargate_core.dialects.paths import model_of, model_path
 from stargate_core.faults import Cause, Fault, refuse
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -41,13 +39,6 @@ _HEADERS_PASSED: Final = frozenset(
         b"x-amzn-bedrock-service-tier",
     }
 )
-
-
-class _Named(msgspec.Struct):
-    model: str
-
-
-_NAMED: Final = msgspec.json.Decoder(_Named)
 
 
 class AnthropicMessages:
@@ -109,7 +100,7 @@ class AnthropicMessages:
 
     def translator(self, request: Request, ask: Ask, call: Call) -> Translator:
         """A fresh translator for the answer to `call`."""
-        model = ask.model or _target_of(call)
+        model = ask.model or model_of(call)
         match call.operation:
             case Operation.CONVERSE | Operation.CONVERSE_STREAM:
                 return ConverseTranslator(request, model, tool_names(request.body), stream=call.stream)
@@ -121,18 +112,3 @@ class AnthropicMessages:
     def failure(self, fault: Fault, request_id: str) -> Reply:
         """An error in this API's envelope."""
         return failure(fault, request_id)
-
-
-@functools.lru_cache(maxsize=1024)
-def model_path(operation: Operation, model: str) -> bytes:
-    """The path of an operation on a model. Raises Refused where the model's name can't stand in one."""
-    try:
-        return operations.path(operation, modelId=model)
-    except ValueError:
-        raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
-
-
-def _target_of(call: Call) -> str:
-    """The model a call goes to: what an answer names when the caller has named none."""
-    match = operations.match(call.method, call.target)
-    return _NAMED.decode(call.body).model if match is None else match.labels["modelId"]

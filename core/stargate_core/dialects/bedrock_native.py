@@ -29,7 +29,6 @@ The bidirectional stream is refused: it needs HTTP/2 in both directions.
 Sources: botocore/data/bedrock-runtime/2023-09-30; botocore/parsers.py (RestJSONParser).
 """
 
-import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
 
@@ -44,6 +43,7 @@ from stargate_core.dialects.bedrock_native_answer import NativeTranslator, publi
 from stargate_core.dialects.converse import NOT_JSON
 from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target
 from stargate_core.dialects.openai_chat_request import malformed
+from stargate_core.dialects.paths import model_path
 from stargate_core.faults import Cause, Fault, Refused, refuse
 
 SERVED: Final = frozenset(
@@ -112,10 +112,7 @@ class BedrockNative:
         if ask.model is None or not spec.labels:
             path = operations.path(operation, **_labels(ask))
         else:
-            try:
-                path = _path(operation, spec.labels[0], target.model)
-            except ValueError:
-                raise refuse(Cause.MODEL_UNKNOWN) from None
+            path = model_path(operation, target.model)
         if operation is Operation.START_ASYNC_INVOKE and target.model != ask.model:
             body = _renamed(body, target.model)
         headers: Headers = [
@@ -173,11 +170,6 @@ def _is_served(match: Match | None) -> bool:
 def _labels(ask: Ask) -> Mapping[str, str]:
     labels: Mapping[str, str] = ask.body
     return labels
-
-
-@functools.lru_cache(maxsize=1024)
-def _path(operation: Operation, label: str, model: str) -> bytes:
-    return operations.path(operation, **{label: model})
 
 
 def _query(query: bytes, modelled: Sequence[str]) -> bytes:

@@ -12,7 +12,6 @@ is worked out in `compose`, after the access phase, when the target is known: a 
 the gateway a decode, and no translation.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -27,6 +26,7 @@ from stargate_core.dialects.openai_chat_request import decode, policy
 from stargate_core.dialects.openai_chat_stream import ChatTranslator
 from stargate_core.dialects.openai_errors import failure
 from stargate_core.dialects.openai_passing import ChatPassing, passing_body
+from stargate_core.dialects.paths import model_of, model_path
 from stargate_core.faults import Cause, Fault, Refused, refuse
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -81,10 +81,7 @@ class OpenAIChat:
                 param="model",
             )
         operation = Operation.CONVERSE_STREAM if ask.stream else Operation.CONVERSE
-        try:
-            path = _path(operation, target.model)
-        except ValueError:
-            raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
+        path = model_path(operation, target.model)
         chat.fetched = ask.fetched
         body = converse_body(chat, target, guardrail, stream=ask.stream)
         return Call(operation, b"POST", path, [_JSON], body, ask.stream)
@@ -98,7 +95,7 @@ class OpenAIChat:
             return ChatPassing(ask.model, include_usage=include_usage)
         return ChatTranslator(
             request,
-            ask.model or _target_of(call),
+            ask.model or model_of(call),
             prepared(chat).names,
             stream=call.stream,
             include_usage=include_usage,
@@ -116,15 +113,3 @@ class OpenAIChat:
 def _chat(ask: Ask) -> ChatAsk:
     assert isinstance(ask.body, ChatAsk)
     return ask.body
-
-
-@functools.lru_cache(maxsize=1024)
-def _path(operation: Operation, model: str) -> bytes:
-    return operations.path(operation, modelId=model)
-
-
-def _target_of(call: Call) -> str:
-    """The model a call goes to: what an answer names when the caller has named none."""
-    match = operations.match(call.method, call.target)
-    assert match is not None
-    return match.labels["modelId"]

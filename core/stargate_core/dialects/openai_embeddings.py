@@ -17,7 +17,6 @@ Source: openai-python src/openai/types/create_embedding_response.py, resources/e
 """
 
 import base64
-import functools
 import struct
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -25,7 +24,6 @@ from typing import ClassVar, Final
 import msgspec
 from msgspec import Raw
 
-from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.converse import garbled
@@ -50,6 +48,7 @@ from stargate_core.dialects.openai_embeddings_families import (
 )
 from stargate_core.dialects.openai_embeddings_request import Asked, decode
 from stargate_core.dialects.openai_errors import failure, in_band
+from stargate_core.dialects.paths import model_of, model_path
 from stargate_core.faults import Cause, Fault, refuse
 from stargate_core.wire.eventstream import Frame
 
@@ -102,10 +101,7 @@ class OpenAIEmbeddings:
                 Cause.BODY_INVALID, f"model: {name!r} is not known to make embeddings", param="model"
             )
         wishes = wishes_of(asked, family, drop=target.options.drop_params)
-        try:
-            path = _path(target.model)
-        except ValueError:
-            raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
+        path = model_path(Operation.INVOKE_MODEL, target.model)
         body, *more = [
             _encode(family.write(asked.texts[at : at + family.texts_max], wishes))
             for at in range(0, len(asked.texts), family.texts_max)
@@ -114,7 +110,7 @@ class OpenAIEmbeddings:
 
     def translator(self, request: Request, ask: Ask, call: Call) -> "EmbeddingsTranslator":
         """A fresh translator for the answer to `call`, or for the answers to all of its bodies."""
-        target = _target_of(call)
+        target = model_of(call)
         family = _family(ask, target)
         assert family is not None, "composed for a model that makes no embeddings"
         return EmbeddingsTranslator(_asked(ask), family, ask.model or target)
@@ -251,15 +247,3 @@ def _family(ask: Ask, model: str) -> Family | None:
     if ask.model is not None and model.startswith("arn:"):
         return family_of(model, ask.model)
     return family_of(model)
-
-
-@functools.lru_cache(maxsize=1024)
-def _path(model: str) -> bytes:
-    return operations.path(Operation.INVOKE_MODEL, modelId=model)
-
-
-def _target_of(call: Call) -> str:
-    """The model a call goes to."""
-    match = operations.match(call.method, call.target)
-    assert match is not None
-    return match.labels["modelId"]

@@ -10,7 +10,6 @@ the thoughts of `openai_responses_thoughts`). `openai_responses_passing` has bot
 `compose`.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
@@ -25,6 +24,7 @@ from stargate_core.dialects.openai_responses_kept import answers_needed
 from stargate_core.dialects.openai_responses_passing import ResponsesPassing, passed_body
 from stargate_core.dialects.openai_responses_request import Policy, ResponsesRequest, decode, policy
 from stargate_core.dialects.openai_responses_stream import ResponsesTranslator
+from stargate_core.dialects.paths import model_of, model_path
 from stargate_core.faults import Cause, Fault, Refused, refuse
 
 _JSON: Final = (b"content-type", b"application/json")
@@ -86,10 +86,7 @@ class OpenAIResponses:
             )
         asked.recall(ask.recalled, remembers=ask.remembers)
         operation = Operation.CONVERSE_STREAM if ask.stream else Operation.CONVERSE
-        try:
-            path = _path(operation, target.model)
-        except ValueError:
-            raise refuse(Cause.MODEL_UNKNOWN, param="model") from None
+        path = model_path(operation, target.model)
         body = responses_body(asked, target, guardrail, ask.fetched, stream=ask.stream)
         return Call(operation, b"POST", path, [_JSON], body, ask.stream)
 
@@ -98,7 +95,7 @@ class OpenAIResponses:
         if call.operation is Operation.RESPONSES:
             return ResponsesPassing(request, ask.model or "")
         asked = _asked(ask)
-        return ResponsesTranslator(request, ask.model or _target_of(call), asked.whole(), asked.names, ask)
+        return ResponsesTranslator(request, ask.model or model_of(call), asked.whole(), asked.names, ask)
 
     def answer_locally(self, request: Request, ask: Ask, models: Sequence[ModelCard]) -> Reply:
         """Never asked: a response is never local."""
@@ -119,15 +116,3 @@ def _urls(ask: ResponsesAsk) -> tuple[str, ...]:
         return ask.urls
     except Refused:
         return ()  # Nothing to fetch for what is not carried; `compose` says why.
-
-
-@functools.lru_cache(maxsize=1024)
-def _path(operation: Operation, model: str) -> bytes:
-    return operations.path(operation, modelId=model)
-
-
-def _target_of(call: Call) -> str:
-    """The model a call goes to: what an answer names when the caller has named none."""
-    match = operations.match(call.method, call.target)
-    assert match is not None
-    return match.labels["modelId"]
