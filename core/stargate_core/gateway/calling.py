@@ -26,6 +26,7 @@ budgets); Envoy's outlier detection and retry budgets, whose terms these are.
 from collections.abc import Iterable
 from typing import Final
 
+from stargate_core.aws.operations import Operation
 from stargate_core.clock import SECOND
 from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault, Refused
@@ -273,8 +274,10 @@ def _refresh(exchange: Exchange, fault: Fault, out: list[SessionCommand]) -> Ask
 
 
 def open_upstream(exchange: Exchange, now: int, out: list[SessionCommand], *, fresh: bool) -> Opening:
-    """Ask for a lease."""
+    """Ask for a lease; for what must not be done twice, of a connection that cannot have died meanwhile."""
     assert exchange.direction is not None
+    assert exchange.call is not None
+    fresh = fresh or exchange.call.operation is Operation.START_ASYNC_INVOKE
     ticket = exchange.host.next_ticket()
     exchange.opened_at = now
     exchange.sent_at = 0

@@ -34,7 +34,8 @@ gone to the caller: calling.py has the rules. What fails after that fails in-ban
 
 *A kept connection may have died.* When a reused connection closes before the first byte of an answer, the
 call has most likely never been read; it is made once more, on a fresh connection, and not counted as a
-repetition.
+repetition. A job's start (StartAsyncInvoke) is sent on a fresh connection from the first: made once more, it
+might be a second job.
 
 *An answer may be shared.* Where a plugin allows it the call is not made here but ordered, and what comes is
 Bedrock's answer all the same: the same states read it, from another source. Its connection, its repetitions

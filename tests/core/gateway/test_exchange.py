@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import pytest
 
 from stargate_core.clock import MILLISECOND, SECOND
@@ -44,7 +45,7 @@ from stargate_core.wire.eventstream import EventStreamDecoder
 from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_answer, converse_story, event, stream_head
 from support.embeddings import embeddings
 from support.hooks import entry, plugin_of
-from support.machines import Answer, Bench, a_config, a_plan, chat, converse, proxy, sse
+from support.machines import MODEL, Answer, Bench, a_config, a_plan, chat, converse, proxy, request, sse
 
 STORY: Final = converse_story()
 SILENCE: Final = 3600.0
@@ -349,6 +350,19 @@ class TestKeptConnections:
         bench.upstream_ends()
         assert sse(bench.only.body)[-1]["error"]["code"] == "upstream_connection_lost"
         assert len(bench.opened) == 1
+        bench.settle()
+
+    @pytest.mark.parametrize("lost", [False, True])
+    def test_a_job_is_begun_on_a_fresh_one_and_never_once_more(self, lost: bool) -> None:
+        """Two starts would be two jobs; and on a fresh connection there is no such doubt."""
+        bench = Bench()
+        start = {"modelId": MODEL, "modelInput": {}, "outputDataConfig": {}}
+        bench.ask(request("/async-invoke", msgspec.json.encode(start)))
+        assert [asked.fresh for asked in bench.opened] == [True]
+        bench.open(reused=True)  # Whatever the shell says of it.
+        (bench.upstream_breaks if lost else bench.upstream_ends)()
+        assert len(bench.opened) == 1
+        assert (bench.only.status, bench.record["attempts"]) == (502, 1)
         bench.settle()
 
     def test_a_caller_who_leaves_before_the_second_try_has_waited_no_negative_time(self) -> None:
