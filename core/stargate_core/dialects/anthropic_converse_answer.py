@@ -40,6 +40,7 @@ from stargate_core.dialects.converse import (
     ToolUse,
     any_json,
     garbled,
+    token_count,
 )
 from stargate_core.dialects.face import Request
 from stargate_core.secret import Private
@@ -130,7 +131,7 @@ def usage_object(usage: TokenUsage | None) -> dict[str, Any]:
         written = {"5m": 0, "1h": 0}
         for detail in usage.cache_details:
             if detail.ttl in written:
-                written[detail.ttl] += int(detail.input_tokens or 0)
+                written[detail.ttl] += token_count(detail.input_tokens)
         told["cache_creation"] = {
             f"ephemeral_{ttl}_input_tokens": tokens for ttl, tokens in sorted(written.items())
         }

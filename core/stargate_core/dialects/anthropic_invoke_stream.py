@@ -36,7 +36,7 @@ from msgspec import Raw
 from stargate_core.dialects.anthropic_errors import in_band
 from stargate_core.dialects.anthropic_invoke_blocks import OBJECT, Members, encoded, text_of
 from stargate_core.dialects.bedrock_native_answer import GUARDRAIL_ACTION, INTERVENED, METRICS
-from stargate_core.dialects.converse import NOT_JSON, Count, any_json, check_stop, garbled, read
+from stargate_core.dialects.converse import NOT_JSON, Count, any_json, check_stop, garbled, read, token_count
 from stargate_core.dialects.face import BadAnswer, Headers, Part, PartKind, Reply, Usage
 from stargate_core.dialects.openai_chat_answer import encoded as written
 from stargate_core.dialects.vendor_errors import vendor_fault
@@ -98,10 +98,10 @@ class _Metrics(msgspec.Struct, rename="camel"):
     def counts(self) -> Usage:
         """The same, as everybody else knows it."""
         return Usage(
-            int(self.input_token_count or 0),
-            int(self.output_token_count or 0),
-            int(self.cache_read_input_token_count or 0),
-            int(self.cache_write_input_token_count or 0),
+            token_count(self.input_token_count),
+            token_count(self.output_token_count),
+            token_count(self.cache_read_input_token_count),
+            token_count(self.cache_write_input_token_count),
         )
 
 
@@ -342,4 +342,4 @@ def _error(members: Members, status: int) -> BadAnswer:
 
 
 def _or(count: Count, known: int) -> int:
-    return known if count is None else int(count)
+    return known if count is None else token_count(count)

@@ -34,7 +34,7 @@ import msgspec
 
 from stargate_core.aws.exceptions import STREAM_EXCEPTIONS
 from stargate_core.aws.operations import Operation
-from stargate_core.dialects.converse import ANSWER, MESSAGE_STOP, METADATA, NOT_JSON, any_json
+from stargate_core.dialects.converse import ANSWER, MESSAGE_STOP, METADATA, NOT_JSON, any_json, token_count
 from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Usage
 from stargate_core.faults import Blame, Fault
 from stargate_core.secret import Private
@@ -356,4 +356,4 @@ def _object(value: Any) -> Members:
 def _count(members: Members, name: str, otherwise: int = 0) -> int:
     """A count of tokens; some come as floats."""
     value = members.get(name)
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise
+    return token_count(value) if isinstance(value, int | float) and not isinstance(value, bool) else otherwise

@@ -5,7 +5,8 @@ every payload's padding `p` is never even built) and strictly where a guess woul
 without `output` or `stopReason`, or an event of the wrong shape, is no answer, and becomes `BadAnswer`.
 
 Token counts may arrive as JSON floats where a guardrail has touched the body, so both kinds of number are
-taken.
+taken. One that cannot be a count is taken for the nearest that can be: limits, prices and the log are
+reckoned from it.
 
 Sources: botocore/data/bedrock-runtime/2023-09-30 (ConverseResponse, ConverseStreamOutput); recorded
 traffic.
@@ -27,6 +28,15 @@ MALFORMED_STOPS: Final = frozenset({"malformed_model_output", "malformed_tool_us
 
 Count: TypeAlias = int | float | None
 T = TypeVar("T")
+
+
+TOKENS_MAX: Final = 2**53 - 1
+"""More than any call can use; up to here every reader of JSON keeps a number's digits."""
+
+
+def token_count(count: Count) -> int:
+    """How many tokens a count of upstream's means; nothing, where there is none."""
+    return 0 if count is None else int(min(max(count, 0), TOKENS_MAX))
 
 
 def _told(raw: msgspec.Raw) -> msgspec.Raw | None:
@@ -54,10 +64,10 @@ class TokenUsage(msgspec.Struct, rename="camel"):
     def counts(self) -> Usage:
         """The same, as everybody else knows it."""
         return Usage(
-            int(self.input_tokens or 0),
-            int(self.output_tokens or 0),
-            int(self.cache_read_input_tokens or 0),
-            int(self.cache_write_input_tokens or 0),
+            token_count(self.input_tokens),
+            token_count(self.output_tokens),
+            token_count(self.cache_read_input_tokens),
+            token_count(self.cache_write_input_tokens),
         )
 
 

@@ -33,7 +33,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from stargate_core.dialects.converse import Count, garbled, read
+from stargate_core.dialects.converse import Count, garbled, read, token_count
 from stargate_core.dialects.face import Headers
 from stargate_core.dialects.openai_embeddings_request import Asked
 from stargate_core.faults import Cause, refuse
@@ -272,7 +272,7 @@ def embedded(family: Family, headers: Headers, body: bytes, count: int, length: 
 
     length: how many numbers each vector must have, where the caller has said.
     """
-    vectors, tokens = family.parse(body)
+    vectors, counted = family.parse(body)
     if len(vectors) != count:
         raise garbled(f"{len(vectors)} embeddings came for {count} texts")
     if length is None:
@@ -281,7 +281,7 @@ def embedded(family: Family, headers: Headers, body: bytes, count: int, length: 
         raise garbled(
             "embeddings came whose length is not the one that was asked for, or not the same for all"
         )
-    return Embedded(vectors, _tokens_of(headers) if tokens is None else int(max(0, tokens)))
+    return Embedded(vectors, _tokens_of(headers) if counted is None else token_count(counted))
 
 
 def _tokens_of(headers: Headers) -> int | None:

@@ -22,7 +22,7 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from stargate_core.dialects.bedrock_native_answer import GUARDRAIL_ACTION, INTERVENED, NativePart
-from stargate_core.dialects.converse import any_json, garbled
+from stargate_core.dialects.converse import any_json, garbled, token_count
 from stargate_core.dialects.face import BadAnswer, Headers, Part, PartKind, Reply, Usage
 from stargate_core.dialects.guardrails import MEMBER
 from stargate_core.dialects.openai_chat_answer import encoded
@@ -36,8 +36,6 @@ from stargate_core.wire.sse import DONE, comment, data_line, event
 END: Final = b"[DONE]"
 _HEADERS_KEPT: Final = frozenset({b"content-type", b"x-amzn-requestid"})
 _HEADER_PREFIX_KEPT: Final = b"x-amzn-bedrock-"
-_COUNT_MAX: Final = 2**53
-"""A count beyond it is none."""
 _KEEP_ALIVE: Final = comment(b"keep-alive")
 _JSON: Final = (b"content-type", b"application/json")
 _SSE: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
@@ -281,7 +279,7 @@ def _count(members: Mapping[str, Any], name: str) -> int:
     value = members.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return int(value) if 0 < value < _COUNT_MAX else 0
+    return token_count(value)
 
 
 def _kept(headers: Headers) -> Headers:

@@ -23,7 +23,7 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 from msgspec import Raw
 
-from stargate_core.dialects.converse import NOT_JSON, Count, any_json, garbled, read
+from stargate_core.dialects.converse import NOT_JSON, Count, any_json, garbled, read, token_count
 from stargate_core.dialects.face import BadAnswer, Fetched, Headers, Part, PartKind, Reply, Request, Usage
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
 from stargate_core.dialects.openai_chat_answer import encoded
@@ -75,9 +75,9 @@ class _Usage(msgspec.Struct):
     def counts(self) -> Usage:
         """The same, as everybody else knows it: what was cached is no part of the input."""
         details = self.input_tokens_details or _Details()
-        cached, written = int(details.cached_tokens or 0), int(details.cache_write_tokens or 0)
-        fresh = max(0, int(self.input_tokens or 0) - cached - written)
-        return Usage(fresh, int(self.output_tokens or 0), cached, written)
+        cached, written = token_count(details.cached_tokens), token_count(details.cache_write_tokens)
+        fresh = max(0, token_count(self.input_tokens) - cached - written)
+        return Usage(fresh, token_count(self.output_tokens), cached, written)
 
 
 class _Reason(Private, msgspec.Struct):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from stargate_core.dialects.anthropic_invoke_stream import PING, InvokeTranslator
 from stargate_core.dialects.bedrock_native_answer import METRICS
+from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import BadAnswer, Part, PartKind, Usage
 from stargate_core.faults import Cause, Fault
 from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event
@@ -287,6 +288,10 @@ class TestUsage:
         assert after(START, ends()).usage == Usage(3, 5, 9, 2)
         assert after(START, ends(usage={"input_tokens": 4, "output_tokens": 6.0})).usage == Usage(4, 6, 9, 2)
         assert after(START, ends(usage=None)).usage == Usage(3, 1, 9, 2)
+
+    def test_a_count_that_cannot_be_is_the_nearest_that_can(self) -> None:
+        usage = {"input_tokens": -4, "output_tokens": 1e300}
+        assert after(START, ends(usage=usage)).usage == Usage(0, TOKENS_MAX, 9, 2)
 
     def test_the_models_own_wins_over_bedrocks(self) -> None:
         metrics = {"inputTokenCount": 1, "outputTokenCount": 97}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from stargate_core.aws.operations import Operation
 from stargate_core.dialects.bedrock_native_answer import METRICS, NativeTranslator, stream_exception
+from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import BadAnswer, Part, PartKind, Usage
 from stargate_core.faults import Cause, Fault, fault_of_aws
 from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event
@@ -87,6 +88,10 @@ class TestUsage:
     def test_of_a_conversation(self) -> None:
         translator = after(CONVERSE, *frames(text_events("a")))
         assert translator.usage == Usage(10, 5, 12, 8)
+
+    def test_a_count_that_cannot_be_is_the_nearest_that_can(self) -> None:
+        metrics = {"inputTokenCount": -3, "outputTokenCount": 1e300}
+        assert after(INVOKE, chunk({METRICS: metrics})).usage == Usage(0, TOKENS_MAX)
 
     def test_the_models_own_count_wins_over_bedrocks(self) -> None:
         start = {

@@ -11,6 +11,7 @@ from stargate_core.dialects.converse import (
     MALFORMED_STOPS,
     MESSAGE_STOP,
     METADATA,
+    TOKENS_MAX,
     any_json,
     check_stop,
     read,
@@ -39,6 +40,24 @@ def test_counts_may_be_floats_or_null() -> None:
     metadata = METADATA.decode(msgspec.json.encode({"usage": usage}))
     assert metadata.usage is not None
     assert metadata.usage.counts() == Usage(input_tokens=28, output_tokens=3)
+
+
+@pytest.mark.parametrize(
+    ("told", "count"),
+    [
+        (b"1.9", 1),
+        (b"-7", 0),
+        (b"-0.5", 0),
+        (b"9007199254740991", TOKENS_MAX),
+        (b"18446744073709551616", TOKENS_MAX),
+        (b"1e308", TOKENS_MAX),
+        (b"null", 0),
+    ],
+)
+def test_what_cannot_be_a_count_is_the_nearest_that_can(told: bytes, count: int) -> None:
+    metadata = METADATA.decode(b'{"usage":{"inputTokens":%b,"cacheReadInputTokens":%b}}' % (told, told))
+    assert metadata.usage is not None
+    assert metadata.usage.counts() == Usage(input_tokens=count, cache_read_tokens=count)
 
 
 def test_members_of_tomorrow_are_skipped() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
 
+from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import BadAnswer, Fetched, Headers, Part, Reply, Usage
 from stargate_core.dialects.openai_responses_passing import (
     PassedPart,
@@ -316,6 +317,11 @@ class TestWhole:
         with pytest.raises(BadAnswer) as bad:
             ResponsesPassing(a_request(), "mine").answer([], body)
         assert bad.value.fault.cause is cause
+
+    def test_a_count_that_cannot_be_is_the_nearest_that_can(self) -> None:
+        machine = ResponsesPassing(a_request(), "m")
+        machine.answer([], json.dumps(response(usage={"input_tokens": 1e300, "output_tokens": -5})).encode())
+        assert machine.usage == Usage(TOKENS_MAX, 0)
 
     def test_counts_may_come_as_floats_or_not_at_all(self) -> None:
         machine = ResponsesPassing(a_request(), "m")

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import Reply, Request
 from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.settlement import answer_headers, fault_headers, rfc3339, session_of
 from stargate_core.messages import UpstreamSent, WriteClient
-from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head
+from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, json_http, stream_head
 from support.hooks import entry, plugin_of
 from support.machines import Bench, a_config, a_plan, chat, converse, request
 
@@ -123,6 +124,16 @@ class TestRecord:
         bench.ask(chat())
         assert (bench.record["status"], bench.record["outcome"]) == (418, "complete")
         assert "attempts" not in bench.record
+
+    def test_no_count_of_bedrocks_is_too_large_to_be_settled(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        message = {"role": "assistant", "content": [{"text": "Hi"}]}
+        usage = {"inputTokens": 1e308, "outputTokens": 10**30}
+        bench.answer(json_http({"output": {"message": message}, "stopReason": "end_turn", "usage": usage}))
+        assert bench.record["outcome"] == "complete"
+        assert bench.record["input_tokens"] == bench.record["output_tokens"] == TOKENS_MAX
 
     def test_bytes_are_those_that_went_each_way(self) -> None:
         bench = Bench()
