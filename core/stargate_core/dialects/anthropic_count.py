@@ -39,14 +39,12 @@ from stargate_core.dialects.face import (
     Reply,
     Request,
     Target,
-    Usage,
 )
 from stargate_core.dialects.openai_chat_request import malformed
 from stargate_core.dialects.paths import model_path
+from stargate_core.dialects.unstreamed import JSON, Unstreamed
 from stargate_core.faults import Cause, Fault, refuse
-from stargate_core.wire.eventstream import Frame
 
-_JSON: Final = (b"content-type", b"application/json")
 _PROFILE: Final = re.compile(
     r"(?:arn:[^/]+:inference-profile/)?(?:([a-z]{2,8}(?:-[a-z]+)?)\.)?([a-z0-9-]+\..+)"
 )
@@ -92,7 +90,7 @@ class AnthropicCount:
             case Surface.ANTHROPIC | Surface.MANTLE_ANTHROPIC:
                 operation = Operation.MESSAGES_COUNT_TOKENS
                 body = passed_body(request, messages, target, ask.fetched)
-                headers = [_JSON, *passed_headers(request, messages, target)]
+                headers = [JSON, *passed_headers(request, messages, target)]
                 return Call(operation, b"POST", operations.path(operation), headers, body, False)
             case _:
                 raise refuse(
@@ -105,7 +103,7 @@ class AnthropicCount:
             body = encoded({"input": counted})
         except RecursionError as error:
             raise malformed(error) from None
-        return Call(Operation.COUNT_TOKENS, b"POST", path, [_JSON], body, False)
+        return Call(Operation.COUNT_TOKENS, b"POST", path, [JSON], body, False)
 
     def translator(self, request: Request, ask: Ask, call: Call) -> "CountTranslator":
         """A fresh translator for the answer to `call`."""
@@ -134,18 +132,15 @@ class _Counted(msgspec.Struct):
 _COUNTED: Final = msgspec.json.Decoder(_Counted)
 
 
-class CountTranslator:
-    """One count. See `Translator` for the members; it has no streams."""
+class CountTranslator(Unstreamed):
+    """One count. See `Translator` for the members. It has no usage: nothing is produced, and nothing
+    charged.
+    """
 
-    __slots__ = ("_request_id", "complete", "meaningful", "raw", "stop_reason", "usage")
+    __slots__ = ("_request_id",)
 
     def __init__(self, request_id: str) -> None:
-        self.complete = False
-        self.meaningful = False
-        self.stop_reason: str | None = None
-        self.usage: Usage | None = None
-        """None: nothing is produced, and nothing charged."""
-        self.raw = False
+        super().__init__()
         self._request_id = request_id
 
     def answer(self, headers: Headers, body: bytes) -> Part:
@@ -159,32 +154,8 @@ class CountTranslator:
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part."""
-        return Reply(200, [_JSON], encoded(part.payload))
-
-    def stream_headers(self, upstream_headers: Headers) -> Headers:
-        """Never streamed."""
-        return [_JSON]
-
-    def parts(self, frame: Frame) -> Sequence[Part]:
-        """Never streamed."""
-        return ()
-
-    def render(self, part: Part) -> bytes:
-        """Never streamed."""
-        return b""
-
-    def frame(self, frame: Frame) -> bytes:
-        """Never streamed."""
-        return b""
-
-    def finish(self) -> bytes:
-        """Never streamed."""
-        return b""
+        return Reply(200, [JSON], encoded(part.payload))
 
     def broken(self, fault: Fault) -> bytes:
-        """Never streamed."""
+        """The error, as Anthropic's streams have it."""
         return in_band(fault, self._request_id)
-
-    def keepalive(self) -> bytes:
-        """Never streamed."""
-        return b""

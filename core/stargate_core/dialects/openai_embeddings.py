@@ -49,11 +49,10 @@ from stargate_core.dialects.openai_embeddings_families import (
 from stargate_core.dialects.openai_embeddings_request import Asked, decode
 from stargate_core.dialects.openai_errors import failure, in_band
 from stargate_core.dialects.paths import model_of, model_path
+from stargate_core.dialects.unstreamed import JSON, Unstreamed
 from stargate_core.faults import Cause, Fault, refuse
-from stargate_core.wire.eventstream import Frame
 
-_JSON: Final = (b"content-type", b"application/json")
-_CALL_HEADERS: Final = (_JSON, (b"accept", b"application/json"))
+_CALL_HEADERS: Final = (JSON, (b"accept", b"application/json"))
 _NAME_CHARS_SHOWN: Final = 200
 _encode: Final = msgspec.json.Encoder().encode
 _DECODE: Final = msgspec.json.Decoder(list[float]).decode
@@ -120,32 +119,16 @@ class OpenAIEmbeddings:
         return failure(fault)
 
 
-class EmbeddingsTranslator:
+class EmbeddingsTranslator(Unstreamed):
     """The answers to one request's calls, made one. See `Gatherer` for the members.
 
     model: as the caller calls it.
     """
 
-    __slots__ = (
-        "_asked",
-        "_counts",
-        "_family",
-        "_length",
-        "_model",
-        "_taken",
-        "complete",
-        "meaningful",
-        "raw",
-        "stop_reason",
-        "usage",
-    )
+    __slots__ = ("_asked", "_counts", "_family", "_length", "_model", "_taken")
 
     def __init__(self, asked: Asked, family: Family, model: str) -> None:
-        self.complete = False
-        self.meaningful = False
-        self.stop_reason: str | None = None
-        self.usage: Usage | None = None
-        self.raw = False
+        super().__init__()
         self._asked = asked
         self._family = family
         self._model = model
@@ -192,37 +175,11 @@ class EmbeddingsTranslator:
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part."""
-        return Reply(200, [_JSON], _encode(part.payload))
-
-    # -------------------------------------------------------------------------------- there is never a stream
-
-    def stream_headers(self, upstream_headers: Headers) -> Headers:
-        """Embeddings are not streamed."""
-        return [_JSON]
-
-    def parts(self, frame: Frame) -> Sequence[Part]:
-        """Embeddings are not streamed."""
-        return ()
-
-    def render(self, part: Part) -> bytes:
-        """Embeddings are not streamed."""
-        return b""
-
-    def frame(self, frame: Frame) -> bytes:
-        """Embeddings are not streamed."""
-        return b""
-
-    def finish(self) -> bytes:
-        """Embeddings are not streamed."""
-        return b""
+        return Reply(200, [JSON], _encode(part.payload))
 
     def broken(self, fault: Fault) -> bytes:
         """The error, as OpenAI's streams have it."""
         return in_band(fault)
-
-    def keepalive(self) -> bytes:
-        """Embeddings are not streamed."""
-        return b""
 
 
 def _written(vector: list[float]) -> Raw:

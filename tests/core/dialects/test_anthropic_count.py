@@ -11,9 +11,8 @@ from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.anthropic_count import AnthropicCount, CountTranslator, foundation_model
 from stargate_core.dialects.face import BadAnswer, Call, Headers, Options, Reply, Request, Target
 from stargate_core.faults import Cause, Fault, Refused
-from stargate_core.wire.sse import SseDecoder
 from support.bedrock_model import objections
-from support.dialects import HAIKU, REQUEST_ID, a_request, frames
+from support.dialects import HAIKU, REQUEST_ID, a_request
 from support.sdks import anthropic_client
 from support.vectors import recordings
 
@@ -190,16 +189,6 @@ class TestAnswer:
         with anthropic_client(gateway) as client:
             assert client.messages.count_tokens(**ASKED).input_tokens == 7
             assert client.beta.messages.count_tokens(**ASKED).input_tokens == 7
-
-    def test_there_is_no_stream_to_it(self) -> None:
-        told = translator()
-        (frame,) = frames([("chunk", {})])
-        part = told.answer([], b'{"inputTokens":7}')
-        assert (told.parts(frame), told.frame(frame), told.render(part)) == ((), b"", b"")
-        assert (told.finish(), told.keepalive()) == (b"", b"")
-        assert told.stream_headers([]) == [(b"content-type", b"application/json")]
-        (event,) = SseDecoder().feed(told.broken(Fault(Cause.STREAM_CUT)))
-        assert event.name == "error"
 
 
 def test_nothing_is_counted_here() -> None:

@@ -15,9 +15,7 @@ from stargate_core.aws.operations import Operation, match
 from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.face import BadAnswer, Call, Headers, Part, Reply, Request, Target, Usage
 from stargate_core.dialects.openai_embeddings import EmbeddingsTranslator, OpenAIEmbeddings
-from stargate_core.dialects.openai_errors import in_band
-from stargate_core.faults import Cause, Fault, Refused
-from support.dialects import frames, text_events
+from stargate_core.faults import Cause, Refused
 from support.embeddings import (
     COHERE,
     COHERE_V4,
@@ -306,29 +304,13 @@ class TestAnswers:
 
     def test_the_answer_is_json_and_nothing_of_upstreams_headers(self) -> None:
         found = translator(embeddings_request("one"))
-        part = Part(*_answer_part())
+        part = found.answer([], b'{"embedding":[1.0]}')
         reply = found.render_answer(part, [(b"x-amzn-bedrock-input-token-count", b"3")])
         assert (reply.status, reply.headers) == (200, [(b"content-type", b"application/json")])
         assert msgspec.json.decode(reply.body) == part.payload
 
 
-def _answer_part() -> tuple[Any, str, Any]:
-    part = translator(embeddings_request("one")).answer([], b'{"embedding":[1.0]}')
-    return part.kind, part.name, part.payload
-
-
-class TestStreams:
-    def test_there_are_none(self) -> None:
-        found = translator(embeddings_request("one"))
-        (frame, *_) = frames(text_events("x"))
-        assert list(found.parts(frame)) == []
-        assert found.frame(frame) == found.finish() == found.keepalive() == b""
-        assert found.render(Part(*_answer_part())) == b""
-        assert found.stream_headers([]) == [(b"content-type", b"application/json")]
-        fault = Fault(Cause.UPSTREAM_THROTTLED)
-        assert found.broken(fault) == in_band(fault)
-
-    def test_nothing_is_local(self) -> None:
-        request = embeddings_request("one")
-        with pytest.raises(AssertionError):
-            EMBEDDINGS.answer_locally(request, EMBEDDINGS.read(request), [])
+def test_nothing_is_local() -> None:
+    request = embeddings_request("one")
+    with pytest.raises(AssertionError):
+        EMBEDDINGS.answer_locally(request, EMBEDDINGS.read(request), [])
