@@ -30,7 +30,7 @@ from stargate_core.aws.surfaces import GuardrailWay
 from stargate_core.dialects.anthropic_betas import MEMBER as BETAS
 from stargate_core.dialects.anthropic_betas import betas_of, betas_told
 from stargate_core.dialects.anthropic_converse_caching import Marks
-from stargate_core.dialects.anthropic_converse_headers import TIERS, members_of_headers
+from stargate_core.dialects.anthropic_converse_headers import members_of_headers
 from stargate_core.dialects.anthropic_converse_messages import Conversation
 from stargate_core.dialects.anthropic_converse_parameters import PARAMETERS
 from stargate_core.dialects.anthropic_converse_tools import tool_config
@@ -42,6 +42,7 @@ from stargate_core.dialects.anthropic_converse_types import (
     lacking,
     value_of,
 )
+from stargate_core.dialects.converse_headers import TIERS
 from stargate_core.dialects.face import Fetched, Request, Target
 from stargate_core.dialects.guardrails import Guardrail, guardrail_config, guardrail_headers
 from stargate_core.dialects.parameters import Fate

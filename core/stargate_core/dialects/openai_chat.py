@@ -18,6 +18,7 @@ from typing import ClassVar, Final
 from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
+from stargate_core.dialects.converse_headers import members_of_headers, served_headers
 from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target
 from stargate_core.dialects.guardrails import guardrail_headers, guardrail_of
 from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
@@ -71,7 +72,8 @@ class OpenAIChat:
         chat = _chat(ask)
         guardrail = guardrail_of(request, chat.request.guardrail)
         if target.surface in _OPENAIS:
-            headers = [_JSON, *guardrail_headers(guardrail, target.options.guardrail)]
+            headers = [_JSON, *served_headers(request)]
+            headers += guardrail_headers(guardrail, target.options.guardrail)
             body = passing_body(request.body, target.model, stream=ask.stream)
             return Call(Operation.CHAT_COMPLETIONS, b"POST", _CHAT_PATH, headers, body, ask.stream)
         if target.surface is not Surface.CONVERSE:
@@ -83,7 +85,7 @@ class OpenAIChat:
         operation = Operation.CONVERSE_STREAM if ask.stream else Operation.CONVERSE
         path = model_path(operation, target.model)
         chat.fetched = ask.fetched
-        body = converse_body(chat, target, guardrail, stream=ask.stream)
+        body = converse_body(chat, target, guardrail, members_of_headers(request), stream=ask.stream)
         return Call(operation, b"POST", path, [_JSON], body, ask.stream)
 
     def translator(self, request: Request, ask: Ask, call: Call) -> ChatTranslator | ChatPassing:

@@ -13,6 +13,7 @@ Source: botocore's bedrock-runtime model (ConverseRequest).
 
 import re
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -39,6 +40,7 @@ from stargate_core.secret import Private
 JSON_INSTRUCTION: Final = "Answer with one valid JSON object and nothing else: no prose, no code fence."
 """What `json_object` becomes: Converse has no such mode."""
 
+NOTHING_SAID: Final[Mapping[str, Any]] = MappingProxyType({})
 _METADATA_PAIRS_MAX: Final = 16
 _METADATA_CHARACTERS_MAX: Final = 256
 _NOT_IN_METADATA: Final = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,\-.]", re.ASCII)
@@ -84,8 +86,17 @@ def prepared(ask: ChatAsk) -> Prepared:
     return ask.prepared
 
 
-def converse_body(ask: ChatAsk, target: Target, guardrail: Guardrail | None, *, stream: bool) -> bytes:
-    """The body of the call to a target. stream: whether the call is ConverseStream. Raises Refused."""
+def converse_body(
+    ask: ChatAsk,
+    target: Target,
+    guardrail: Guardrail | None,
+    served: Mapping[str, Any] = NOTHING_SAID,
+    *,
+    stream: bool,
+) -> bytes:
+    """The body of the call to a target. served: what the caller's headers say of how it is to be served;
+    stream: whether the call is ConverseStream. Raises Refused.
+    """
     ready = prepared(ask)
     request, model = ask.request, target.model
     may_drop = target.options.drop_params
@@ -116,11 +127,24 @@ def converse_body(ask: ChatAsk, target: Target, guardrail: Guardrail | None, *, 
         body = marked_by_itself(body, model)
     if ready.thoughtful and not takes_thoughts(model):
         body = {**body, "messages": without_thoughts(ready.body["messages"])}
+    if served:
+        body = _served(body, served, tier_said=request.service_tier not in (None, "auto"))
     if guardrail is not None:
         body = {**body, "guardrailConfig": guardrail_config(guardrail, stream=stream)}
     if extras:
         body = {**body, "additionalModelRequestFields": extras}
     return _ENCODER.encode(body)
+
+
+def _served(body: dict[str, Any], served: Mapping[str, Any], *, tier_said: bool) -> dict[str, Any]:
+    """The body, and what headers say beside it; what the body says wins, a tier that has no name here too."""
+    told = {**served, **body}
+    if tier_said and "serviceTier" not in body:
+        told.pop("serviceTier", None)
+    pairs = {**served.get("requestMetadata", {}), **body.get("requestMetadata", {})}
+    if pairs:
+        told["requestMetadata"] = dict(list(pairs.items())[:_METADATA_PAIRS_MAX])
+    return told
 
 
 def _claude_choice(choice: dict[str, Any]) -> dict[str, str]:

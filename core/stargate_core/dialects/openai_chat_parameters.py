@@ -57,7 +57,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
     "response_format": Parameter(_M, "json_schema: outputConfig.textFormat; json_object: an instruction"),
     "safety_identifier": Parameter(_M, "requestMetadata.safety_identifier"),
     "seed": Parameter(_I, "OpenAI promises no determinism either"),
-    "service_tier": Parameter(_M, "serviceTier: flex, priority (or fast); all else is the default"),
+    "service_tier": Parameter(_M, "serviceTier: flex, priority (or fast), or its header's; else the default"),
     "stop": Parameter(_M, "inferenceConfig.stopSequences; empty strings are dropped"),
     "store": Parameter(_I, "the gateway stores no completions"),
     "stream": Parameter(_M, "ConverseStream instead of Converse"),
@@ -75,7 +75,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
 EXTENSIONS: Final[dict[str, str]] = {
     "additionalModelResponseFieldPaths": "the same; answered in additional_model_response_fields",
     "guardrailConfig": "the same, or the guardrail's headers; what the guardrail tells is in `trace`",
-    "performanceConfig": "the same",
-    "requestMetadata": "the same; wins over metadata, user and safety_identifier",
+    "performanceConfig": "the same, or its header's",
+    "requestMetadata": "the same, or its header's; wins over metadata, user and safety_identifier",
 }
 """Members that are Converse's own, and what becomes of them there."""

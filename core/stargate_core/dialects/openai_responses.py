@@ -16,6 +16,7 @@ from typing import ClassVar, Final
 from stargate_core.aws import operations
 from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import Surface
+from stargate_core.dialects.converse_headers import members_of_headers, served_headers
 from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target
 from stargate_core.dialects.guardrails import guardrail_headers, guardrail_of
 from stargate_core.dialects.openai_errors import failure
@@ -75,7 +76,8 @@ class OpenAIResponses:
         asked = _asked(ask)
         guardrail = guardrail_of(request, asked.guardrail)
         if target.surface in _OPENAIS:
-            headers = [_JSON, *guardrail_headers(guardrail, target.options.guardrail)]
+            headers = [_JSON, *served_headers(request)]
+            headers += guardrail_headers(guardrail, target.options.guardrail)
             body = passed_body(request.body, target.model, ask.fetched)
             return Call(Operation.RESPONSES, b"POST", _PATH, headers, body, ask.stream)
         if target.surface is not Surface.CONVERSE:
@@ -87,7 +89,8 @@ class OpenAIResponses:
         asked.recall(ask.recalled, remembers=ask.remembers)
         operation = Operation.CONVERSE_STREAM if ask.stream else Operation.CONVERSE
         path = model_path(operation, target.model)
-        body = responses_body(asked, target, guardrail, ask.fetched, stream=ask.stream)
+        served = members_of_headers(request)
+        body = responses_body(asked, target, guardrail, ask.fetched, served, stream=ask.stream)
         return Call(operation, b"POST", path, [_JSON], body, ask.stream)
 
     def translator(self, request: Request, ask: Ask, call: Call) -> ResponsesTranslator | ResponsesPassing:

@@ -20,14 +20,14 @@ Source: openai-python src/openai/types/responses/response_input_item_param.py.
 import binascii
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, TypeAlias, cast
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import msgspec
 
 from stargate_core.dialects import openai_chat_request as chat
 from stargate_core.dialects.face import Fetched, Target
 from stargate_core.dialects.guardrails import Guardrail
-from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
+from stargate_core.dialects.openai_chat_compose import NOTHING_SAID, ChatAsk, converse_body, prepared
 from stargate_core.dialects.openai_chat_media import urls
 from stargate_core.dialects.openai_responses_kept import made_whole
 from stargate_core.dialects.openai_responses_parameters import PARAMETERS
@@ -59,8 +59,10 @@ from stargate_core.secret import Private
 Part: TypeAlias = chat.UserPart | chat.RefusalPart
 
 ENCRYPTED_CONTENT: Final = "reasoning.encrypted_content"
-_TIERS: Final[Mapping[str, Literal["flex", "priority", "fast"]]] = {
+_TIERS: Final[Mapping[str, Literal["default", "flex", "scale", "priority", "fast"]]] = {
+    "default": "default",
     "flex": "flex",
+    "scale": "scale",
     "priority": "priority",
     "fast": "fast",
 }
@@ -167,14 +169,17 @@ def responses_body(
     target: Target,
     guardrail: Guardrail | None,
     fetched: Mapping[str, Fetched],
+    served: Mapping[str, Any] = NOTHING_SAID,
     *,
     stream: bool,
 ) -> bytes:
-    """The body of the call to a target. fetched: what was at URLs. Raises Refused."""
+    """The body of the call to a target. fetched: what was at URLs; served: what the caller's headers say of
+    how it is to be served. Raises Refused.
+    """
     made = ask.as_chat(may_drop=target.options.drop_params)
     made.ask.fetched = fetched
     try:
-        return converse_body(made.ask, target, guardrail, stream=stream)
+        return converse_body(made.ask, target, guardrail, served, stream=stream)
     except Refused as refused:
         raise Refused(made.own(refused.fault)) from None
 

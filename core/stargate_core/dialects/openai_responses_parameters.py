@@ -70,7 +70,7 @@ PARAMETERS: Final[dict[str, Parameter]] = {
         droppable=True,
     ),
     "safety_identifier": Parameter(_M, "requestMetadata.safety_identifier"),
-    "service_tier": Parameter(_M, "serviceTier: flex, priority (or fast); all else is the default"),
+    "service_tier": Parameter(_M, "serviceTier: flex, priority (or fast), or its header's; else the default"),
     "store": Parameter(_M, "whether response-store may keep the answer; the answer says whether it does"),
     "stream": Parameter(_M, "ConverseStream instead of Converse"),
     "stream_options": Parameter(_I, "include_obfuscation: events are not padded"),

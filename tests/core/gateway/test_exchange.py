@@ -748,9 +748,9 @@ class TestAnswersWhatever:
         def drop(ctx: Any) -> None:
             ctx.part.dropped = True
 
-        for request in (chat(stream=True), converse("converse-stream")):
+        for asking in (chat(stream=True), converse("converse-stream")):
             plan = a_plan(a_config(entry()), plugin_of({"body_filter": drop}))
-            bench = streaming(Bench(plan), STORY.whole, request=request)
+            bench = streaming(Bench(plan), STORY.whole, request=asking)
             bench.answer(LAST_CHUNK)
             assert (bench.only.status, bench.only.whole) == (200, True)
             assert bench.only.body in {b"data: [DONE]\n\n", b""}

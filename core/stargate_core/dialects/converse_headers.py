@@ -1,0 +1,70 @@
+"""What a caller says in Bedrock's headers, as members of a Converse call.
+
+InvokeModel takes headers for how a call is to be served, and Converse members of its body:
+
+    X-Amzn-Bedrock-PerformanceConfig-Latency    performanceConfig.latency
+    X-Amzn-Bedrock-Service-Tier                 serviceTier.type
+    X-Amzn-Bedrock-Request-Metadata             requestMetadata: a JSON object of texts
+
+A caller of a vendor's API need not know which of the two a model is reached through, so the headers are taken
+either way: here they become members, and where a surface takes headers they travel as they came
+(`served_headers`). What a body says by itself wins. Guardrails are told apart (`guardrails`).
+
+Source: botocore's bedrock-runtime model (InvokeModelRequest, ConverseRequest).
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from stargate_core.dialects.converse import NOT_JSON
+from stargate_core.dialects.face import Headers, Request
+from stargate_core.faults import Cause, refuse
+
+_LATENCY: Final = b"x-amzn-bedrock-performanceconfig-latency"
+_TIER: Final = b"x-amzn-bedrock-service-tier"
+_METADATA: Final = b"x-amzn-bedrock-request-metadata"
+_SERVED: Final = frozenset({_LATENCY, _TIER, _METADATA})
+_LATENCIES: Final = ("standard", "optimized")
+TIERS: Final = ("default", "priority", "flex", "reserved")
+"""Bedrock's own."""
+_PAIRS: Final = msgspec.json.Decoder(dict[str, str])
+
+
+def served_headers(request: Request) -> Headers:
+    """Those of a request's headers that say how Bedrock is to serve it, as they came."""
+    return [(name, value) for name, value in request.headers if name in _SERVED]
+
+
+def members_of_headers(request: Request) -> dict[str, Any]:
+    """The members that stand for a request's headers. Raises Refused for a value that Bedrock has not."""
+    members: dict[str, Any] = {}
+    if not any(name in _SERVED for name, _ in request.headers):
+        return members  # As nearly always.
+    latency = _one_of(request, _LATENCY, "X-Amzn-Bedrock-PerformanceConfig-Latency", _LATENCIES)
+    if latency is not None:
+        members["performanceConfig"] = {"latency": latency}
+    tier = _one_of(request, _TIER, "X-Amzn-Bedrock-Service-Tier", TIERS)
+    if tier is not None:
+        members["serviceTier"] = {"type": tier}
+    metadata = request.header(_METADATA)
+    if metadata is not None:
+        try:
+            pairs = _PAIRS.decode(metadata)
+        except NOT_JSON:
+            raise refuse(
+                Cause.BODY_INVALID, "X-Amzn-Bedrock-Request-Metadata is a JSON object of texts"
+            ) from None
+        if pairs:
+            members["requestMetadata"] = pairs
+    return members
+
+
+def _one_of(request: Request, name: bytes, told: str, values: tuple[str, ...]) -> str | None:
+    value = request.header(name)
+    if value is None:
+        return None
+    text = value.decode("latin-1").lower()
+    if text not in values:
+        raise refuse(Cause.BODY_INVALID, f"{told} is one of {', '.join(values)}")
+    return text

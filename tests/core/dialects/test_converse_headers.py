@@ -1,0 +1,133 @@
+"""How a call is to be served, said in Bedrock's headers by callers of every API: as members where the model
+is reached through Converse, as headers elsewhere; and the body wins.
+"""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from stargate_core.aws.surfaces import Surface
+from stargate_core.dialects.converse_headers import members_of_headers, served_headers
+from stargate_core.dialects.face import Dialect, Headers, Target
+from stargate_core.dialects.registry import ANTHROPIC_MESSAGES, OPENAI_CHAT, OPENAI_RESPONSES
+from stargate_core.faults import Cause, Refused
+from support.bedrock_model import objections
+from support.dialects import a_request
+
+NOVA = "amazon.nova-lite-v1:0"
+LATENCY = b"x-amzn-bedrock-performanceconfig-latency"
+TIER = b"x-amzn-bedrock-service-tier"
+METADATA = b"x-amzn-bedrock-request-metadata"
+HI: Any = [{"role": "user", "content": "hi"}]
+APIS: tuple[tuple[Dialect, bytes, dict[str, Any]], ...] = (
+    (ANTHROPIC_MESSAGES, b"/v1/messages", {"messages": HI, "max_tokens": 8}),
+    (OPENAI_CHAT, b"/v1/chat/completions", {"messages": HI}),
+    (OPENAI_RESPONSES, b"/v1/responses", {"input": "hi"}),
+)
+OPENAIS = APIS[1:]
+
+
+def sent(api: tuple[Dialect, bytes, dict[str, Any]], headers: Headers, **members: Any) -> Any:
+    """The body of the Converse call, which botocore takes for one."""
+    dialect, path, body = api
+    request = a_request(msgspec.json.encode({"model": "m", **body, **members}), path, headers=headers)
+    call = dialect.compose(request, dialect.read(request), Target(NOVA))
+    assert objections("Converse", call.body, modelId=NOVA) == []
+    assert not any(name.startswith(b"x-amzn-") for name, _ in call.headers)
+    return msgspec.json.decode(call.body)
+
+
+@pytest.mark.parametrize("api", APIS, ids=str)
+@pytest.mark.parametrize(
+    ("headers", "members"),
+    [
+        ([], {}),
+        ([(LATENCY, b"optimized")], {"performanceConfig": {"latency": "optimized"}}),
+        ([(LATENCY, b"STANDARD")], {"performanceConfig": {"latency": "standard"}}),
+        ([(TIER, b"flex")], {"serviceTier": {"type": "flex"}}),
+        ([(TIER, b"reserved")], {"serviceTier": {"type": "reserved"}}),
+        ([(METADATA, b'{"team": "a"}')], {"requestMetadata": {"team": "a"}}),
+        ([(METADATA, b"{}")], {}),
+        ([(b"x-api-key", b"k"), (b"x-amzn-bedrock-accept", b"text/plain")], {}),
+        (
+            [(LATENCY, b"optimized"), (TIER, b"priority")],
+            {"performanceConfig": {"latency": "optimized"}, "serviceTier": {"type": "priority"}},
+        ),
+    ],
+    ids=str,
+)
+def test_each_has_its_member(api: Any, headers: Headers, members: dict[str, Any]) -> None:
+    assert members_of_headers(a_request(b"", b"/", headers=headers)) == members
+    without = sent(api, [])
+    assert sent(api, headers) == {**without, **members}
+
+
+@pytest.mark.parametrize("api", APIS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (LATENCY, b"fast"),
+        (TIER, b"\xff"),
+        (TIER, b""),
+        (METADATA, b"team=a"),
+        (METADATA, b'{"a": 1}'),
+        (METADATA, b"\xff"),
+        (METADATA, b"[" * 100_000),
+    ],
+)
+def test_what_bedrock_does_not_have_is_refused(api: Any, name: bytes, value: bytes) -> None:
+    with pytest.raises(Refused) as caught:
+        sent(api, [(name, value)])
+    assert caught.value.fault.cause is Cause.BODY_INVALID
+
+
+@pytest.mark.parametrize("api", APIS, ids=str)
+def test_the_body_wins(api: Any) -> None:
+    headers = [(LATENCY, b"standard"), (TIER, b"flex"), (METADATA, b'{"team": "a", "user_id": "b"}')]
+    made = sent(
+        api,
+        headers,
+        performanceConfig={"latency": "optimized"},
+        service_tier="priority",
+        metadata={"user_id": "d"},
+    )
+    assert made["performanceConfig"] == {"latency": "optimized"}
+    assert made["serviceTier"] == {"type": "priority"}
+    assert made["requestMetadata"] == {"team": "a", "user_id": "d"}
+    assert sent(api, headers, service_tier="auto")["serviceTier"] == {"type": "flex"}
+
+
+@pytest.mark.parametrize("api", OPENAIS, ids=str)
+@pytest.mark.parametrize("tier", ["default", "scale"])
+def test_a_tier_in_the_body_wins_where_it_is_but_the_usual_one(api: Any, tier: str) -> None:
+    assert "serviceTier" not in sent(api, [(TIER, b"flex")], service_tier=tier)
+
+
+@pytest.mark.parametrize("api", OPENAIS, ids=str)
+def test_metadata_of_the_header_is_not_cut_off_for_other_words(api: Any) -> None:
+    pairs = {f"h{n}": "" for n in range(15)}
+    made = sent(
+        api, [(METADATA, msgspec.json.encode(pairs))], metadata={f"b{n}": "" for n in range(16)}, user="u"
+    )
+    assert len(made["requestMetadata"]) == 16
+    assert pairs.keys() < made["requestMetadata"].keys()
+
+
+@pytest.mark.parametrize(
+    ("api", "surface"),
+    [
+        (APIS[0], Surface.INVOKE),
+        (APIS[0], Surface.ANTHROPIC),
+        (APIS[1], Surface.OPENAI),
+        (APIS[2], Surface.OPENAI),
+    ],
+    ids=str,
+)
+def test_where_a_surface_takes_headers_they_travel_as_they_came(api: Any, surface: Surface) -> None:
+    dialect, path, body = api
+    headers = [(TIER, b"Flex"), (b"authorization", b"Bearer k"), (METADATA, b'{"a": "b"}'), (LATENCY, b"x")]
+    request = a_request(msgspec.json.encode({"model": "m", **body}), path, headers=headers)
+    call = dialect.compose(request, dialect.read(request), Target("anthropic.claude-x", surface))
+    told = [one for one in call.headers if one[0].startswith(b"x-amzn-") or one[0] == b"authorization"]
+    assert told == served_headers(request) == [headers[0], headers[2], headers[3]]
