@@ -1,23 +1,17 @@
 """Images and documents of Anthropic's messages, as Converse's blocks.
 
-Bedrock fetches nothing. What travels in the request goes on as the same base64 text: it is checked, and never
-decoded to be encoded again. What is at a URL has been fetched before, if it was allowed at all. A file that
-was uploaded to Anthropic is out of reach.
-
-The first bytes say what an image or a document is, and win over the type that is claimed for it: Bedrock
-refuses an image whose type is wrong.
+Bedrock fetches nothing. What travels in the request goes on as the same base64 text. What is at a URL has
+been fetched before, if it was allowed at all. A file that was uploaded to Anthropic is out of reach. Formats
+and names are told in `media`.
 
 A document of plain text goes as a file of text, which every model takes that takes documents; where it is to
 be cited, as text, so that the places cited are places in the caller's own characters.
 
-Sources: botocore's bedrock-runtime model (ImageBlock, DocumentBlock); AWS API reference, DocumentBlock, for
-the characters that a document's name may have.
+Source: botocore's bedrock-runtime model (ImageBlock, DocumentBlock).
 """
 
-import binascii
-import re
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from stargate_core.dialects.anthropic_converse_types import (
     Base64Source,
@@ -31,38 +25,23 @@ from stargate_core.dialects.anthropic_converse_types import (
     UrlSource,
 )
 from stargate_core.dialects.face import Fetched
+from stargate_core.dialects.media import (
+    DOCUMENT_FORMATS,
+    base64_text,
+    document_format,
+    document_name,
+    image_format,
+)
 from stargate_core.faults import Cause, Refused, refuse
 
 _Block: TypeAlias = dict[str, Any]
-
-_IMAGE_FORMATS: Final = frozenset({"png", "jpeg", "gif", "webp"})
-_IMAGE_TYPES: Final = {"jpg": "jpeg", "pjpeg": "jpeg", "x-png": "png"}
-_DOCUMENT_TYPES: Final = {
-    "application/pdf": "pdf",
-    "application/msword": "doc",
-    "application/vnd.ms-excel": "xls",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "text/csv": "csv",
-    "text/html": "html",
-    "text/markdown": "md",
-    "text/plain": "txt",
-}
-_ENDINGS: Final = frozenset(_DOCUMENT_TYPES.values())
-
-_HEAD_CHARACTERS: Final = 24
-"""Base64 of the first 18 bytes: enough for every signature below."""
-_NAME_CHARACTERS_MAX: Final = 200
-_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9\-()\[\] ]+")
-_SPACES: Final = re.compile(r" {2,}")
 
 
 def image(block: ImageBlock, fetched: Mapping[str, Fetched], param: str) -> _Block:
     """An image block. Raises Refused, naming a place in `param`."""
     claimed, data, head = _media(block.source, fetched, f"{param}.source")
-    subtype = claimed.removeprefix("image/")
-    kind = _signature(head) or _IMAGE_TYPES.get(subtype, subtype)
-    if kind not in _IMAGE_FORMATS:
+    kind = image_format(head, claimed)
+    if kind is None:
         raise _bad(f"{param}.source", "Input should be a png, jpeg, gif or webp image")
     return {"image": {"format": kind, "source": {"bytes": data}}}
 
@@ -82,11 +61,11 @@ def document(block: DocumentBlock, fetched: Mapping[str, Fetched], taken: set[st
             made = {"source": {"content": _content(source, f"{place}.content")}}
         case _:
             claimed, data, head = _media(source, fetched, place)
-            kind = "pdf" if head.startswith(b"%PDF") else _DOCUMENT_TYPES.get(claimed)
+            kind = document_format(head, claimed)
             if kind is None:
-                raise _bad(place, f"Input should be a document: {', '.join(sorted(_ENDINGS))}")
+                raise _bad(place, f"Input should be a document: {', '.join(DOCUMENT_FORMATS)}")
             made = {"format": kind, "source": {"bytes": data}}
-    made["name"] = _unlike(taken, _name(block.title or ""))
+    made["name"] = document_name(_without_ending(block.title or ""), taken)
     if block.context and not block.context.isspace():
         made["context"] = block.context
     return {"document": made | cited}
@@ -126,54 +105,26 @@ def _media(
                 raise _bad(f"{param}.url", "this gateway does not fetch it; send the data as base64")
             if not found.data:
                 raise _bad(f"{param}.url", "there is nothing at this URL")
-            return found.content_type, found.data, found.data[:_HEAD_CHARACTERS]
+            return found.content_type, found.data, found.data
         case FileSource():
             raise _bad(param, "files uploaded to Anthropic are out of reach; send the data as base64")
 
 
 def _checked(data: str, param: str) -> tuple[str, bytes]:
-    """Base64 text that a strict reader takes, and the first bytes it stands for; line breaks are removed."""
+    """The base64 text to send, and the first bytes it stands for."""
     try:
-        binascii.a2b_base64(data, strict_mode=True)
+        text, head = base64_text(data)
     except ValueError:
-        data = "".join(data.split())
-        try:
-            binascii.a2b_base64(data, strict_mode=True)
-        except ValueError:
-            raise _bad(param, "Input should be valid base64") from None
-    if not data:
+        raise _bad(param, "Input should be valid base64") from None
+    if not text:
         raise _bad(param, "Input should not be empty")
-    return data, binascii.a2b_base64(data[:_HEAD_CHARACTERS])
+    return text, head
 
 
-def _signature(head: bytes) -> str | None:
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "webp"
-    return None
-
-
-def _name(title: str) -> str:
-    """A title in the characters that Bedrock takes: letters, digits, single spaces, hyphens, brackets."""
+def _without_ending(title: str) -> str:
+    """A title may be a file's name; the format is told apart."""
     stem, _, ending = title.rpartition(".")
-    stem = stem if stem and ending.lower() in _ENDINGS else title
-    name = _SPACES.sub(" ", _NOT_IN_NAMES.sub(" ", stem)).strip()
-    return name[: _NAME_CHARACTERS_MAX - 8].strip() or "document"
-
-
-def _unlike(taken: set[str], name: str) -> str:
-    """`name`, numbered where it is taken: Bedrock wants each document of a request under its own."""
-    unique, number = name, 1
-    while unique in taken:
-        number += 1
-        unique = f"{name} ({number})"
-    taken.add(unique)
-    return unique
+    return stem if stem and ending.lower() in DOCUMENT_FORMATS else title
 
 
 def _bad(param: str, message: str) -> Refused:

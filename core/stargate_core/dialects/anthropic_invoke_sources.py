@@ -20,17 +20,11 @@ from msgspec import Raw
 
 from stargate_core.dialects.anthropic_invoke_blocks import Members, encoded, go_through, text_of
 from stargate_core.dialects.face import Fetched
+from stargate_core.dialects.media import image_signature
 from stargate_core.faults import Cause, refuse
 
 _SHOWN_CHARACTERS: Final = 200
 _TYPES: Final = frozenset({"image/jpeg", "image/png", "image/gif", "image/webp", "application/pdf"})
-_SIGNATURES: Final = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF87a", "image/gif"),
-    (b"GIF89a", "image/gif"),
-    (b"%PDF-", "application/pdf"),
-)
 
 
 def urls_of(members: Members) -> tuple[str, ...]:
@@ -106,9 +100,10 @@ def _source(found: Fetched, place: str) -> Members:
 
 
 def _type_of(data: bytes) -> str | None:
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "image/webp"
-    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), None)
+    image = image_signature(data)
+    if image is not None:
+        return f"image/{image}"
+    return "application/pdf" if data.startswith(b"%PDF-") else None
 
 
 def _is_http(url: str) -> bool:

@@ -1,26 +1,28 @@
 """Images, sounds and documents of a chat, as Converse's blocks.
 
-What travels in the request itself, as a data URL or as base64, goes on as the same base64 text: it is
-checked, and never decoded to be encoded again.
+What travels in the request itself, as a data URL or as base64, goes on as the same base64 text. Formats and
+names are told in `media`.
 
 Bedrock fetches nothing. What is at an http(s) URL is there already when a block is made of it, or the URL is
 refused: whether, and from where, the gateway fetches what a caller names is its operator's to say (`urls`
 tells what there is to fetch).
 
-The first bytes say what an image or a document is, and win over the type that the URL claims: clients
-label every image `image/png`, and Bedrock then refuses the request with a message about bytes.
-
-Source: botocore's bedrock-runtime model (ImageBlock, AudioBlock, DocumentBlock); AWS API reference,
-DocumentBlock, for the characters that a document's name may have.
+Source: botocore's bedrock-runtime model (ImageBlock, AudioBlock, DocumentBlock).
 """
 
-import binascii
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
 from stargate_core.dialects.face import Fetched
+from stargate_core.dialects.media import (
+    DOCUMENT_FORMATS,
+    base64_text,
+    document_format,
+    document_name,
+    image_format,
+)
 from stargate_core.dialects.openai_chat_request import (
     ChatMessage,
     File,
@@ -31,34 +33,13 @@ from stargate_core.dialects.openai_chat_request import (
     UserMessage,
     is_url,
 )
-from stargate_core.faults import Cause, Refused, refuse
-
-_IMAGE_FORMATS: Final = frozenset({"png", "jpeg", "gif", "webp"})
-_IMAGE_TYPES: Final = {"jpg": "jpeg", "pjpeg": "jpeg", "x-png": "png"}
-_DOCUMENT_FORMATS: Final = frozenset({"pdf", "csv", "doc", "docx", "xls", "xlsx", "html", "txt", "md"})
-_DOCUMENT_TYPES: Final = {
-    "application/pdf": "pdf",
-    "application/msword": "doc",
-    "application/vnd.ms-excel": "xls",
-    "application/vnd.openxmlformats-officedocument.wordprocessingml.document": "docx",
-    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
-    "text/csv": "csv",
-    "text/html": "html",
-    "text/markdown": "md",
-    "text/plain": "txt",
-}
-_DOCUMENT_ENDINGS: Final = {"htm": "html", "markdown": "md", "text": "txt"}
+from stargate_core.faults import Cause, refuse
 
 _LAST_OF_PATH: Final = re.compile(r"^[^/]*//[^/?#]*(?:[^?#]*/)?([^/?#]*)")
 """What a document at a URL is called there."""
 
 NOTHING: Final[Mapping[str, Fetched]] = MappingProxyType({})
 """No URL has been fetched."""
-_HEAD_CHARACTERS: Final = 24
-"""Base64 of the first 18 bytes: enough for every signature below."""
-_NAME_CHARACTERS_MAX: Final = 200
-_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9\-()\[\] ]+")
-_SPACES: Final = re.compile(r" {2,}")
 
 
 def urls(messages: Sequence[ChatMessage]) -> tuple[str, ...]:
@@ -92,9 +73,8 @@ def image(url: str, param: str, fetched: Mapping[str, Fetched] = NOTHING) -> dic
             f"{param} is no URL of an image; send the image itself: data:image/png;base64,...",
             param=param,
         )
-    claimed = media_type.removeprefix("image/")
-    kind = _image_signature(head) or _IMAGE_TYPES.get(claimed, claimed)
-    if kind not in _IMAGE_FORMATS:
+    kind = image_format(head, media_type)
+    if kind is None:
         raise refuse(Cause.BODY_INVALID, f"{param} is no png, jpeg, gif or webp image", param=param)
     return {"image": {"format": kind, "source": {"bytes": data}}}
 
@@ -120,14 +100,11 @@ def document(
     else:
         media_type, data, head = _sent(file, param)
     stem, _, ending = filename.rpartition(".")
-    ending = ending.lower()
-    kind = "pdf" if head.startswith(b"%PDF") else _DOCUMENT_ENDINGS.get(ending, ending)
-    if kind not in _DOCUMENT_FORMATS:
-        kind = _DOCUMENT_TYPES.get(media_type, "")
-    if not kind:
-        known = ", ".join(sorted(_DOCUMENT_FORMATS))
+    kind = document_format(head, media_type, ending.lower())
+    if kind is None:
+        known = ", ".join(DOCUMENT_FORMATS)
         raise refuse(Cause.BODY_INVALID, f"{param} is none of {known}; a filename would say", param=param)
-    name = _unlike(taken, _document_name(stem or filename))
+    name = document_name(stem or filename, taken)
     return {"document": {"format": kind, "name": name, "source": {"bytes": data}}}
 
 
@@ -167,47 +144,11 @@ def _data_url(url: str, param: str) -> tuple[str, str]:
 
 
 def _checked(data: str, param: str) -> tuple[str, bytes]:
-    """Base64 text that a strict reader takes, and the first bytes it stands for; line breaks are removed."""
+    """The base64 text to send, and the first bytes it stands for."""
     try:
-        binascii.a2b_base64(data, strict_mode=True)
+        text, head = base64_text(data)
     except ValueError:
-        data = "".join(data.split())
-        try:
-            binascii.a2b_base64(data, strict_mode=True)
-        except ValueError:
-            raise _not_base64(param) from None
-    if not data:
+        raise refuse(Cause.BODY_INVALID, f"{param} is not base64", param=param) from None
+    if not text:
         raise refuse(Cause.BODY_INVALID, f"{param} is empty", param=param)
-    return data, binascii.a2b_base64(data[:_HEAD_CHARACTERS])
-
-
-def _not_base64(param: str) -> Refused:
-    return refuse(Cause.BODY_INVALID, f"{param} is not base64", param=param)
-
-
-def _image_signature(head: bytes) -> str | None:
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "webp"
-    return None
-
-
-def _document_name(stem: str) -> str:
-    """`stem` in the characters that Bedrock takes: letters, digits, single spaces, hyphens, brackets."""
-    name = _SPACES.sub(" ", _NOT_IN_NAMES.sub(" ", stem)).strip()
-    return name[: _NAME_CHARACTERS_MAX - 8].strip() or "document"
-
-
-def _unlike(taken: set[str], name: str) -> str:
-    """`name`, numbered where it is taken: Bedrock wants each document of a request under its own."""
-    unique, number = name, 1
-    while unique in taken:
-        number += 1
-        unique = f"{name} ({number})"
-    taken.add(unique)
-    return unique
+    return text, head

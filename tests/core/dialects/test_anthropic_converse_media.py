@@ -5,10 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from stargate_core.dialects.anthropic_converse_media import document
 from stargate_core.dialects.anthropic_converse_types import DocumentBlock, TextSource
 from stargate_core.dialects.face import Fetched
 from support.anthropic_converse import NOVA, composed, refused
@@ -172,15 +169,6 @@ class TestDocuments:
         made = composed(NOVA, messages=user(block, block, {**block, "title": "a (2)"}))
         names = [b["document"]["name"] for b in made["messages"][0]["content"] if "document" in b]
         assert names == ["a", "a (2)", "a (2) (2)"]
-
-    @given(st.text())
-    def test_any_title_becomes_a_name_that_bedrock_takes(self, title: str) -> None:
-        block = DocumentBlock(source=TextSource(data="x"), title=title)
-        name = document(block, {}, set(), "p")["document"]["name"]
-        assert 1 <= len(name) <= 200
-        assert all(c.isascii() and (c.isalnum() or c in "-()[] ") for c in name)
-        assert "  " not in name
-        assert name == name.strip()
 
 
 def test_no_word_of_a_document_is_shown() -> None:
