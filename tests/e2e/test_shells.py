@@ -1,0 +1,458 @@
+"""What every shell must do alike: one suite for trio, for asyncio, and for asyncio with uvloop.
+
+What the core decides is tested once, and elsewhere. Here stands what a shell could get wrong by itself: bytes
+and their order, ends of every kind, pauses, TLS, signals, the store's connection, the calls of a flight.
+(`STARGATE_TEST_OPTIONS="--shell asyncio"` has all other end-to-end tests run on the other shell.)
+"""
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, Final
+
+import pytest
+
+from support.gateway import RunningGateway, eventually, on_linux, running_gateway
+from support.limits import ask, limited
+from support.raw import Answer, Raw, chat, connected, converse, deltas, request
+from support.redis import needs_redis, running_redis
+from support.simulator import RunningSimulator, running_simulator, texts_of, user
+from support.tls import Authority
+from support.upstream import converse_stream, running_upstream
+
+SHELLS: Final = {
+    "trio": ("--shell", "trio"),
+    "asyncio": ("--shell", "asyncio", "--loop", "asyncio"),
+    "uvloop": ("--shell", "asyncio", "--loop", "uvloop"),
+}
+without_uvloop = pytest.mark.skipif(
+    importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
+)
+MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
+MEGABYTE: Final = 1 << 20
+CROWD: Final = 100
+PHASES: Final = {
+    # scenario, whether the client streams, what it has read when it leaves
+    "before-headers": ("stall-before-headers", True, b""),
+    "before-first-event": ("stall-before-first-token", True, b""),
+    "mid-stream": ("slow:ms.50:words.400", True, b"data: "),
+}
+LEAVINGS: Final[dict[str, Callable[[Raw], None]]] = {
+    "closing": lambda raw: raw.sock.close(),
+    "breaking": lambda raw: raw.reset(),
+    "ending its side": lambda raw: raw.sock.shutdown(socket.SHUT_WR),
+}
+
+
+@pytest.fixture(
+    scope="module", params=["trio", "asyncio", pytest.param("uvloop", marks=without_uvloop)], name="shell"
+)
+def _shell(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def bedrock() -> Generator[RunningSimulator]:
+    """A Bedrock of this module's own, whose calls are counted."""
+    with running_simulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def gateway(bedrock: RunningSimulator, shell: str) -> Generator[RunningGateway]:
+    """A gateway on each shell."""
+    with running_gateway(bedrock.url, options=SHELLS[shell], proxy={"allow_unlisted": True}) as running:
+        yield running
+
+
+def call_at(bedrock: RunningSimulator, model: str) -> dict[str, Any] | None:
+    """The newest call of a model at Bedrock."""
+    return next((call for call in reversed(bedrock.requests()) if call["model_id"] == model), None)
+
+
+def ended(bedrock: RunningSimulator, model: str) -> tuple[str, str] | None:
+    """How the newest call of a model has ended, and where it was then; None while it runs."""
+    call = call_at(bedrock, model)
+    return None if call is None or call["outcome"] == "running" else (call["outcome"], call["phase"])
+
+
+def content(answer: Answer) -> str:
+    """The text of a chat completion."""
+    text: str = answer.json()["choices"][0]["message"]["content"]
+    return text
+
+
+class TestSdks:
+    def test_openai(self, gateway: RunningGateway) -> None:
+        with gateway.openai() as sdk:
+            messages: Any = [{"role": "user", "content": "Say it twice"}]
+            whole = sdk.chat.completions.create(model="claude", messages=messages)
+            chunks = list(sdk.chat.completions.create(model="claude", messages=messages, stream=True))
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert "“Say it twice”" in text
+        assert text == whole.choices[0].message.content
+
+    def test_anthropic(self, gateway: RunningGateway) -> None:
+        asked: Any = {
+            "model": MODEL,
+            "max_tokens": 300,
+            "messages": [{"role": "user", "content": "Say it twice"}],
+        }
+        with gateway.anthropic() as sdk:
+            whole = sdk.messages.create(**asked)
+            with sdk.messages.stream(**asked) as stream:
+                text = "".join(stream.text_stream)
+        assert "“Say it twice”" in text
+        assert [block.text for block in whole.content if block.type == "text"] == [text]
+
+    def test_boto3(self, gateway: RunningGateway) -> None:
+        sdk = gateway.bedrock()
+        whole = sdk.converse(modelId="claude", messages=[user("Say it twice")])
+        events = list(sdk.converse_stream(modelId="claude", messages=[user("Say it twice")])["stream"])
+        sdk.close()
+        assert whole["output"]["message"]["content"][0]["text"] == texts_of(events)
+        assert [next(iter(event)) for event in events[-2:]] == ["messageStop", "metadata"]
+
+
+class TestBytes:
+    def test_native_streams_come_byte_for_byte(self, shell: str) -> None:
+        sent = b"".join(converse_stream("Grüße", 500)).partition(b"\r\n\r\n")[2]
+        with running_upstream(lambda: converse_stream("Grüße", 500)) as upstream:
+            with running_gateway(upstream.url, options=SHELLS[shell]) as gateway:
+                with connected(gateway.url) as raw:
+                    raw.send(request(path=f"/model/{MODEL}/converse-stream", body=converse("Hello")))
+                    answer = raw.answer()
+        assert answer.whole
+        assert answer.body == unchunked(sent)
+
+    def test_a_connection_carries_many_requests(self, gateway: RunningGateway) -> None:
+        with connected(gateway.url) as raw:
+            for number in range(20):
+                raw.send(request(body=chat(f"Number {number}", stream=True)))
+                assert f"“Number {number}”" in deltas(raw.answer().body)
+                raw.send(request(body=chat(f"Number {number}")))
+                assert f"“Number {number}”" in content(raw.answer())
+
+    def test_a_pipeline_is_answered_in_its_order(self, gateway: RunningGateway) -> None:
+        with connected(gateway.url) as raw:
+            raw.send(b"".join(request(body=chat(f"Number {number}")) for number in range(20)))
+            for number in range(20):
+                assert f"“Number {number}”" in content(raw.answer())
+
+    def test_a_request_may_come_byte_by_byte(self, gateway: RunningGateway) -> None:
+        with connected(gateway.url) as raw:
+            raw.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for octet in request(body=chat("Piecemeal")):
+                raw.send(bytes((octet,)))
+            assert "“Piecemeal”" in content(raw.answer())
+
+    def test_big_bodies_go_both_ways(self, gateway: RunningGateway) -> None:
+        with connected(gateway.url) as raw:
+            raw.send(request(body=chat("[[simulator: words=60000]]" + " filler" * 1_000_000)))
+            answer = raw.answer()
+            assert (answer.status, answer.whole) == (200, True)
+            assert answer.json()["usage"]["completion_tokens"] == 60_000
+
+    def test_a_unix_socket(self, bedrock: RunningSimulator, shell: str, tmp_path: Any) -> None:
+        settings = {"listen": [f"unix:{tmp_path}/gateway"]}
+        with running_gateway(bedrock.url, options=SHELLS[shell], gateway=settings) as gateway:
+            with connected(gateway.url) as raw:
+                raw.send(request(body=chat("Close by", stream=True)))
+                assert "“Close by”" in deltas(raw.answer().body)
+
+
+def unchunked(body: bytes) -> bytes:
+    """A body without its chunks' frames."""
+    pieces: list[bytes] = []
+    while body:
+        size, _, rest = body.partition(b"\r\n")
+        pieces.append(rest[: int(size, 16)])
+        body = rest[int(size, 16) + 2 :]
+    return b"".join(pieces)
+
+
+class TestLeaving:
+    @pytest.mark.parametrize("leaving", LEAVINGS)
+    @pytest.mark.parametrize("where", PHASES)
+    def test_the_call_is_cancelled(
+        self, gateway: RunningGateway, bedrock: RunningSimulator, where: str, leaving: str
+    ) -> None:
+        scenario, stream, read = PHASES[where]
+        bedrock.clear()
+        # An option that changes nothing makes the model's name this test's own.
+        number = 30_000 + 10 * list(PHASES).index(where) + list(LEAVINGS).index(leaving)
+        model = f"simulator.{scenario}:input-tokens.{number}"
+        with connected(gateway.url) as raw:
+            raw.send(request(body=chat("Hello", model=model, stream=stream)))
+            eventually(lambda: call_at(bedrock, model))
+            if read:
+                raw.read_until(read)
+            LEAVINGS[leaving](raw)
+            assert gateway.record(model=model)["outcome"] == "client_left"
+        assert eventually(lambda: ended(bedrock, model)) == ("cancelled", where)
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        ("scenario", "code"),
+        [
+            ("reset-mid-stream", "upstream_stream_broken"),
+            ("cut-mid-frame", "upstream_stream_broken"),
+            ("stream-throttlingException", "rate_limit_exceeded"),
+        ],
+    )
+    def test_a_stream_that_breaks_ends_in_an_error(
+        self, gateway: RunningGateway, scenario: str, code: str
+    ) -> None:
+        with connected(gateway.url) as raw:
+            text = f"[[simulator: {scenario} after=3 words=40 pace=100]]"
+            raw.send(request(body=chat(text, stream=True)))
+            answer = raw.answer()
+            assert (answer.status, answer.whole) == (200, True)
+            assert b"[DONE]" not in answer.body
+            last = json.loads(answer.body.rpartition(b"data: ")[2])
+            assert last["error"]["code"] == code
+            # The client's connection is as good as before.
+            raw.send(request(body=chat("Still there?")))
+            assert "“Still there?”" in content(raw.answer())
+
+    def test_a_reset_before_the_answer_is_an_error(self, gateway: RunningGateway) -> None:
+        with connected(gateway.url) as raw:
+            raw.send(request(body=chat("[[simulator: reset-mid-stream after=0]]")))
+            assert raw.answer().status == 502
+
+    def test_nobody_listens(self, shell: str) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with running_gateway(url, options=SHELLS[shell]) as gateway, connected(gateway.url) as raw:
+            raw.send(request(body=chat("Hello")))
+            assert raw.answer().status == 502
+            assert "Connection refused" in gateway.record(status=502)["detail"]
+
+
+@on_linux
+class TestSlowReaders:
+    def test_a_stream_that_nobody_reads_is_not_read_from_bedrock_either(self, shell: str) -> None:
+        deltas_sent, text = 60_000, "x" * 200
+        limits = {"client_stall": 60, "idle": 60}
+        with running_upstream(lambda: converse_stream(text, deltas_sent)) as upstream:
+            options = SHELLS[shell]
+            with (
+                running_gateway(upstream.url, options=options, gateway={"time_limits": limits}) as gateway,
+                connected(gateway.url) as raw,
+            ):
+                before = gateway.resident_bytes()
+                raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+                raw.send(request(body=chat("Hello", stream=True)))
+                seen: list[int] = []
+
+                def standing_still() -> bool:
+                    seen.append(upstream.sent_bytes)
+                    return upstream.sent_bytes > 0 and len(seen) > 30 and len(set(seen[-30:])) == 1
+
+                eventually(standing_still)
+                # All of it would be 20 MB; kernels keep some for both sides.
+                assert upstream.sent_bytes < 16 * MEGABYTE
+                assert gateway.resident_bytes() - before < 12 * MEGABYTE
+                assert deltas(raw.answer().body) == text * deltas_sent
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """Whom everybody trusts."""
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def secured(shell: str, authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A gateway with TLS on both sides, and the Bedrock behind it."""
+    folder = tmp_path_factory.mktemp("tls")
+    cert, key = authority.write(folder, "127.0.0.1", "localhost")
+    with running_simulator("--tls-cert", str(cert), "--tls-key", str(key)) as bedrock:
+        settings = {
+            "listen": [{"address": "127.0.0.1:0", "tls": authority.issue("gateway.test")}],
+            "upstream_tls": {"ca": authority.text},
+        }
+        with running_gateway(bedrock.url, options=SHELLS[shell], gateway=settings) as gateway:
+            yield gateway
+
+
+class TestTls:
+    def test_answers_and_streams_come_through(self, secured: RunningGateway, authority: Authority) -> None:
+        with connected(secured.url, tls=authority.client_context(), name="gateway.test") as raw:
+            for number in range(3):
+                raw.send(request(body=chat(f"Number {number}")))
+                whole = content(raw.answer())
+                raw.send(request(body=chat(f"Number {number}", stream=True)))
+                assert deltas(raw.answer().body) == whole
+
+    def test_big_bodies_come_through(self, secured: RunningGateway, authority: Authority) -> None:
+        with connected(secured.url, tls=authority.client_context(), name="gateway.test") as raw:
+            raw.send(request(body=chat("[[simulator: words=30000]]" + " filler" * 400_000)))
+            assert raw.answer().json()["usage"]["completion_tokens"] == 30_000
+
+    def test_it_says_goodbye_as_tls_does(self, secured: RunningGateway, authority: Authority) -> None:
+        with connected(secured.url, tls=authority.client_context(), name="gateway.test") as raw:
+            raw.send(request("GET", "/healthz", headers={"Connection": "close"}))
+            assert raw.answer(method="GET").status == 200
+            assert raw.rest() == b""  # Python raises SSLEOFError where the goodbye is missing.
+
+    def test_noise_is_turned_away(self, secured: RunningGateway, authority: Authority) -> None:
+        with connected(secured.url.replace("https", "http")) as raw:
+            raw.send(request("GET", "/healthz"))
+            raw.rest()
+        with connected(secured.url, tls=authority.client_context(), name="gateway.test") as raw:
+            raw.send(request("GET", "/healthz"))
+            assert raw.answer(method="GET").status == 200
+
+
+class TestDraining:
+    def test_a_stream_runs_to_its_end(self, bedrock: RunningSimulator, shell: str) -> None:
+        settings = {"drain_seconds": 30}
+        with running_gateway(bedrock.url, options=SHELLS[shell], gateway=settings) as gateway:
+            with connected(gateway.url) as raw, connected(gateway.url) as idle:
+                raw.send(request(body=chat("Hello", model="simulator.slow:ms.40:words.10", stream=True)))
+                begun = raw.read_until(b"data: ")
+                gateway.process.send_signal(signal.SIGTERM)
+                assert idle.rest() == b""
+                assert b"data: [DONE]" in begun + raw.rest()
+            assert gateway.wait_until_ended() == 0
+
+    def test_beyond_the_grace_time_it_ends_in_an_error(self, bedrock: RunningSimulator, shell: str) -> None:
+        settings = {"drain_seconds": 0.3}
+        with running_gateway(bedrock.url, options=SHELLS[shell], gateway=settings) as gateway:
+            with connected(gateway.url) as raw:
+                raw.send(request(body=chat("Hello", model="simulator.slow:ms.40:words.2000", stream=True)))
+                begun = raw.read_until(b"data: ")
+                gateway.process.send_signal(signal.SIGTERM)
+                body = begun + raw.rest()
+            assert b"[DONE]" not in body
+            assert b"SERVICE_UNAVAILABLE" in body
+            assert gateway.wait_until_ended() == 0
+
+    def test_a_second_signal_ends_at_once(self, bedrock: RunningSimulator, shell: str) -> None:
+        settings = {"drain_seconds": 600}
+        with running_gateway(bedrock.url, options=SHELLS[shell], gateway=settings) as gateway:
+            with connected(gateway.url) as raw:
+                raw.send(request(body=chat("Hello", model="simulator.slow:ms.40:words.2000", stream=True)))
+                raw.read_until(b"data: ")
+                gateway.process.send_signal(signal.SIGTERM)
+                eventually(lambda: any("draining" in line for line in gateway.told))
+                gateway.process.send_signal(signal.SIGINT)
+                raw.rest()
+            assert gateway.wait_until_ended() == 0
+
+    def test_standard_output_that_nobody_reads_keeps_nobody_from_ending(
+        self, bedrock: RunningSimulator, shell: str
+    ) -> None:
+        """A thread hangs in the write; the process ends all the same."""
+        reader, writer = os.pipe()
+        try:
+            with (
+                running_gateway(
+                    bedrock.url, options=SHELLS[shell], log="/dev/stdout", output=writer
+                ) as gateway,
+                connected(gateway.url) as raw,
+            ):
+                for _ in range(400):
+                    raw.send(request(body=chat("Hello")))
+                    assert raw.answer().status == 200
+                gateway.process.send_signal(signal.SIGTERM)
+                assert gateway.wait_until_ended() == 0
+        finally:
+            os.close(reader)
+            os.close(writer)
+
+
+class TestManyAtOnce:
+    def test_a_hundred_streams(self, gateway: RunningGateway) -> None:
+        with contextlib.ExitStack() as stack:
+            raws = [stack.enter_context(connected(gateway.url)) for _ in range(CROWD)]
+            for number, raw in enumerate(raws):
+                text = f"[[simulator: words=30 pace=20]] number {number}"
+                raw.send(request(body=chat(text, stream=True)))
+            answers = [raw.answer() for raw in raws]
+        assert all(answer.whole for answer in answers)
+        assert {len(deltas(answer.body).split()) for answer in answers} == {30}
+
+    def test_nothing_is_left_of_them(self, gateway: RunningGateway) -> None:
+        before = gateway.descriptors()
+        with contextlib.ExitStack() as stack:
+            for number in range(CROWD):
+                raw = stack.enter_context(connected(gateway.url))
+                raw.send(request("GET", "/healthz"))
+                assert raw.answer(method="GET").status == 200
+                if number % 2:
+                    raw.reset()
+        eventually(lambda: gateway.descriptors() <= before + 2)
+
+
+class TestShared:
+    def test_one_call_serves_a_crowd(self, shell: str) -> None:
+        cache = {"name": "response-cache", "config": {"cache_ttl": 60}}
+        with running_simulator() as bedrock:
+            with running_gateway(bedrock.url, options=SHELLS[shell], plugins=[cache]) as gateway:
+                data = request(body=chat("[[simulator: words=60 pace=30]] for a crowd", stream=True))
+                with contextlib.ExitStack() as stack:
+                    raws = [stack.enter_context(connected(gateway.url)) for _ in range(CROWD)]
+                    for raw in raws:
+                        raw.send(data)
+                    eventually(lambda: len(bedrock.requests()) == 1)
+                    raws[0].sock.close()
+                    answers = [raw.answer() for raw in raws[1:]]
+                assert len({deltas(answer.body) for answer in answers}) == 1
+                assert len(bedrock.requests()) == 1
+                with connected(gateway.url) as raw:
+                    raw.send(data)
+                    assert raw.answer().headers["x-cache-status"] == "Hit"
+
+    @needs_redis
+    def test_limits_are_shared_by_a_redis(self, bedrock: RunningSimulator, shell: str) -> None:
+        with running_redis() as redis, contextlib.ExitStack() as stack:
+            settings = {"store": {"url": redis.url, "timeout_ms": 5000}}
+            both = [
+                stack.enter_context(
+                    running_gateway(
+                        bedrock.url,
+                        options=SHELLS[shell],
+                        gateway=settings,
+                        consumers=[limited("shared", limits=[{"limit": 10, "window": "month"}])],
+                        tells="store",
+                    )
+                )
+                for _ in range(2)
+            ]
+            statuses = [ask(both[number % 2], "shared").status for number in range(16)]
+            assert (statuses.count(200), statuses.count(429)) == (10, 6)
+            redis.stop()
+            eventually(lambda: any("the store is down" in line for line in both[0].told))
+            redis.start()
+            eventually(lambda: any("info" in line and "store" in line for line in both[0].told))
+            assert ask(both[0], "shared").status == 200
+
+
+class TestAsked:
+    """What sessions ask of the process, and tasks find out."""
+
+    def test_which_models_there_are(self, bedrock: RunningSimulator, shell: str) -> None:
+        proxy = {"discovery": {"enabled": True, "ttl": 300}}
+        with running_gateway(bedrock.url, options=SHELLS[shell], proxy=proxy) as gateway:
+            with gateway.openai() as sdk:
+                assert "amazon.nova-pro-v1:0" in {model.id for model in sdk.models.list()}
+
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+    def test_what_is_at_a_url(self, bedrock: RunningSimulator, shell: str, host: str) -> None:
+        proxy = {"image_urls": {"enabled": True, "plain_http": True, "timeout": 5}}
+        url = {"type": "image_url", "image_url": {"url": f"http://{host}/x.png"}}
+        body = {"model": "claude", "messages": [{"role": "user", "content": [url]}]}
+        with running_gateway(bedrock.url, options=SHELLS[shell], proxy=proxy) as gateway:
+            with connected(gateway.url) as raw:
+                raw.send(request(body=json.dumps(body).encode()))
+                answer = raw.answer()
+        assert answer.status == 400
+        assert b"its host is not on the public internet" in answer.body
