@@ -16,34 +16,15 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from typing import Final, Protocol
+from typing import Final
 
 import anyio
 
 from stargate.asyncio_shell.reactor import READABLE, WRITABLE, Reactor
+from stargate.shell_common.channels import Owner
 
 READ_BYTES: Final = 65_536
 _ABORT: Final = b"\x01\x00\x00\x00\x00\x00\x00\x00"  # struct linger {on, 0 seconds}: close with RST
-
-
-class Owner(Protocol):
-    """Whoever a channel belongs to, and is told what happens on it."""
-
-    def heard(self, data: bytes) -> None:
-        """Bytes have come; none at all: the peer has ended its side."""
-        ...
-
-    def lost(self) -> None:
-        """The connection broke."""
-        ...
-
-    def stalled(self) -> None:
-        """Bytes had to be kept: the peer does not take them."""
-        ...
-
-    def drained(self) -> None:
-        """All bytes have left."""
-        ...
 
 
 class Channel:

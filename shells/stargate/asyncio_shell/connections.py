@@ -12,6 +12,7 @@ import anyio
 
 from stargate.asyncio_shell.channel import Channel
 from stargate.asyncio_shell.ticker import Look
+from stargate.shell_common.channels import ClientChannel
 from stargate_core.gateway.session import Session
 from stargate_core.messages import (
     ClientDrained,
@@ -115,7 +116,7 @@ class Client(Caller):
 
     __slots__ = ("channel",)
 
-    def __init__(self, gateway: "Gateway", channel: Channel, session: Session) -> None:
+    def __init__(self, gateway: "Gateway", channel: ClientChannel, session: Session) -> None:
         super().__init__(gateway, session)
         self.channel = channel
 

@@ -31,6 +31,7 @@ from stargate.asyncio_shell.reactor import Reactor
 from stargate.asyncio_shell.sinks import Sinks
 from stargate.asyncio_shell.ticker import Look, Ticker, Timed, now_ns
 from stargate.fetcher import Fetcher
+from stargate.shell_common.channels import ClientChannel
 from stargate.shell_common.tickets import Tickets
 from stargate.shell_common.troubles import detail_of, trouble_of
 from stargate_core.aws.bearer import BearerToken
@@ -158,6 +159,10 @@ class Gateway:
             except (OSError, ssl.SSLError, TimeoutError):
                 channel.dispose()
                 return
+        await self.attend(channel, address)
+
+    async def attend(self, channel: ClientChannel, address: str) -> None:
+        """Serve a connection that stands, until it is over."""
         seed = int.from_bytes(os.urandom(16), "big")
         now = now_ns()
         # Told anew to each: clocks are set, and monotonic time stands still while a machine sleeps.

@@ -47,7 +47,7 @@ async def _serve(plan: Plan, nursery: TaskGroup, sinks: Sinks, started: Callable
             plan.accounts, wall_ns=time.time_ns, changed=gateway.change_credentials, note=sinks.note
         )
         gateway.enquiries.use(keeper)
-        _share_store(plan, gateway, nursery)
+        share_store(plan, gateway, nursery)
         found = await keeper.first(CREDENTIALS_SECONDS)
         async with anyio.create_task_group() as accepting:
             urls: list[str] = []
@@ -68,7 +68,7 @@ async def _serve(plan: Plan, nursery: TaskGroup, sinks: Sinks, started: Callable
             draining.cancel_scope.cancel()
 
 
-def _share_store(plan: Plan, gateway: Gateway, nursery: TaskGroup) -> None:
+def share_store(plan: Plan, gateway: Gateway, nursery: TaskGroup) -> None:
     """Use the store that the configuration names, if it is shared with other gateways."""
     store = plan.config.gateway.store
     if not store.is_shared:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
 
+from stargate.shell_common.channels import ClientChannel
 from stargate.trio_shell.channel import Channel
 from stargate.trio_shell.ticker import Look
 from stargate_core.gateway.session import Session
@@ -115,7 +116,7 @@ class Client(Caller):
 
     __slots__ = ("channel",)
 
-    def __init__(self, gateway: "Gateway", channel: Channel, session: Session) -> None:
+    def __init__(self, gateway: "Gateway", channel: ClientChannel, session: Session) -> None:
         super().__init__(gateway, session)
         self.channel = channel
 

@@ -21,6 +21,7 @@ import msgspec
 import trio
 
 from stargate.fetcher import Fetcher
+from stargate.shell_common.channels import ClientChannel
 from stargate.shell_common.tickets import Tickets
 from stargate.shell_common.troubles import detail_of, trouble_of
 from stargate.trio_shell.channel import Channel
@@ -156,6 +157,10 @@ class Gateway:
             except (OSError, ssl.SSLError, trio.TooSlowError):
                 channel.dispose()
                 return
+        await self.attend(channel, address)
+
+    async def attend(self, channel: ClientChannel, address: str) -> None:
+        """Serve a connection that stands, until it is over."""
         seed = int.from_bytes(os.urandom(16), "big")
         now = now_ns()
         # Told anew to each: clocks are set, and monotonic time stands still while a machine sleeps.

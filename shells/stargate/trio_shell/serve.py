@@ -45,7 +45,7 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
             plan.accounts, wall_ns=time.time_ns, changed=gateway.change_credentials, note=sinks.note
         )
         gateway.enquiries.use(keeper)
-        _share_store(plan, gateway, nursery)
+        share_store(plan, gateway, nursery)
         found = await keeper.first(CREDENTIALS_SECONDS)
         async with trio.open_nursery() as accepting:
             urls: list[str] = []
@@ -66,7 +66,7 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
             draining.cancel_scope.cancel()
 
 
-def _share_store(plan: Plan, gateway: Gateway, nursery: trio.Nursery) -> None:
+def share_store(plan: Plan, gateway: Gateway, nursery: trio.Nursery) -> None:
     """Use the store that the configuration names, if it is shared with other gateways."""
     store = plan.config.gateway.store
     if not store.is_shared:
