@@ -1,10 +1,7 @@
 """Marks of a prompt cache: Anthropic's `cache_control` as Converse's `cachePoint`.
 
-A mark stands on a block at Anthropic, and behind it at Bedrock. It saves money and time and changes no
-answer: so where a model is known not to cache, marks are left out. (Bedrock refuses the whole request for
-one, and Claude Code marks every request.) Amazon's Nova caches the system text and the messages, but not the
-tools, and for no other time than its own. Of a model behind an opaque name nothing is known; its callers'
-marks are passed on.
+A mark stands on a block at Anthropic, and behind it at Bedrock. Which models are given which marks is told in
+`openai_chat_caching`.
 
 Where the operator has the gateway say what to cache (`PromptCaching.AUTO`), and the caller has left no mark
 at all, points are set behind the system text and behind the tools: the parts that every turn repeats.
@@ -12,32 +9,25 @@ at all, points are set behind the system text and behind the tools: the parts th
 Source: AWS's user guide, "Prompt caching for faster model inference".
 """
 
-from typing import Any, Final
+from typing import Any
 
 from stargate_core.dialects.anthropic_converse_types import CacheControl
 from stargate_core.dialects.face import PromptCaching, Target
-from stargate_core.dialects.openai_chat_caching import caches_system, caches_tools
-from stargate_core.dialects.reasoning import is_claude
-
-_TELLING: Final = ("foundation-model/", ":inference-profile/")
-"""Kinds of ARN that bear the model's own name."""
-
-
-def is_opaque(model: str) -> bool:
-    """Whether a model is an ARN that does not say whose model it is."""
-    return model.startswith("arn:") and not any(kind in model for kind in _TELLING)
+from stargate_core.dialects.openai_chat_caching import (
+    caches_system,
+    caches_tools,
+    takes_lifetimes,
+    takes_points,
+)
 
 
 class Marks:
     """The marks of one request on their way to one model."""
 
-    __slots__ = ("_auto", "_nova", "_system", "_tools", "_untold", "seen")
+    __slots__ = ("_auto", "_model", "seen")
 
     def __init__(self, target: Target) -> None:
-        model = target.model
-        self._system, self._tools = caches_system(model), caches_tools(model)
-        self._nova = self._system and not self._tools
-        self._untold = is_opaque(model) or is_claude(model)
+        self._model = target.model
         self._auto = target.options.prompt_caching is PromptCaching.AUTO
         self.seen = False
         """Whether the caller has left one."""
@@ -47,9 +37,9 @@ class Marks:
         if mark is None:
             return []
         self.seen = True
-        if not self._untold and not self._known(tool):
+        if not takes_points(self._model, tool=tool):
             return []
-        if mark.ttl is None or self._nova:
+        if mark.ttl is None or not takes_lifetimes(self._model):
             return [{"cachePoint": {"type": "default"}}]
         return [{"cachePoint": {"type": "default", "ttl": mark.ttl}}]
 
@@ -60,4 +50,4 @@ class Marks:
         return []
 
     def _known(self, tool: bool) -> bool:
-        return self._tools if tool else self._system
+        return caches_tools(self._model) if tool else caches_system(self._model)

@@ -10,7 +10,7 @@ Most blocks have a twin. What Bedrock demands and Anthropic does not, each rule 
 - A message with a document has a text. Its name is that text, if there is no other.
 - A tool's result has no marks of the cache within; one that is there stands behind the result.
 
-- Llama and Mistral refuse whatever is said beside a tool's result: there it goes on inside the last one.
+- Some models refuse whatever is said beside a tool's result: there it goes on inside (`converse_turns`).
 - Writer's Palmyra takes no `status` of a result: there a failure is told in words.
 
 Thoughts go back to who may have thought them, and are left out elsewhere: Bedrock refuses the whole request
@@ -30,7 +30,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from stargate_core.dialects.anthropic_converse_answer import redacted_content
-from stargate_core.dialects.anthropic_converse_caching import Marks, is_opaque
+from stargate_core.dialects.anthropic_converse_caching import Marks
 from stargate_core.dialects.anthropic_converse_media import citations, document, image
 from stargate_core.dialects.anthropic_converse_types import (
     AnthropicBlock,
@@ -52,9 +52,10 @@ from stargate_core.dialects.anthropic_converse_types import (
     WebLocation,
     lacking,
 )
+from stargate_core.dialects.converse_turns import nothing_beside_results, with_all_inside
 from stargate_core.dialects.face import Fetched, Target
 from stargate_core.dialects.openai_chat_tools import safe_name
-from stargate_core.dialects.reasoning import is_claude
+from stargate_core.dialects.reasoning import takes_thoughts
 from stargate_core.faults import Cause, Refused, refuse
 
 _Made: TypeAlias = dict[str, Any]
@@ -65,8 +66,6 @@ NO_RESULT: Final = "(no output)"
 FAILED: Final = "(the tool has failed)"
 """How a failure is told where it has no member of its own."""
 _TAKES_UNSIGNED: Final = ("openai.", "qwen.", "minimax.", "moonshot")
-_NOTHING_BESIDE_RESULTS: Final = ("meta.llama", "mistral.")
-_STANDS_APART: Final = frozenset({"toolResult", "cachePoint"})
 _NO_STATUS: Final = "writer."
 _THOUGHTS: Final = (ThinkingBlock, RedactedThinkingBlock)
 _OF_THE_ASSISTANT: Final = (ToolUseBlock, ThinkingBlock, RedactedThinkingBlock)
@@ -94,7 +93,7 @@ class Conversation:
         self.tools_used: dict[str, None] = {}
         """The names of the tools that were called, as Bedrock knows them, in order."""
         self._model = target.model
-        self._signed = is_claude(target.model) or is_opaque(target.model)
+        self._signed = takes_thoughts(target.model)
         self._drop = target.options.drop_params
         self._fetched = fetched
         self._marks = marks
@@ -220,23 +219,13 @@ class Conversation:
         """All messages are in. Raises Refused where nothing is left to be answered."""
         if not self.messages:
             raise _bad("messages", "there is nothing but blanks and instructions in them")
-        apart = any(family in self._model for family in _NOTHING_BESIDE_RESULTS)
         for message in self.messages:
             content: list[_Made] = message["content"]
             names = [block["document"]["name"] for block in content if "document" in block]
             if names and not any("text" in block for block in content):
                 content.append({"text": ", ".join(names)})
-            if apart:
-                message["content"] = _inside(content)
-
-
-def _inside(content: list[_Made]) -> list[_Made]:
-    """A turn in which nothing is said beside a tool's result: it is the end of the last one."""
-    results = [block["toolResult"] for block in content if "toolResult" in block]
-    if not results:
-        return content
-    results[-1]["content"] += [block for block in content if not _STANDS_APART & block.keys()]
-    return [block for block in content if _STANDS_APART & block.keys()]
+        if nothing_beside_results(self._model):
+            self.messages = with_all_inside(self.messages)
 
 
 def _texts(text: str) -> list[_Made]:

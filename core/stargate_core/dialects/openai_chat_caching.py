@@ -6,17 +6,21 @@ none at all, an operator may have the gateway do it (`prompt_caching: auto`): be
 system text, which stay the same from turn to turn. Whoever marks one place knows all of them, and is not
 interfered with.
 
-A model that does not know cache points refuses the request, so the gateway sets its own only for models that
-are known to take them. What a caller has marked goes to any model.
+A mark saves money and time and changes no answer, and a model that does not know cache points refuses the
+whole request for one. So where a model is known not to cache, marks are left out. Amazon's Nova caches the
+system text and the messages, but not the tools, and for no other time than its own. Claude is given a
+caller's marks whatever its version, and so is a model behind an opaque name, of which nothing is known; the
+gateway sets its own only for models that are known to take them.
 
 Sources: AWS's user guide, "Prompt caching for faster model inference", supported models; botocore's
 bedrock-runtime model (CachePointBlock).
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from stargate_core.dialects.openai_chat_request import CacheControl
-from stargate_core.dialects.reasoning import claude_version, is_claude
+from stargate_core.dialects.reasoning import claude_version, is_claude, is_opaque
 
 _TTLS: Final = frozenset({"5m", "1h"})
 _CLAUDE_SINCE: Final = (3, 7)
@@ -49,6 +53,46 @@ def caches_tools(model: str) -> bool:
 def caches_system(model: str) -> bool:
     """Whether a model (an id or ARN) is known to take cache points behind its system text."""
     return caches_tools(model) or any(nova in model for nova in _NOVAS)
+
+
+def takes_points(model: str, *, tool: bool = False) -> bool:
+    """Whether a model (an id or ARN) is given its callers' marks. tool: those among its tools."""
+    if is_claude(model) or is_opaque(model):
+        return True
+    return caches_tools(model) if tool else caches_system(model)
+
+
+def takes_lifetimes(model: str) -> bool:
+    """Whether a model that is given marks is told how long its prompt is to be cached."""
+    return takes_points(model, tool=True)
+
+
+def marked_as_taken(body: dict[str, Any], model: str) -> dict[str, Any]:
+    """A Converse body with its caller's marks, as far as the model takes them."""
+    if takes_lifetimes(model):
+        return body
+    kept = takes_points(model)
+    marked = dict(body)
+    marked["messages"] = [
+        {**message, "content": _bare(message["content"], kept=kept)} for message in body["messages"]
+    ]
+    if "system" in body:
+        marked["system"] = _bare(body["system"], kept=kept)
+    if "toolConfig" in body:
+        config = body["toolConfig"]
+        marked["toolConfig"] = {**config, "tools": _bare(config["tools"], kept=False)}
+    return marked
+
+
+def _bare(blocks: Sequence[dict[str, Any]], *, kept: bool) -> list[dict[str, Any]]:
+    """Blocks without their points, or with points that tell no time."""
+    bare: list[dict[str, Any]] = []
+    for block in blocks:
+        if "cachePoint" not in block:
+            bare.append(block)
+        elif kept:
+            bare.append(cache_point())
+    return bare
 
 
 def marked_by_itself(body: dict[str, Any], model: str) -> dict[str, Any]:

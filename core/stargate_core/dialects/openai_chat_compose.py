@@ -19,11 +19,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
+from stargate_core.dialects.converse_turns import nothing_beside_results, with_all_inside, without_thoughts
 from stargate_core.dialects.face import Fetched, PromptCaching, Target
 from stargate_core.dialects.guardrails import Guardrail, guardrail_config
-from stargate_core.dialects.openai_chat_caching import marked_by_itself
+from stargate_core.dialects.openai_chat_caching import marked_as_taken, marked_by_itself
 from stargate_core.dialects.openai_chat_media import NOTHING
-from stargate_core.dialects.openai_chat_messages import converse, without_thoughts
+from stargate_core.dialects.openai_chat_messages import converse
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS
 from stargate_core.dialects.openai_chat_request import (
     ChatRequest,
@@ -123,10 +124,14 @@ def converse_body(
     if ask.extras:
         # The caller's own words come last: whoever spells out `thinking` knows better than a table.
         extras.update(ask.extras)
-    if target.options.prompt_caching is PromptCaching.AUTO and not ready.marked:
+    if ready.marked:
+        body = marked_as_taken(body, model)
+    elif target.options.prompt_caching is PromptCaching.AUTO:
         body = marked_by_itself(body, model)
     if ready.thoughtful and not takes_thoughts(model):
-        body = {**body, "messages": without_thoughts(ready.body["messages"])}
+        body = {**body, "messages": without_thoughts(body["messages"])}
+    if nothing_beside_results(model):
+        body = {**body, "messages": with_all_inside(body["messages"])}
     if served:
         body = _served(body, served, tier_said=request.service_tier not in (None, "auto"))
     if guardrail is not None:

@@ -58,6 +58,7 @@ _AnyPart: TypeAlias = TextPart | ImagePart | AudioPart | FilePart | RefusalPart
 
 NO_RESULT: Final = "(no output)"
 """What a tool is taken to have said that has said nothing."""
+_UNMARKABLE: Final = frozenset({"cachePoint", "reasoningContent"})
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -188,7 +189,8 @@ class Conversation:
 
     def _mark(self, blocks: list[Block], mark: CacheControl | None) -> list[Block]:
         """The blocks of a message that may be marked as a whole."""
-        if mark is not None and blocks and "cachePoint" not in blocks[-1]:
+        # Bedrock has no point of its cache behind a thought.
+        if mark is not None and blocks and not _UNMARKABLE & blocks[-1].keys():
             blocks.append(cache_point(mark))
             self.marked = True
         return blocks
@@ -265,19 +267,6 @@ def _thoughts(blocks: Sequence[ThinkingBlock | RedactedThinking]) -> list[Block]
             signed = {"text": block.thinking, "signature": block.signature}
             thoughts.append({"reasoningContent": {"reasoningText": signed}})
     return thoughts
-
-
-def without_thoughts(messages: Sequence[Block]) -> list[Block]:
-    """A conversation without the assistant's thoughts; roles alternate all the same."""
-    turns: list[Block] = []
-    for message in messages:
-        content = [block for block in message["content"] if "reasoningContent" not in block]
-        if all("cachePoint" in block for block in content):
-            continue  # It was nothing but thoughts.
-        if turns and turns[-1]["role"] == message["role"]:
-            content = [*turns.pop()["content"], *content]
-        turns.append({"role": message["role"], "content": content})
-    return turns
 
 
 def _named(name: str, param: str) -> str:

@@ -17,8 +17,9 @@ In the middle of a turn, with tool results just given, Claude up to 4.5 wants th
 the turn began, or no thinking at all. OpenAI's API has no place of its own for signatures, and a caller that
 has kept none cannot have Claude go on thinking.
 
-What one vendor has signed no other can read, and some refuse the request for it. So signed thoughts are left
-out for models of vendors that sign nothing, as when a conversation goes on with another model.
+What Claude has signed no other model reads, and Bedrock refuses the whole request for a thought that its
+model does not read. So signed thoughts go to Claude, and are left out elsewhere, as when a conversation goes
+on with another model. A model behind an opaque name is given them, for it may be a Claude.
 
 A family that is not listed is refused: to drop the word in silence would be to answer another question
 than was asked. (An operator may have it dropped: `drop_params`.) An inference profile with an opaque name (an
@@ -53,23 +54,23 @@ _CLAUDE: Final = re.compile(r"claude-(?:[a-z]+-)?(\d{1,2})(?:-(\d{1,2}))?(?![\d]
 _ADAPTIVE_SINCE: Final = (4, 6)
 _XHIGH_SINCE: Final = (4, 7)
 _BUDGET_SINCE: Final = (3, 7)
-
-
-_SIGNING_NOTHING: Final = (
-    "ai21.", "amazon.titan", "cohere.", "deepseek.", "google.", "meta.", "minimax.", "mistral.", "moonshot",
-    "nvidia.", "openai.", "qwen.", "writer.", "zai.",
-)  # fmt: skip
-"""Parts of model ids: vendors and families whose models sign no thoughts."""
-
-
-def takes_thoughts(model: str) -> bool:
-    """Whether a model (an id or ARN) may be given signed thoughts; one that is not known may."""
-    return not any(vendor in model for vendor in _SIGNING_NOTHING)
+_TELLING: Final = ("foundation-model/", ":inference-profile/")
+"""Kinds of ARN that bear the model's own name."""
 
 
 def is_claude(model: str) -> bool:
     """Whether a model id or ARN names a Claude."""
     return "anthropic.claude" in model
+
+
+def is_opaque(model: str) -> bool:
+    """Whether a model is an ARN that does not say whose model it is."""
+    return model.startswith("arn:") and not any(kind in model for kind in _TELLING)
+
+
+def takes_thoughts(model: str) -> bool:
+    """Whether a model (an id or ARN) may be given signed thoughts."""
+    return is_claude(model) or is_opaque(model)
 
 
 def claude_version(model: str) -> tuple[int, int] | None:

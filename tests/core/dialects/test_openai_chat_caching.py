@@ -1,13 +1,15 @@
 """Cache points: in the caller's places, or in the gateway's, for models that take them."""
 
-from typing import Any
+from typing import Any, ClassVar
 
+import msgspec
 import pytest
 
 from stargate_core.dialects.openai_chat_caching import (
     cache_point,
     caches_system,
     caches_tools,
+    marked_as_taken,
     marked_by_itself,
 )
 from stargate_core.dialects.openai_chat_request import CacheControl
@@ -55,6 +57,43 @@ def test_which_models_are_known_to_take_them(model: str, system: bool, tools: bo
 )
 def test_lifetimes_that_bedrock_has_are_passed_on(mark: CacheControl | None, point: dict[str, str]) -> None:
     assert cache_point(mark) == {"cachePoint": point}
+
+
+class TestCallersMarks:
+    HOUR: ClassVar[dict[str, Any]] = {"cachePoint": {"type": "default", "ttl": "1h"}}
+    BODY: ClassVar[dict[str, Any]] = {
+        "messages": [{"role": "user", "content": [{"text": "a"}, HOUR, {"text": "b"}]}],
+        "system": [{"text": "a"}, HOUR],
+        "toolConfig": {"tools": [{"toolSpec": {}}, HOUR], "toolChoice": {"any": {}}},
+    }
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            SONNET_4,
+            "anthropic.claude-3-haiku-20240307-v1:0",
+            "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123",
+        ],
+    )
+    def test_go_to_claude_and_to_whom_may_be_one_as_they_are(self, model: str) -> None:
+        assert marked_as_taken(self.BODY, model) == self.BODY
+
+    def test_tell_nova_no_time_and_not_among_tools(self) -> None:
+        before = msgspec.json.encode(self.BODY)
+        assert marked_as_taken(self.BODY, "us.amazon.nova-pro-v1:0") == {
+            "messages": [{"role": "user", "content": [{"text": "a"}, POINT, {"text": "b"}]}],
+            "system": [{"text": "a"}, POINT],
+            "toolConfig": {"tools": [{"toolSpec": {}}], "toolChoice": {"any": {}}},
+        }
+        assert msgspec.json.encode(self.BODY) == before
+
+    @pytest.mark.parametrize("model", ["meta.llama3-70b-instruct-v1:0", "openai.gpt-oss-120b-1:0"])
+    def test_are_left_out_for_who_does_not_cache(self, model: str) -> None:
+        assert marked_as_taken(self.BODY, model) == {
+            "messages": [{"role": "user", "content": [{"text": "a"}, {"text": "b"}]}],
+            "system": [{"text": "a"}],
+            "toolConfig": {"tools": [{"toolSpec": {}}], "toolChoice": {"any": {}}},
+        }
 
 
 class TestByItself:

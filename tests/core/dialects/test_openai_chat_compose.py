@@ -356,15 +356,42 @@ class TestTargets:
                     ["text"],
                     ["reasoningContent", "text"],
                     ["text"],
-                    ["reasoningContent", "cachePoint"],
+                    ["reasoningContent"],
                     ["text"],
                 ],
             ),
             ("us.deepseek.r1-v1:0", [["text"], ["text"], ["text", "text"]]),
+            ("us.amazon.nova-2-lite-v1:0", [["text"], ["text"], ["text", "text"]]),
         ]:
             sent = msgspec.json.decode(converse_body(ask, Target(target), None, stream=False))["messages"]
             assert [[next(iter(block)) for block in turn["content"]] for turn in sent] == kinds
             assert [turn["role"] for turn in sent] == ["user", "assistant"] * (len(sent) // 2) + ["user"]
+
+    def test_one_request_is_told_to_each_model_as_it_takes_it(self) -> None:
+        call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        marked = {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+        messages = [
+            *user(marked),
+            {"role": "assistant", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "a", "content": "1"},
+            {"role": "user", "content": "and?"},
+        ]
+        ask = ChatAsk(*decode(msgspec.json.encode(a_chat(messages=messages, tools=[TOOL]))))
+        point = {"cachePoint": {"type": "default", "ttl": "1h"}}
+        result = {"toolUseId": "a", "content": [{"text": "1"}]}
+        inside = {**result, "content": [{"text": "1"}, {"text": "and?"}]}
+        apart = [{"toolResult": result}, {"text": "and?"}]
+        for target, first, last in [
+            (SONNET_4, [{"text": "hi"}, point], apart),
+            ("us.meta.llama3-3-70b-instruct-v1:0", [{"text": "hi"}], [{"toolResult": inside}]),
+            ("us.amazon.nova-pro-v1:0", [{"text": "hi"}, {"cachePoint": {"type": "default"}}], apart),
+            ("mistral.mistral-large-2407-v1:0", [{"text": "hi"}], [{"toolResult": inside}]),
+            (SONNET_4, [{"text": "hi"}, point], apart),
+        ]:
+            body = converse_body(ask, Target(target), None, stream=False)
+            assert objections("Converse", body, modelId=target) == []
+            sent = msgspec.json.decode(body)["messages"]
+            assert (sent[0]["content"], sent[2]["content"]) == (first, last)
 
     def test_thinking_goes_on_where_the_thoughts_before_are_there(self) -> None:
         call = {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -551,7 +578,15 @@ def chat_requests(draw: DrawFn) -> dict[str, Any]:
 
 @given(
     chat_requests(),
-    st.sampled_from([SONNET_4, "us.anthropic.claude-sonnet-4-6", "openai.gpt-oss-20b-1:0"]),
+    st.sampled_from(
+        [
+            SONNET_4,
+            "us.anthropic.claude-sonnet-4-6",
+            "openai.gpt-oss-20b-1:0",
+            "amazon.nova-2-lite-v1:0",
+            "mistral.mistral-large-2407-v1:0",
+        ]
+    ),
     st.sampled_from(PromptCaching),
     st.none() | st.just(Guardrail("g1", "1", trace="enabled_full", stream_processing_mode="sync")),
 )
@@ -559,7 +594,8 @@ def test_aws_has_nothing_against_any_valid_request(
     chat: dict[str, Any], target: str, caching: PromptCaching, guardrail: Guardrail | None
 ) -> None:
     ask = ChatAsk(*decode(msgspec.json.encode(chat)))
-    where = Target(target, options=Options(prompt_caching=caching))
+    # Mistral's has no word for how hard it is to think.
+    where = Target(target, options=Options(prompt_caching=caching, drop_params="mistral" in target))
     for operation in ("Converse", "ConverseStream"):
         sent = converse_body(ask, where, guardrail, stream=operation == "ConverseStream")
         assert objections(operation, sent, modelId=target) == []

@@ -110,8 +110,10 @@ class TestBudgets:
     ("model", "takes"),
     [
         ("us.anthropic.claude-sonnet-4-20250514-v1:0", True),
-        ("us.amazon.nova-2-lite-v1:0", True),
+        ("us.amazon.nova-2-lite-v1:0", False),
         ("arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc123", True),
+        ("arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-opus-4-8", True),
+        ("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0", False),
         ("us.deepseek.r1-v1:0", False),
         ("openai.gpt-oss-120b-1:0", False),
         ("us.meta.llama3-3-70b-instruct-v1:0", False),
