@@ -1,8 +1,7 @@
 """Tools: Anthropic's as Converse's toolConfig, and the names between them.
 
-The rules are those of OpenAI's chat: a name that Bedrock does not take becomes one that it does, and the
-answer gets the caller's own back; and a history with tools needs tools, so those of the history stand in
-where the caller sends none any more, or wants none to be used.
+What Bedrock takes of names and schemas, and what stands in for the tools of a history, is told in
+`converse_tools`.
 
 Tools with a type of Anthropic's own (`web_search_20250305`, `bash_20250124`) are run by Anthropic, or known
 to Claude by heart; to another model they are nothing.
@@ -19,12 +18,9 @@ from msgspec import Raw
 from stargate_core.dialects.anthropic_converse_caching import Marks
 from stargate_core.dialects.anthropic_converse_types import MessagesRequest, Tool, lacking
 from stargate_core.dialects.converse import NOT_JSON
-from stargate_core.dialects.openai_chat_tools import safe_name
+from stargate_core.dialects.converse_tools import changed_names, object_schema, safe_name, tool_spec
 from stargate_core.faults import Cause, Refused, refuse
 from stargate_core.secret import Private
-
-_NO_PARAMETERS: Final = Raw(b'{"type":"object","properties":{}}')
-_MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
 class _Named(Private, msgspec.Struct):
@@ -54,7 +50,7 @@ def tool_names(body: bytes) -> dict[str, str]:
     for message in said.messages or ():
         if not isinstance(message.content, str):
             names += [block.name for block in message.content if block.type == "tool_use"]
-    return {safe: name for name in names if name and (safe := safe_name(name)) != name}
+    return changed_names(name for name in names if name)
 
 
 def tool_config(request: MessagesRequest, used: Iterable[str], marks: Marks, *, drop: bool) -> dict[str, Any]:
@@ -82,40 +78,27 @@ def tool_config(request: MessagesRequest, used: Iterable[str], marks: Marks, *, 
             raise _bad("tool_choice", "`any` needs tools")
         chosen = {"any": {}}
     if not names:
-        return {"tools": [_stand_in(name) for name in history]} if history else {}
+        return {"tools": [tool_spec(name) for name in history]} if history else {}
     if choice is not None and choice.type == "none" and not history:
         return {}
     specs += marks.unasked(tool=True)
     return {"tools": specs} if chosen is None else {"tools": specs, "toolChoice": chosen}
 
 
-def _stand_in(name: str) -> dict[str, Any]:
-    """A tool of the history, of which nothing is known but its name."""
-    return {"toolSpec": {"name": name, "inputSchema": {"json": _NO_PARAMETERS}}}
-
-
 def _spec(tool: Tool, param: str) -> dict[str, Any]:
     if not tool.name:
         raise _bad(f"{param}.name", "Field required")
-    spec: dict[str, Any] = {"name": safe_name(tool.name)}
-    if tool.description and not tool.description.isspace():
-        spec["description"] = tool.description
-    spec["inputSchema"] = {"json": _schema(tool, f"{param}.input_schema")}
-    if tool.strict:
-        spec["strict"] = True
-    return {"toolSpec": spec}
+    schema = _schema(tool, f"{param}.input_schema")
+    return tool_spec(tool.name, tool.description, schema, strict=tool.strict)
 
 
 def _schema(tool: Tool, param: str) -> Raw | dict[str, Any]:
-    """The schema as it came; Bedrock wants `"type": "object"` at its top, which callers leave out."""
-    raw = tool.input_schema
-    if not isinstance(raw, Raw):
+    if not isinstance(tool.input_schema, Raw):
         raise _bad(param, "Field required")
-    try:
-        members = _MEMBERS.decode(raw)
-    except NOT_JSON:
-        raise _bad(param, "Input should be a valid dictionary") from None
-    return raw if "type" in members else {"type": "object", **members}
+    schema = object_schema(tool.input_schema)
+    if schema is None:
+        raise _bad(param, "Input should be a valid dictionary")
+    return schema
 
 
 def _bad(param: str, message: str) -> Refused:

@@ -1,28 +1,18 @@
 """Tools: OpenAI's functions as Converse's toolConfig, and the names between them.
 
-*Names.* Bedrock takes `[a-zA-Z0-9_-]{1,64}` and nothing else; names from MCP servers bear dots and
-slashes. A name that does not fit becomes one that does, by a pure function of itself (so that the same
-conversation gives the same request, turn by turn, and prompt caches keep working), and the answer gets
-the original back. Ids of calls are treated alike; they appear only in the history, so nothing has to be
-restored.
+What Bedrock takes of names and schemas, and what stands in for the tools of a history, is told in
+`converse_tools`. `cachePoint` stands behind a tool that is marked (`openai_chat_caching`).
 
-*A history with tools needs toolConfig.* Bedrock refuses `toolUse` and `toolResult` blocks without it.
-Where the caller sends none any more, or says `tool_choice: "none"`, the tools of the history stand in;
-nothing better than not asking for a call is possible then.
-
-*Caching.* `cachePoint` stands behind a tool that is marked (`openai_chat_caching`).
-
-Source: botocore's bedrock-runtime model (ToolConfiguration, ToolUseBlock).
+Source: botocore's bedrock-runtime model (ToolConfiguration, ToolChoice).
 """
 
-import hashlib
-import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from msgspec import UNSET, Raw
 
+from stargate_core.dialects.converse_tools import NO_PARAMETERS, changed_names, object_schema, tool_spec
+from stargate_core.dialects.converse_tools import safe_name as safe_name
 from stargate_core.dialects.openai_chat_caching import cache_point
 from stargate_core.dialects.openai_chat_request import (
     AllowedToolsChoice,
@@ -35,23 +25,6 @@ from stargate_core.dialects.openai_chat_request import (
 )
 from stargate_core.faults import Cause, refuse
 
-NAME_CHARACTERS_MAX: Final = 64
-_FITS: Final = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_DOES_NOT_FIT: Final = re.compile(r"[^a-zA-Z0-9_-]")
-_DIGEST_CHARACTERS: Final = 8
-
-_NO_PARAMETERS: Final = Raw(b'{"type":"object","properties":{}}')
-_MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
-
-
-def safe_name(name: str) -> str:
-    """`name` if Bedrock takes it, else one that Bedrock takes, and that no other name becomes."""
-    if _FITS.fullmatch(name):
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:_DIGEST_CHARACTERS]
-    stem = _DOES_NOT_FIT.sub("_", name)[: NAME_CHARACTERS_MAX - 1 - _DIGEST_CHARACTERS]
-    return f"{stem}_{digest}"
-
 
 def renamed(request: ChatRequest) -> dict[str, str]:
     """The tool names of a request that Bedrock must be given otherwise: its name to the caller's."""
@@ -59,7 +32,7 @@ def renamed(request: ChatRequest) -> dict[str, str]:
     for message in request.messages:
         if isinstance(message, AssistantMessage) and message.tool_calls:
             names += [call.function.name for call in message.tool_calls if isinstance(call, FunctionCall)]
-    return {safe_name(name): name for name in names if not _FITS.fullmatch(name)}
+    return changed_names(names)
 
 
 def tool_config(request: ChatRequest, used: Iterable[str]) -> dict[str, Any] | None:
@@ -73,7 +46,7 @@ def tool_config(request: ChatRequest, used: Iterable[str]) -> dict[str, Any] | N
     if not tools:
         if choice not in (None, "none", "auto"):
             raise refuse(Cause.BODY_INVALID, "tool_choice is only allowed with tools", param="tool_choice")
-        return {"tools": [_stand_in(name) for name in history]} if history else None
+        return {"tools": [tool_spec(name) for name in history]} if history else None
     if choice == "none" and not history:
         return None
     if isinstance(choice, AllowedToolsChoice):
@@ -90,11 +63,6 @@ def tool_config(request: ChatRequest, used: Iterable[str]) -> dict[str, Any] | N
     return {"tools": specs} if chosen is None else {"tools": specs, "toolChoice": chosen}
 
 
-def _stand_in(name: str) -> dict[str, Any]:
-    """A tool of the history, of which nothing is known but its name."""
-    return {"toolSpec": {"name": name, "inputSchema": {"json": _NO_PARAMETERS}}}
-
-
 def _tools(request: ChatRequest) -> dict[int, FunctionTool]:
     tools: dict[int, FunctionTool] = {}
     for at, tool in enumerate(request.tools or ()):
@@ -109,28 +77,21 @@ def _tools(request: ChatRequest) -> dict[int, FunctionTool]:
 
 
 def _spec(function: Function, param: str) -> dict[str, Any]:
-    spec: dict[str, Any] = {"name": safe_name(function.name)}
-    if function.description and not function.description.isspace():
-        spec["description"] = function.description
-    spec["inputSchema"] = {"json": _schema(function, f"{param}.parameters")}
-    if function.strict:
-        spec["strict"] = True
-    return {"toolSpec": spec}
+    schema = _schema(function, f"{param}.parameters")
+    return tool_spec(function.name, function.description, schema, strict=function.strict)
 
 
 def _schema(function: Function, param: str) -> Raw | dict[str, Any]:
-    """The schema as it came; Bedrock wants `"type": "object"` at its top, which callers leave out."""
     raw = function.parameters
     if raw is UNSET:
-        return _NO_PARAMETERS
+        return NO_PARAMETERS
     assert isinstance(raw, Raw)
-    try:
-        members = _MEMBERS.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        if bytes(raw) == b"null":
-            return _NO_PARAMETERS
-        raise refuse(Cause.BODY_INVALID, f"{param} must be an object", param=param) from None
-    return raw if "type" in members else {"type": "object", **members}
+    schema = object_schema(raw)
+    if schema is not None:
+        return schema
+    if bytes(raw) == b"null":
+        return NO_PARAMETERS
+    raise refuse(Cause.BODY_INVALID, f"{param} must be an object", param=param)
 
 
 def _choice(request: ChatRequest, tools: dict[int, FunctionTool]) -> dict[str, Any] | None:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.dialects.anthropic_converse_tools import tool_names
+from stargate_core.dialects.converse_tools import safe_name
 from stargate_core.dialects.face import Options
-from stargate_core.dialects.openai_chat_tools import safe_name
 from support.anthropic_converse import CLAUDE, NOVA, a_message, composed, refused
 
 SCHEMA = {"type": "object", "properties": {"x": {"type": "number"}}}

@@ -2,16 +2,14 @@
 tool_choice.
 """
 
-import re
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from stargate_core.dialects.converse_tools import safe_name
 from stargate_core.dialects.openai_chat_request import decode
-from stargate_core.dialects.openai_chat_tools import renamed, safe_name, tool_config
+from stargate_core.dialects.openai_chat_tools import renamed, tool_config
 from stargate_core.faults import Cause, Refused
 from support.dialects import a_chat
 
@@ -39,19 +37,6 @@ def refused_at(**members: Any) -> str | None:
 
 
 class TestNames:
-    @given(st.text(min_size=1))
-    def test_any_name_becomes_one_that_bedrock_takes(self, name: str) -> None:
-        assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", safe_name(name))
-        assert safe_name(safe_name(name)) == safe_name(name)
-
-    @given(st.from_regex(r"[a-zA-Z0-9_-]{1,64}", fullmatch=True))
-    def test_a_good_name_stays(self, name: str) -> None:
-        assert safe_name(name) == name
-
-    @given(st.lists(st.text(alphabet="ab./_", min_size=1), unique=True, max_size=30))
-    def test_different_names_stay_different(self, names: list[str]) -> None:
-        assert len({safe_name(name) for name in names}) == len(names)
-
     def test_only_names_that_changed_are_given_back(self) -> None:
         call = {"id": "a", "type": "function", "function": {"name": "mcp/old.tool", "arguments": ""}}
         request, *_ = decode(
