@@ -30,6 +30,7 @@ from stargate_core.aws.operations import Operation
 from stargate_core.clock import SECOND
 from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault, Refused
+from stargate_core.gateway.composing import composed
 from stargate_core.gateway.exchange import (
     SETTLED,
     TABLE,
@@ -93,7 +94,7 @@ def compose(exchange: Exchange, direction: Direction) -> None:
     ask = exchange.ctx.read_ask()
     call, last = exchange.call, exchange.direction
     if call is None or last is None or last.target != direction.target:
-        exchange.call = call = exchange.dialect.compose(exchange.request, ask, direction.target)
+        exchange.call = call = composed(exchange, direction.target)
     exchange.direction = direction
     exchange.translator = exchange.dialect.translator(exchange.request, ask, call)
 
@@ -232,7 +233,7 @@ def _is_taken(exchange: Exchange, direction: Direction) -> bool:
     if direction.target == exchange.direction.target:
         return True
     try:
-        exchange.dialect.compose(exchange.request, exchange.ctx.read_ask(), direction.target)
+        composed(exchange, direction.target)
     except Refused:
         return False
     return True

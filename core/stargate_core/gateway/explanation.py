@@ -23,6 +23,7 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.direction import Direction, Order
 from stargate_core.faults import Fault, Refused
+from stargate_core.gateway.composing import composed
 from stargate_core.gateway.exchange import Exchange
 from stargate_core.gateway.plan import Hook, Plan
 from stargate_core.gateway.rehearsal import Asked, Rehearsal, WatchedSession
@@ -389,8 +390,7 @@ def _wanted(exchange: Exchange) -> Wanted | None:
 def _way(exchange: Exchange, direction: Direction) -> Way:
     path, refusal = b"", ""
     try:
-        ask = exchange.ctx.read_ask()
-        path = exchange.dialect.compose(exchange.request, ask, direction.target).target
+        path = composed(exchange, direction.target).target
     except Refused as refused:
         refusal = f"{refused.fault.cause.name}: {refused.fault.text}"
     return Way(

@@ -20,6 +20,7 @@ from stargate_core.direction import Order, Sharing
 from stargate_core.faults import Refused
 from stargate_core.gateway.answering import UNDER_WAY, progress, progress_tail
 from stargate_core.gateway.cache_key import cache_key
+from stargate_core.gateway.composing import composed
 from stargate_core.gateway.exchange import (
     TABLE,
     Asking,
@@ -87,10 +88,9 @@ def order_for(
 
 def _composed(exchange: Exchange, targets: Iterable[Target]) -> Iterator[tuple[Target, Call]]:
     """The call for each of the other targets; those that can't carry it are left out."""
-    ask = exchange.ctx.read_ask()
     for target in targets:
         try:
-            call = exchange.dialect.compose(exchange.request, ask, target)
+            call = composed(exchange, target)
         except Refused:
             continue
         yield target, call
