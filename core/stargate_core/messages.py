@@ -166,6 +166,16 @@ class KeysChanged(msgspec.Struct, frozen=True, tag=True):
     entries: Mapping[str, bytes]
 
 
+class Reconfigured(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """From the next request on the configuration of this generation counts.
+
+    A plan is made of functions and cannot be written down: whoever drives the machine gives it the plans by
+    their generations, and a journal says which one came when.
+    """
+
+    generation: int
+
+
 class Source(enum.Enum):
     """Where a shared answer came from."""
 
@@ -236,6 +246,7 @@ SessionEvent: TypeAlias = (
     | CredentialsChanged
     | HealthChanged
     | KeysChanged
+    | Reconfigured
     | Answered
     | Unanswered
     | AnswerBegan
@@ -423,6 +434,16 @@ class ConnectionClosed(msgspec.Struct, frozen=True, tag=True, gc=False):
     connection: int
 
 
+class BoundsChanged(msgspec.Struct, frozen=True, tag=True, gc=False):
+    """Connections are bounded anew: how many there may be, and how long things may take, in nanoseconds."""
+
+    connections_max: int
+    idle_max: int
+    idle_ns: int
+    connect_ns: int
+    wait_ns: int
+
+
 PoolEvent: TypeAlias = (
     LeaseAsked
     | AskWithdrawn
@@ -430,6 +451,7 @@ PoolEvent: TypeAlias = (
     | ConnectionOpened
     | ConnectionFailed
     | ConnectionClosed
+    | BoundsChanged
     | Draining
     | Ticked
 )

@@ -85,10 +85,10 @@ def a_config(*entries: PluginEntry, gateway: Gateway | None = None, **members: A
     return Config(gateway=gateway or Gateway(), **members)
 
 
-def a_plan(config: Config | None = None, *plugins: type[Plugin]) -> Plan:
+def a_plan(config: Config | None = None, *plugins: type[Plugin], generation: int = 1) -> Plan:
     """The plan of a configuration, with plugins beside the built-in ones."""
     known = {**BUILT_IN, **{plugin.NAME: plugin for plugin in plugins}}
-    return Plan(config or a_config(), known)
+    return Plan(config or a_config(), known, generation=generation)
 
 
 # ----------------------------------------------------------------------------------------------- the two ends
@@ -233,10 +233,18 @@ class Bench:
         seed: int = 1,
         credentials: bool = True,
         wall_epoch_ns: int = WALL_EPOCH_NS,
+        later: tuple[Plan, ...] = (),
     ) -> None:
         self.now = 0
         self.plan = plan or a_plan()
-        self.session = Session(self.plan, wall_epoch_ns=wall_epoch_ns, seed=seed, now=0, client="192.0.2.7")
+        self.session = Session(
+            self.plan,
+            wall_epoch_ns=wall_epoch_ns,
+            seed=seed,
+            now=0,
+            client="192.0.2.7",
+            plans={each.generation: each for each in later},
+        )
         self.client = ClientSide()
         self.asked: dict[int, OpenUpstream] = {}
         """Tickets that wait."""

@@ -68,6 +68,7 @@ from stargate_core.messages import (
     Grounded,
     HealthChanged,
     KeysChanged,
+    Reconfigured,
     ReleaseUpstream,
     SessionCommand,
     Ticked,
@@ -168,6 +169,8 @@ class Flight:
                 event.keep_in(self.health)
             case KeysChanged(entries):
                 self.keys = entries
+            case Reconfigured():
+                pass  # It is one call, and ends as it began.
             case Draining(grace_ns):
                 self.draining = True
                 self._grace_at = now + grace_ns

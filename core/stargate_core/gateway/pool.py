@@ -18,6 +18,8 @@ The rules:
 - Two limits, each with its own trouble: how long a connection may take to open, and how long a question may
   wait while there is no room to open one for it.
 - A connection that closes, or speaks, while nobody holds it is dropped: what it said belongs to no call.
+- Bounds may change. What waits, opens or is idle then has at most the new time from that moment on, and
+  connections beyond a smaller number go as they come back.
 - Late and double facts are harmless: what the pool doesn't know, or knows better, it ignores.
 """
 
@@ -31,6 +33,7 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.clock import NEVER, SECOND
 from stargate_core.messages import (
     AskWithdrawn,
+    BoundsChanged,
     Connect,
     ConnectionClosed,
     ConnectionFailed,
@@ -119,6 +122,8 @@ class Pool:
                 self._failed(now, connection, trouble, detail, out)
             case ConnectionClosed(connection):
                 self._closed(now, connection, out)
+            case BoundsChanged():
+                self._rebound(now, event, out)
             case Ticked():
                 self._ticked(now, out)
             case Draining():
@@ -182,6 +187,20 @@ class Pool:
             self._where[connection] = shelf
             out.append(Connect(connection, shelf.endpoint))
 
+    def _rebound(self, now: int, event: BoundsChanged, out: list[PoolCommand]) -> None:
+        """Other bounds. Nothing that was begun before may be due after what begins now: the first is looked
+        at alone.
+        """
+        self._limits = limits = PoolLimits(
+            event.connections_max, event.idle_max, event.idle_ns, event.connect_ns, event.wait_ns
+        )
+        for shelf in self._shelves.values():
+            shelf.idle = {one: min(when, now + limits.idle_ns) for one, when in shelf.idle.items()}
+            shelf.opening = {one: min(when, now + limits.connect_ns) for one, when in shelf.opening.items()}
+            for question in shelf.waiting:
+                question.give_up_at = min(question.give_up_at, now + limits.wait_ns)
+            self._open(now, shelf, out)
+
     def _withdrawn(self, ticket: int) -> None:
         """Forget a question; the connection that opens on its behalf serves another, or is kept."""
         shelf = self._waits.pop(ticket, None)
@@ -196,7 +215,8 @@ class Pool:
                 del self._waits[question.ticket]
                 out.append(Lend(question.ticket, connection, reused))
                 return
-        if self._draining or len(shelf.idle) >= self._limits.idle_max:
+        limits = self._limits
+        if self._draining or len(shelf.idle) >= limits.idle_max or shelf.count > limits.connections_max:
             self._disconnect(shelf, connection, out)
         else:
             shelf.idle[connection] = now + self._limits.idle_ns

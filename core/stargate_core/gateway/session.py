@@ -19,11 +19,16 @@ the client sent before are not answered then.
 so the error is written, and the connection closed. Broken framing behind a good request waits until that one
 is answered.
 
+*A request is served by one generation of the configuration*, the one that counts when the request is whole.
+What is configured anew while it runs counts from the next request on, on the same connection: nothing is
+closed for it. The codec keeps the bounds it began with while it holds a part of a request.
+
 *Draining* lets what runs finish, until the grace time is over: then streams end in a typed error. A
 connection without a request is closed at once; one that is sending its request may finish it.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, TypeAlias, get_args
 
 from stargate_core.clock import NEVER, TimerTable
@@ -52,6 +57,7 @@ from stargate_core.messages import (
     Draining,
     HealthChanged,
     KeysChanged,
+    Reconfigured,
     ReleaseUpstream,
     SessionCommand,
     SessionEvent,
@@ -134,6 +140,7 @@ OfExchange: TypeAlias = (
 
 _WAITING: Final = Waiting()
 _CLOSED: Final = Closed()
+_NO_OTHERS: Final[Mapping[int, Plan]] = MappingProxyType({})
 
 TABLE: Final[Table["Session"]] = Table(
     "Session",
@@ -145,13 +152,17 @@ TABLE: Final[Table["Session"]] = Table(
 class Session:
     """One client connection as a machine: `handle` and `deadline`.
 
-    plan: the compiled configuration. wall_epoch_ns: wall time minus monotonic time. seed: of the session's
-    chance. client: the peer's address, for the log. now: monotonic nanoseconds, as in every `handle`.
+    plan: the compiled configuration. plans: those that `Reconfigured` may name. wall_epoch_ns: wall time minus
+    monotonic time. seed: of the session's chance. client: the peer's address, for the log. now: monotonic
+    nanoseconds, as in every `handle`.
     """
 
     __slots__ = (
         "_client",
+        "_framing",
+        "_plans",
         "_tickets",
+        "_upcoming",
         "authority",
         "chance",
         "codec",
@@ -165,9 +176,24 @@ class Session:
         "wall_epoch_ns",
     )
 
-    def __init__(self, plan: Plan, *, wall_epoch_ns: int, seed: int, now: int, client: str = "") -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        wall_epoch_ns: int,
+        seed: int,
+        now: int,
+        client: str = "",
+        plans: Mapping[int, Plan] = _NO_OTHERS,
+    ) -> None:
         self.plan = plan
+        """The generation that serves the request at hand, or the next one."""
+        self._upcoming = plan
+        """The one that counts from the next request on."""
+        self._plans = plans
         self.codec: ServerCodec = server_codec(codec=plan.limits.http_codec, limits=plan.limits.http1)
+        self._framing = plan.limits
+        """The limits that the codec was made with."""
         self.wall_epoch_ns = wall_epoch_ns
         self.draining = False
         self.stalled = False
@@ -267,9 +293,26 @@ class Session:
         if self.draining or not self.codec.keep_alive:
             return False
         self.codec.start_next_cycle()
+        self._renew()
         self.timers.arm(Timer.CLIENT, now + self.plan.limits.client_idle_ns)
         self.state = _WAITING
         return True
+
+    def reconfigure(self, generation: int) -> None:
+        """This generation of the configuration counts from the next request on."""
+        self._upcoming = self._plans[generation]
+        if not isinstance(self.state, Exchanging):
+            self._renew()
+
+    def _renew(self) -> None:
+        """Between two requests: take up the generation that counts by now."""
+        plan = self.plan = self._upcoming
+        limits, framing = plan.limits, self._framing
+        if limits is framing or self.codec.has_partial_request:
+            return
+        self._framing = limits
+        if (limits.http1, limits.http_codec) != (framing.http1, framing.http_codec):
+            self.codec = server_codec(codec=limits.http_codec, limits=limits.http1)
 
     def _exchange(self, now: int, head: RequestHead, body: bytes, out: list[SessionCommand]) -> Exchange:
         path, query = _origin(head.target)
@@ -447,6 +490,15 @@ def _keys(session: Session, state: State, _now: int, event: KeysChanged, _out: l
     return state
 
 
+@TABLE.on((Waiting, Receiving, Exchanging), Reconfigured)
+def _reconfigured(
+    session: Session, state: State, _now: int, event: Reconfigured, _out: list[SessionCommand]
+) -> State:
+    """From the next request on that generation counts; what runs finishes on its own."""
+    session.reconfigure(event.generation)
+    return state
+
+
 @TABLE.on((Waiting, Receiving, Exchanging), Draining)
 def _draining(session: Session, state: State, now: int, event: Draining, out: list[SessionCommand]) -> State:
     """Close if idle, else let what runs finish within the grace time."""
@@ -516,6 +568,7 @@ TABLE.ignore(
     CredentialsChanged,
     HealthChanged,
     KeysChanged,
+    Reconfigured,
     Answered,
     Unanswered,
     AnswerBegan,

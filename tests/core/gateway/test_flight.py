@@ -36,6 +36,7 @@ from stargate_core.messages import (
     Health,
     HealthChanged,
     KeysChanged,
+    Reconfigured,
     ReleaseUpstream,
     SessionCommand,
     SessionEvent,
@@ -548,6 +549,7 @@ class TestGrounding:
             ClientDrained(),
             AnswerEnded(1),
             KeysChanged({"k": b"{}"}),
+            Reconfigured(2),
         ],
         ids=lambda fact: type(fact).__name__,
     )

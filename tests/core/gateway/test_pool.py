@@ -12,6 +12,7 @@ from stargate_core.clock import SECOND
 from stargate_core.gateway.pool import Pool, PoolLimits
 from stargate_core.messages import (
     AskWithdrawn,
+    BoundsChanged,
     Connect,
     ConnectionClosed,
     ConnectionFailed,
@@ -245,6 +246,62 @@ class TestDraining:
         machine.handle(0, Draining(0))
         assert machine.handle(1, asked(1)) == [Connect(1, HERE)]
         assert machine.handle(2, ConnectionOpened(1)) == [Lend(1, 1, reused=False)]
+
+
+def bounds(**changed: int) -> BoundsChanged:
+    """These bounds instead of `LIMITS`."""
+    values = {name: getattr(LIMITS, name) for name in LIMITS.__struct_fields__}
+    return BoundsChanged(**{**values, **changed})
+
+
+class TestBounds:
+    def test_more_room_is_for_those_who_wait(self) -> None:
+        machine = pool(connections_max=1)
+        for number in (1, 2, 3):
+            machine.handle(0, asked(number))
+        assert machine.handle(1, bounds(connections_max=2)) == [Connect(2, HERE)]
+
+    def test_beyond_less_room_connections_go_as_they_come_back(self) -> None:
+        machine = pool()
+        for number in (1, 2):
+            machine.handle(0, asked(number))
+            machine.handle(0, ConnectionOpened(number))
+        assert machine.handle(1, bounds(connections_max=1)) == []
+        assert machine.handle(2, LeaseReturned(1, clean=True)) == [Disconnect(1)]
+        assert machine.handle(3, LeaseReturned(2, clean=True)) == []
+        assert machine.handle(4, asked(3)) == [Lend(3, 2, reused=True)]
+
+    def test_shorter_times_count_from_that_moment(self) -> None:
+        machine = pool()
+        machine.handle(0, asked(1))
+        machine.handle(0, ConnectionOpened(1))
+        machine.handle(0, LeaseReturned(1, clean=True))
+        machine.handle(0, asked(2, fresh=True))
+        machine.handle(1, bounds(idle_ns=SECOND, connect_ns=2 * SECOND))
+        assert machine.deadline == 1 + SECOND
+        assert machine.handle(1 + SECOND, Ticked()) == [Disconnect(1)]
+        assert machine.deadline == 1 + 2 * SECOND
+        assert machine.handle(1 + 2 * SECOND, Ticked()) == [
+            Disconnect(2),
+            Refuse(2, Trouble.CONNECT_TIMEOUT),
+        ]
+
+    def test_who_waits_for_room_waits_no_longer_than_the_new_time(self) -> None:
+        machine = pool(connections_max=1)
+        machine.handle(0, asked(1))
+        machine.handle(0, ConnectionOpened(1))
+        machine.handle(0, asked(2))
+        machine.handle(SECOND, bounds(connections_max=1, wait_ns=SECOND))
+        assert machine.handle(2 * SECOND, Ticked()) == [Refuse(2, Trouble.POOL_TIMEOUT)]
+
+    def test_longer_times_are_for_what_begins_then(self) -> None:
+        machine = pool()
+        machine.handle(0, asked(1))
+        machine.handle(0, bounds(connect_ns=9 * SECOND))
+        assert machine.deadline == LIMITS.connect_ns
+        machine.handle(LIMITS.connect_ns, Ticked())
+        machine.handle(LIMITS.connect_ns, asked(2))
+        assert machine.deadline == LIMITS.connect_ns + 9 * SECOND
 
 
 # ------------------------------------------------------------------------------------------------- the model

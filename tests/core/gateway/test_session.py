@@ -36,6 +36,7 @@ from stargate_core.messages import (
     Health,
     HealthChanged,
     KeysChanged,
+    Reconfigured,
     SessionEvent,
     Source,
     Ticked,
@@ -729,6 +730,97 @@ class TestCredentials:
         assert len(bench.asked) == 1
 
 
+class TestReconfigured:
+    """The generation that counts when a request is whole serves it to its end; the connection stays."""
+
+    @staticmethod
+    def bench(codec: str = "fast", **second: Any) -> Bench:
+        kind: Any = codec
+        first = a_plan(a_config(gateway=Gateway(http_codec=kind)))
+        gateway = Gateway(http_codec=kind, **second)
+        later = [a_plan(a_config(gateway=gateway), generation=number) for number in (2, 3)]
+        return Bench(first, later=tuple(later))
+
+    def answered(self, bench: Bench) -> int:
+        """The generation that answers the next request."""
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer("Hi"))
+        return int(bench.records[-1]["generation"])
+
+    @pytest.mark.parametrize("codec", ["fast", "reference"])
+    def test_an_idle_connections_next_request_is_the_new_ones(self, codec: str) -> None:
+        bench = self.bench(codec)
+        assert self.answered(bench) == 1
+        assert bench.tell(Reconfigured(2)) == []
+        assert self.answered(bench) == 2
+        assert self.answered(bench) == 2
+
+    def test_a_running_request_finishes_on_its_own(self) -> None:
+        bench = self.bench(keepalive_seconds=1)
+        bench.ask(chat(stream=True))
+        bench.open()
+        bench.tell(Reconfigured(2))
+        bench.tell(Reconfigured(3))
+        bench.answer(stream_head() + chunk(STORY.beginning + STORY.middle))
+        written = bench.client.answers[-1].body
+        bench.advance(2 * SECOND)
+        assert bench.client.answers[-1].body == written, "the keep-alives are its own generation's"
+        bench.answer(chunk(STORY.end) + LAST_CHUNK)
+        assert bench.records[-1]["generation"] == 1
+        assert self.answered(bench) == 3
+
+    @pytest.mark.parametrize("codec", ["fast", "reference"])
+    def test_a_request_that_is_still_coming_is_the_new_ones(self, codec: str) -> None:
+        bench, whole = self.bench(codec), chat()
+        bench.send(whole[:-9])
+        bench.tell(Reconfigured(2))
+        bench.send(whole[-9:])
+        bench.open()
+        bench.answer(converse_answer("Hi"))
+        assert bench.records[-1]["generation"] == 2
+
+    def test_requests_sent_ahead_are_the_new_ones(self) -> None:
+        bench = self.bench()
+        bench.send(chat() + chat() + chat()[:30])
+        bench.open()
+        bench.tell(Reconfigured(2))
+        bench.answer(converse_answer("one"))
+        bench.open()
+        bench.answer(converse_answer("two"))
+        assert [record["generation"] for record in bench.records] == [1, 2]
+        bench.send(chat()[30:])
+        bench.open()
+        bench.answer(converse_answer("three"))
+        assert bench.records[-1]["generation"] == 2
+
+    @pytest.mark.parametrize("codec", ["fast", "reference"])
+    @pytest.mark.parametrize("running", [False, True])
+    def test_its_bounds_count_on_a_connection_that_is_kept(self, codec: str, running: bool) -> None:
+        bench = self.bench(codec, max_body_bytes=1024)
+        if running:
+            bench.ask(chat())
+            bench.open()
+            bench.tell(Reconfigured(2))
+            bench.answer(converse_answer("Hi"))
+        else:
+            bench.tell(Reconfigured(2))
+        bench.ask(chat(messages=[{"role": "user", "content": "x" * 2000}]))
+        assert bench.client.answers[-1].status == 413
+
+    def test_its_time_limits_count_between_requests(self) -> None:
+        bench = self.bench(time_limits=TimeLimits(client_idle=5))
+        self.answered(bench)
+        bench.tell(Reconfigured(2))
+        self.answered(bench)
+        bench.advance(5 * SECOND)
+        assert bench.session.closed
+
+    def test_one_that_nobody_knows_is_the_drivers_mistake(self) -> None:
+        with pytest.raises(KeyError):
+            self.bench().tell(Reconfigured(9))
+
+
 # ---------------------------------------------------------------------------------------- wherever it is cut
 
 TALKS: Final = {
@@ -880,6 +972,11 @@ PLANS: Final = {
     ),
     "the reference codec": a_plan(a_config(gateway=Gateway(http_codec="reference"))),
 }
+LATER: Final = (
+    a_plan(a_config(gateway=Gateway(max_body_bytes=1024, keepalive_seconds=1)), generation=2),
+    a_plan(a_config(entry(), gateway=Gateway()), plugin_of({"rewrite": slow}), generation=3),
+)
+"""What they may be configured anew with."""
 
 
 class AnythingAtAll(RuleBasedStateMachine):
@@ -894,7 +991,7 @@ class AnythingAtAll(RuleBasedStateMachine):
     @initialize(kind=st.sampled_from(sorted(PLANS)))
     def begin(self, kind: str) -> None:
         self.kind = kind
-        self.bench = Bench(PLANS[kind])
+        self.bench = Bench(PLANS[kind], later=LATER)
 
     def tell(self, event: SessionEvent) -> None:
         self.bench.tell(event)
@@ -903,7 +1000,7 @@ class AnythingAtAll(RuleBasedStateMachine):
     @rule()
     def the_next_client_comes(self) -> None:
         self.bench.settle()
-        self.bench = Bench(PLANS[self.kind])
+        self.bench = Bench(PLANS[self.kind], later=LATER)
 
     @rule(data=st.sampled_from(SAYINGS))
     def client_sends(self, data: bytes) -> None:
@@ -994,6 +1091,10 @@ class AnythingAtAll(RuleBasedStateMachine):
     def keys_change(self) -> None:
         self.tell(KeysChanged({"a" * 64: b"{}"}))
 
+    @rule(generation=st.sampled_from([2, 3]))
+    def it_is_configured_anew(self, generation: int) -> None:
+        self.tell(Reconfigured(generation))
+
     @rule(seconds=st.sampled_from([0, 1, 20, 70, 200]))
     def time_passes(self, seconds: int) -> None:
         self.bench.advance(seconds * SECOND)
@@ -1083,7 +1184,7 @@ TestAnythingAtAll.settings = settings(max_examples=150, stateful_step_count=40) 
 
 class TestTable:
     def test_every_cell_is_a_rule_or_a_reason(self) -> None:
-        assert len(TABLE.rules) == len(TABLE.states) * len(TABLE.events) == 4 * 21
+        assert len(TABLE.rules) == len(TABLE.states) * len(TABLE.events) == 4 * 22
         assert all(reason.strip() for reason in TABLE.reasons.values())
 
     @pytest.mark.parametrize("state", [Waiting, Receiving, Exchanging, Closed])
