@@ -12,9 +12,10 @@ anew, and all others keep their own bytes. A body that names a model twice is re
 be AWS's choice, and policy would have looked at the other.
 
 Of the control plane the readings are served: what models and inference profiles there are. A reading has no
-body, whatever a caller sends with it; of its query the modelled parameters are passed on as they are written,
-and no others. What would change the account (CreateInferenceProfile) is refused: a gateway that lets its
-callers use models lets nobody rearrange them.
+body, whatever a caller sends with it; of its query the modelled parameters are passed on, and no others. AWS
+checks a query's signature in one spelling of the many that mean the same, so that one is written. What would
+change the account (CreateInferenceProfile) is refused: a gateway that lets its callers use models lets nobody
+rearrange them.
 
 Upstream headers are an allow list: the type of the body, and Bedrock's own `x-amzn-bedrock-…`. Everything
 that could carry a caller's authority (`authorization`, `cookie`, `x-api-key`, `x-amz-…`) stays here.
@@ -29,8 +30,10 @@ The bidirectional stream is refused: it needs HTTP/2 in both directions.
 Sources: botocore/data/bedrock-runtime/2023-09-30; botocore/parsers.py (RestJSONParser).
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, TypeAlias
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -71,6 +74,7 @@ _MODEL_LABELS: Final = ("modelId", "modelIdentifier", "inferenceProfileIdentifie
 _METHODS: Final = (b"GET", b"POST")
 _HEADERS_PASSED: Final = frozenset({b"content-type", b"accept"})
 _HEADER_PREFIX_PASSED: Final = b"x-amzn-bedrock-"
+_encoded: Final = functools.partial(quote_from_bytes, safe="-._~")
 
 
 class BedrockNative:
@@ -173,9 +177,12 @@ def _labels(ask: Ask) -> Mapping[str, str]:
 
 
 def _query(query: bytes, modelled: Sequence[str]) -> bytes:
-    """What of a query the operation has parameters for, as it is written."""
+    """What of a query the operation has parameters for, encoded as botocore does it."""
     names = {name.encode() for name in modelled}
-    kept = [pair for pair in query.split(b"&") if pair.partition(b"=")[0] in names]
+    pairs = [pair.partition(b"=")[::2] for pair in query.split(b"&")]
+    kept = [
+        name + b"=" + _encoded(unquote_to_bytes(value)).encode() for name, value in pairs if name in names
+    ]
     return b"?" + b"&".join(kept) if kept else b""
 
 
