@@ -11,11 +11,14 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from support.aws_places import isolate
 from support.gateway import RunningGateway, eventually, on_linux, running_gateway
 from support.limits import ask, limited
 from support.raw import Answer, Raw, chat, connected, converse, deltas, request
@@ -158,7 +161,7 @@ class TestBytes:
             assert (answer.status, answer.whole) == (200, True)
             assert answer.json()["usage"]["completion_tokens"] == 60_000
 
-    def test_a_unix_socket(self, bedrock: RunningSimulator, shell: str, tmp_path: Any) -> None:
+    def test_a_unix_socket(self, bedrock: RunningSimulator, shell: str, tmp_path: Path) -> None:
         settings = {"listen": [f"unix:{tmp_path}/gateway"]}
         with running_gateway(bedrock.url, options=SHELLS[shell], gateway=settings) as gateway:
             with connected(gateway.url) as raw:
@@ -367,6 +370,18 @@ class TestDraining:
         finally:
             os.close(reader)
             os.close(writer)
+
+    def test_nor_does_a_search_for_credentials_that_hangs(
+        self, bedrock: RunningSimulator, shell: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        isolate(monkeypatch, tmp_path)
+        process = f"{sys.executable} -c 'import time; time.sleep(40)'"
+        (tmp_path / "config").write_text(f"[default]\ncredential_process = {process}\n")
+        with running_gateway(
+            bedrock.url, options=SHELLS[shell], proxy={"credentials": None}, tells="credentials"
+        ) as gateway:
+            gateway.process.send_signal(signal.SIGTERM)
+            assert gateway.wait_until_ended() == 0
 
 
 class TestManyAtOnce:

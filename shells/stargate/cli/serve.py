@@ -2,6 +2,7 @@
 
 import asyncio
 import importlib
+import os
 import sys
 from collections.abc import Callable, Iterator
 from typing import cast
@@ -14,6 +15,7 @@ from stargate.cli.configuration import read_configuration
 from stargate.plugins import BadPlugin, installed
 from stargate.shell_common.listening import CannotListen
 from stargate.shell_common.starting import Started
+from stargate.shell_common.threads import left_behind
 from stargate.tls import BadTls
 from stargate_core.config.problems import Misfit
 from stargate_core.config.schema import Config, Listener, Store
@@ -98,6 +100,11 @@ def _serve_on_asyncio(
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(serve(plan, started=started, level=level))
+    if left_behind():
+        # Everything has been written and closed: nothing is lost but what somebody still looks for.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _new_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -109,7 +116,7 @@ def _new_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         if name == "auto":
             return None
-        raise click.ClickException("uvloop is not installed: pip install uvloop") from None
+        raise click.ClickException("it needs uvloop: pip install 'stargate-gateway[uvloop]'") from None
     return uvloop.new_event_loop
 
 

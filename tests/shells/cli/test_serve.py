@@ -1,6 +1,7 @@
 """`stargate serve` where it does not start: every problem is told, without a traceback; the status is 1."""
 
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -97,3 +98,24 @@ class TestAddresses:
         assert "--listen" in result.stderr
         assert "expected host:port" in result.stderr
         assert "Traceback" not in result.stderr
+
+
+class TestLoops:
+    @pytest.mark.parametrize("arguments", [("--loop", "uvloop"), ("--shell", "trio", "--loop", "asyncio")])
+    def test_trio_is_a_loop_of_its_own(self, arguments: tuple[str, ...]) -> None:
+        result = served(*arguments)
+        assert result.exit_code == 2
+        assert "trio is a loop of its own" in result.stderr
+
+    def test_a_loop_that_is_not_installed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
+        result = served("--shell", "asyncio", "--loop", "uvloop")
+        assert result.exit_code == 1
+        assert result.stderr.endswith("Error: it needs uvloop: pip install 'stargate-gateway[uvloop]'\n")
+
+    @pytest.mark.parametrize("loop", ["auto", "asyncio"])
+    def test_an_address_that_cannot_be_had_on_asyncio(self, loop: str) -> None:
+        result = served("--shell", "asyncio", "--loop", loop, "--listen", "unix:/nowhere/s")
+        assert result.exit_code == 1
+        told = "error: cannot listen on unix:/nowhere/s: No such file or directory"
+        assert result.stderr.splitlines()[-1] == told

@@ -1,0 +1,76 @@
+"""Sockets that listen: every kind of address, what their URLs are, and what becomes of a dead process's."""
+
+import contextlib
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from stargate.shell_common.listening import CannotListen, names, open_listener, open_listeners
+from stargate_core.config.schema import Listener
+
+
+@contextlib.contextmanager
+def opened(address: str) -> Generator[tuple[Listener, list[socket.socket]]]:
+    listener = Listener(address)
+    sockets = open_listener(listener)
+    yield listener, sockets
+    for sock in sockets:
+        sock.close()
+
+
+class TestOpening:
+    def test_a_port(self) -> None:
+        with opened("127.0.0.1:0") as (listener, [sock]):
+            assert sock.gettimeout() == 0, "it is non-blocking"
+            port = sock.getsockname()[1]
+            assert names([sock], listener) == [f"http://127.0.0.1:{port}"]
+            socket.create_connection(("127.0.0.1", port)).close()
+
+    def test_a_name_may_have_several_addresses(self) -> None:
+        with opened("localhost:0") as (listener, sockets):
+            assert len(names(sockets, listener)) == len(sockets) >= 1
+            for sock in sockets:
+                socket.create_connection(sock.getsockname()[:2]).close()
+
+    def test_ipv6_has_brackets(self) -> None:
+        try:
+            with opened("[::1]:0") as (listener, sockets):
+                assert names(sockets, listener)[0].startswith("http://[::1]:")
+        except CannotListen as cannot:
+            pytest.skip(f"this machine has no IPv6: {cannot}")
+
+    def test_a_path(self, tmp_path: Path) -> None:
+        with opened(f"unix:{tmp_path}/s") as (listener, sockets):
+            assert names(sockets, listener) == [f"unix:{tmp_path}/s"]
+
+    def test_a_dead_processs_socket_is_replaced(self, tmp_path: Path) -> None:
+        with opened(f"unix:{tmp_path}/s"):
+            pass
+        assert (tmp_path / "s").exists()
+        with opened(f"unix:{tmp_path}/s"):
+            pass
+
+    def test_a_living_ones_is_not(self, tmp_path: Path) -> None:
+        with opened(f"unix:{tmp_path}/s"), pytest.raises(CannotListen, match="Address already in use"):
+            open_listener(Listener(f"unix:{tmp_path}/s"))
+
+    def test_nor_is_a_file(self, tmp_path: Path) -> None:
+        (tmp_path / "s").write_text("precious")
+        with pytest.raises(CannotListen, match="Address already in use"):
+            open_listener(Listener(f"unix:{tmp_path}/s"))
+        assert (tmp_path / "s").read_text() == "precious"
+
+    def test_all_or_none(self, tmp_path: Path) -> None:
+        with opened("127.0.0.1:0") as (_, [taken]):
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            with pytest.raises(CannotListen, match=f"cannot listen on {address}: Address already in use"):
+                open_listeners([Listener(f"unix:{tmp_path}/s"), Listener(address)])
+        # The first is closed again: nobody answers there.
+        with socket.socket(socket.AF_UNIX) as probe, pytest.raises(ConnectionRefusedError):
+            probe.connect(f"{tmp_path}/s")
+
+    def test_an_unknown_host_is_told_as_one(self) -> None:
+        with pytest.raises(CannotListen, match=r"cannot listen on nowhere\.invalid:80: "):
+            open_listener(Listener("nowhere.invalid:80"))
