@@ -152,9 +152,9 @@ TABLE: Final[Table["Session"]] = Table(
 class Session:
     """One client connection as a machine: `handle` and `deadline`.
 
-    plan: the compiled configuration. plans: those that `Reconfigured` may name. wall_epoch_ns: wall time minus
-    monotonic time. seed: of the session's chance. client: the peer's address, for the log. now: monotonic
-    nanoseconds, as in every `handle`.
+    plan: the compiled configuration. plans: those that `Reconfigured` may name. wall_epoch_ns: wall time
+    minus monotonic time. seed: of the session's chance. client: the peer's address, for the log. now:
+    monotonic nanoseconds, as in every `handle`.
     """
 
     __slots__ = (
