@@ -46,7 +46,9 @@ def image(block: ImageBlock, fetched: Mapping[str, Fetched], param: str) -> _Blo
     return {"image": {"format": kind, "source": {"bytes": data}}}
 
 
-def document(block: DocumentBlock, fetched: Mapping[str, Fetched], taken: set[str], param: str) -> _Block:
+def document(
+    block: DocumentBlock, fetched: Mapping[str, Fetched], taken: dict[str, int], param: str
+) -> _Block:
     """A document block, its name unlike those in `taken`. Raises Refused, naming a place in `param`."""
     cited = citations(block.citations)
     source, place = block.source, f"{param}.source"

@@ -52,7 +52,7 @@ from stargate_core.dialects.anthropic_converse_types import (
     WebLocation,
     lacking,
 )
-from stargate_core.dialects.converse_turns import nothing_beside_results, with_all_inside
+from stargate_core.dialects.converse_turns import nothing_beside_results, results_first, with_all_inside
 from stargate_core.dialects.face import Fetched, Target
 from stargate_core.dialects.openai_chat_tools import safe_name
 from stargate_core.dialects.reasoning import takes_thoughts
@@ -78,6 +78,7 @@ class Conversation:
         "_documents",
         "_drop",
         "_fetched",
+        "_late",
         "_marks",
         "_model",
         "_results",
@@ -97,9 +98,11 @@ class Conversation:
         self._drop = target.options.drop_params
         self._fetched = fetched
         self._marks = marks
-        self._documents: set[str] = set()
+        self._documents: dict[str, int] = {}
         self._results = 0
-        """How many blocks at the head of the last user message belong to tool results."""
+        """How many blocks of the last user message belong to tool results."""
+        self._late = False
+        """Whether one of them stands behind something else: put right once, at the turn's end."""
 
     def instruct(self, content: str | Sequence[_AnyBlock], param: str) -> None:
         """Take in instructions. Raises Refused."""
@@ -200,7 +203,8 @@ class Conversation:
             result["status"] = "error"
         turn = self._turn("user")
         whole = [{"toolResult": result}, *points[-1:]]
-        turn[self._results : self._results] = whole
+        self._late = self._late or len(turn) > self._results
+        turn.extend(whole)
         self._results += len(whole)
 
     def _extend(self, role: str, blocks: list[_Made]) -> None:
@@ -210,15 +214,22 @@ class Conversation:
     def _turn(self, role: str) -> list[_Made]:
         """The blocks of the turn at hand; a new one where the last was the other's."""
         if not self.messages or self.messages[-1]["role"] != role:
+            self._end_turn()
             self.messages.append({"role": role, "content": []})
             self._results = 0
         content: list[_Made] = self.messages[-1]["content"]
         return content
 
+    def _end_turn(self) -> None:
+        if self._late:
+            self.messages[-1]["content"] = results_first(self.messages[-1]["content"])
+            self._late = False
+
     def finish(self) -> None:
         """All messages are in. Raises Refused where nothing is left to be answered."""
         if not self.messages:
             raise _bad("messages", "there is nothing but blanks and instructions in them")
+        self._end_turn()
         for message in self.messages:
             content: list[_Made] = message["content"]
             names = [block["document"]["name"] for block in content if "document" in block]

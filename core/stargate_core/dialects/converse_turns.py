@@ -30,13 +30,13 @@ def without_thoughts(messages: Sequence[Block]) -> list[Block]:
         if all("cachePoint" in block for block in content):
             continue  # It was nothing but thoughts.
         if turns and turns[-1]["role"] == message["role"]:
-            content = _results_first([*turns.pop()["content"], *content])
+            content = results_first([*turns.pop()["content"], *content])
         turns.append({"role": message["role"], "content": content})
     return turns
 
 
-def _results_first(content: list[Block]) -> list[Block]:
-    """A turn that was two: its results stand before anything else in it, each with the mark behind it."""
+def results_first(content: Sequence[Block]) -> list[Block]:
+    """A turn's content, in which its results stand before anything else, each with the mark behind it."""
     results: list[Block] = []
     others: list[Block] = []
     behind = others

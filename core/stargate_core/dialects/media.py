@@ -88,15 +88,21 @@ def document_format(head: bytes, media_type: str, ending: str = "") -> str | Non
     return ending if ending in DOCUMENT_FORMATS else _DOCUMENT_TYPES.get(media_type)
 
 
-def document_name(title: str, taken: set[str]) -> str:
+def document_name(title: str, taken: dict[str, int]) -> str:
     """`title` in the characters that Bedrock takes (letters, digits, single spaces, hyphens, brackets), and
     numbered where it is among those that are `taken`; it is one of them then.
+
+    taken: the names so far, and the last number that each of them has been given.
     """
     name = _SPACES.sub(" ", _NOT_IN_NAMES.sub(" ", title)).strip()
     name = name[: _NAME_CHARACTERS_MAX - _NUMBER_CHARACTERS_MAX].strip() or "document"
-    unique, number = name, 1
+    if name not in taken:
+        taken[name] = 1
+        return name
+    unique, number = name, taken[name]
     while unique in taken:
         number += 1
         unique = f"{name} ({number})"
-    taken.add(unique)
+    # Counted on, and not from the beginning: thousands may bear one name.
+    taken[name], taken[unique] = number, 1
     return unique

@@ -86,7 +86,7 @@ def audio(part: InputAudio, param: str) -> dict[str, Any]:
 
 
 def document(
-    file: File, taken: set[str], param: str, fetched: Mapping[str, Fetched] = NOTHING
+    file: File, taken: dict[str, int], param: str, fetched: Mapping[str, Fetched] = NOTHING
 ) -> dict[str, Any]:
     """A document block, its name unlike those in `taken`. fetched: what was at URLs. Raises Refused, naming
     `param`.

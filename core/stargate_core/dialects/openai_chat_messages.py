@@ -28,6 +28,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from stargate_core.dialects.converse_turns import results_first
 from stargate_core.dialects.face import Fetched
 from stargate_core.dialects.openai_chat_caching import cache_point
 from stargate_core.dialects.openai_chat_media import NOTHING, audio, document, image
@@ -68,6 +69,7 @@ class Conversation:
     __slots__ = (
         "_documents",
         "_fetched",
+        "_late",
         "_results",
         "marked",
         "messages",
@@ -86,9 +88,11 @@ class Conversation:
         """Whether the caller has marked any part for caching."""
         self.thoughtful = False
         """Whether there are any thoughts in it."""
-        self._documents: set[str] = set()
+        self._documents: dict[str, int] = {}
         self._results = 0
-        """How many blocks at the head of the last user message belong to tool results."""
+        """How many blocks of the last user message belong to tool results."""
+        self._late = False
+        """Whether one of them stands behind something else: put right once, at the turn's end."""
 
     @property
     def mid_turn(self) -> bool:
@@ -184,7 +188,8 @@ class Conversation:
         result += [block for block in blocks if "cachePoint" in block][:1]
         self._mark(result, message.cache_control)
         turn = self._turn("user")
-        turn[self._results : self._results] = result
+        self._late = self._late or len(turn) > self._results
+        turn.extend(result)
         self._results += len(result)
 
     def _mark(self, blocks: list[Block], mark: CacheControl | None) -> list[Block]:
@@ -202,10 +207,16 @@ class Conversation:
     def _turn(self, role: str) -> list[Block]:
         """The blocks of the turn at hand; a new one where the last was the other's."""
         if not self.messages or self.messages[-1]["role"] != role:
+            self._end_turn()
             self.messages.append({"role": role, "content": []})
             self._results = 0
         content: list[Block] = self.messages[-1]["content"]
         return content
+
+    def _end_turn(self) -> None:
+        if self._late:
+            self.messages[-1]["content"] = results_first(self.messages[-1]["content"])
+            self._late = False
 
     def _blocks(self, content: str | Sequence[_AnyPart], param: str) -> list[Block]:
         if isinstance(content, str):
@@ -240,6 +251,7 @@ class Conversation:
             raise refuse(
                 Cause.BODY_INVALID, "messages hold nothing but blanks or instructions", param="messages"
             )
+        self._end_turn()
         for message in self.messages:
             content: list[Block] = message["content"]
             names = [block["document"]["name"] for block in content if "document" in block]

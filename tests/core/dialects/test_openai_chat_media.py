@@ -136,18 +136,18 @@ class TestDocuments:
         ids=lambda value: value if isinstance(value, str) else "",
     )
     def test_format_and_name(self, file: File, kind: str, name: str) -> None:
-        block = document(file, set(), "here")["document"]
+        block = document(file, {}, "here")["document"]
         assert (block["format"], block["name"]) == (kind, name)
         assert base64.b64decode(block["source"]["bytes"])
 
     def test_no_two_documents_bear_one_name(self) -> None:
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         file = File(b64(b"%PDF"), filename="a.pdf")
         names = [document(file, taken, "here")["document"]["name"] for _ in range(3)]
         assert names == ["a", "a (2)", "a (3)"]
 
     def test_what_is_no_document_is_refused(self) -> None:
-        taken: set[str] = set()
+        taken: dict[str, int] = {}
         assert "uploaded elsewhere" in refusal(document, File(file_id="file-1"), taken)
         assert "has no file_data" in refusal(document, File(), taken)
         assert "is none of csv" in refusal(document, File(b64(b"PK"), filename="a.zip"), taken)
@@ -161,7 +161,7 @@ class TestFetchedDocuments:
     @pytest.mark.parametrize("field", ["file_url", "file_data", "file_id"])
     def test_wherever_the_url_stands(self, field: str) -> None:
         found = {self.PLACE: Fetched("application/octet-stream", b"%PDF-1.7")}
-        block = document(File(**{field: self.PLACE}), set(), "here", found)["document"]
+        block = document(File(**{field: self.PLACE}), {}, "here", found)["document"]
         assert block == {"format": "pdf", "name": "Q4 20report", "source": {"bytes": b"%PDF-1.7"}}
 
     @pytest.mark.parametrize(
@@ -177,11 +177,11 @@ class TestFetchedDocuments:
         self, place: str, filename: str | None, content_type: str, kind: str, name: str
     ) -> None:
         found = {place: Fetched(content_type, b"words")}
-        block = document(File(file_url=place, filename=filename), set(), "here", found)["document"]
+        block = document(File(file_url=place, filename=filename), {}, "here", found)["document"]
         assert (block["format"], block["name"]) == (kind, name)
 
     def test_what_was_not_fetched_is_refused(self) -> None:
-        assert "file URLs are not fetched here" in refusal(document, File(file_url=self.PLACE), set())
+        assert "file URLs are not fetched here" in refusal(document, File(file_url=self.PLACE), {})
 
 
 class TestUrls:
