@@ -1,7 +1,9 @@
 """The connector: connections to upstream, or why there is none."""
 
+import contextlib
 import socket
 import ssl
+from collections.abc import Generator
 
 import anyio
 import anyio.to_thread
@@ -22,6 +24,21 @@ def at(url: str) -> Endpoint:
 
 def no_tls(_: Endpoint) -> ssl.SSLContext:
     raise AssertionError("a plain endpoint needs no context")
+
+
+@contextlib.contextmanager
+def silent_server() -> Generator[tuple[str, int]]:
+    """An address where a connection is neither taken nor refused: its backlog is full."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(socket.socket())
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        host, port = server.getsockname()
+        for _ in range(4):
+            sock = stack.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex((host, port))
+        yield host, port
 
 
 @pytest.mark.anyio
@@ -87,6 +104,29 @@ class TestConnecting:
                     await connect(at(url), reactor, lambda _: Authority().client_context())
                 assert trouble_of(caught.value) is Trouble.TLS
         assert [channel.closed for channel in made] == [True]
+
+    async def test_an_address_that_keeps_silent_does_not_hold_up_the_next(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with silent_server() as silent, socket.create_server(("127.0.0.1", 0)) as server:
+            found = [
+                socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+                for host, port in (silent, server.getsockname())
+            ]
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+            async with running_reactor() as reactor:
+                with anyio.fail_after(5):
+                    channel = await connect(at("http://bedrock.test:80"), reactor, no_tls)
+                assert channel.sock.getpeername() == server.getsockname()
+                channel.dispose()
+
+    async def test_whoever_gives_up_leaves_no_socket(self) -> None:
+        """Python warns of one that is left, and here that is an error."""
+        with silent_server() as (host, port):
+            async with running_reactor() as reactor:
+                with anyio.move_on_after(0.1) as scope:
+                    await connect(at(f"http://{host}:{port}"), reactor, no_tls)
+        assert scope.cancelled_caught
 
     async def test_nobody_listens(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,4 +1,4 @@
-"""Flights as the trio shell drives them: launched, heard by all who follow, landed; and what a bug costs.
+"""Flights as the asyncio shell drives them: launched, heard by all who follow, landed; and what a bug costs.
 
 The machines that order answers are scripted, and so are the flights; the cache between them is the real one.
 """
