@@ -36,30 +36,26 @@ from stargate_core.dialects.anthropic_converse_answer import (
 )
 from stargate_core.dialects.anthropic_errors import in_band
 from stargate_core.dialects.converse import (
-    ANSWER,
     BLOCK_DELTA,
-    BLOCK_START,
-    BLOCK_STOP,
-    MESSAGE_STOP,
-    METADATA,
     NOT_JSON,
+    Answer,
     ContentBlockDelta,
     MessageStop,
     Metadata,
     ReasoningDelta,
-    check_stop,
+    ToolUseStart,
+    encoded,
     garbled,
     read,
 )
-from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Request, Usage
+from stargate_core.dialects.converse_stream import ConverseTranslation
+from stargate_core.dialects.face import Part, PartKind, Request
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
 from stargate_core.wire.eventstream import Frame
 from stargate_core.wire.sse import event as sse_event
 
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'
-JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
-SSE_HEADERS: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_delta: Final = BLOCK_DELTA.decode
@@ -78,68 +74,30 @@ class _Open(Private, msgspec.Struct):
     """Nothing has come of it yet."""
 
 
-class ConverseTranslator:
+class ConverseTranslator(ConverseTranslation):
     """One answer. See `Translator` for the members."""
 
     __slots__ = (
-        "_begun",
         "_blocks",
         "_called",
         "_indices",
-        "_measured",
         "_model",
         "_names",
         "_request",
         "_server_tools",
-        "_stop",
-        "complete",
-        "meaningful",
-        "raw",
-        "stop_reason",
-        "usage",
     )
 
     def __init__(self, request: Request, model: str, names: Mapping[str, str], *, stream: bool) -> None:
         """names: Bedrock's name of a tool to the caller's, where they differ."""
-        self.complete = False
-        self.meaningful = False
-        self.stop_reason: str | None = None
-        self.usage: Usage | None = None
-        self.raw = False
+        super().__init__()
         self._request = request
         self._model = model
         self._names = names
         if stream:
-            self._begun = False
             self._called = False
-            self._stop: MessageStop | None = None
-            self._measured: Metadata | None = None
             self._indices = 0
             self._blocks: dict[int, _Open] = {}
             self._server_tools: set[int] = set()
-
-    # ----------------------------------------------------------------------------------------- a whole answer
-
-    def answer(self, headers: Headers, body: bytes) -> Part:
-        """A whole 200 answer. Raises BadAnswer where it isn't one."""
-        answer = read(ANSWER, body, "Converse's answer")
-        self.stop_reason = answer.stop_reason
-        if answer.usage is not None:
-            self.usage = answer.usage.counts()
-        check_stop(answer.stop_reason)
-        message = message_object(answer, self._request, self._model, self._names)
-        self.complete = self.meaningful = True
-        return Part(PartKind.ANSWER, "message", message)
-
-    def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
-        """The HTTP answer that carries the part."""
-        return Reply(200, list(JSON_HEADERS), _encode(part.payload))
-
-    # ----------------------------------------------------------------------------------------------- a stream
-
-    def stream_headers(self, upstream_headers: Headers) -> Headers:
-        """The headers of a streamed 200 answer."""
-        return list(SSE_HEADERS)
 
     def frame(self, frame: Frame) -> bytes:
         """`parts` and `render` in one. Raises BadAnswer likewise."""
@@ -162,29 +120,11 @@ class ConverseTranslator:
                 self.meaningful = True
                 block.silent = False
                 return b"%b%b}}\n\n" % (block.lead, _encode(said))
-        return b"".join([self.render(part) for part in self._block_delta(event)])
+        return b"".join([self.render(part) for part in self._delta(event)])
 
     def render(self, part: Part) -> bytes:
         """A part of a stream, as bytes."""
-        return sse_event(part.name.encode(), _encode(part.payload))
-
-    def parts(self, frame: Frame) -> Sequence[Part]:
-        """What an event frame means to the caller; an unknown name means nothing. Raises BadAnswer."""
-        match frame.name:
-            case "contentBlockDelta":
-                return self._block_delta(read(BLOCK_DELTA, frame.payload, frame.name))
-            case "contentBlockStart":
-                return self._block_start(frame.payload)
-            case "contentBlockStop":
-                return self._block_stop(frame.payload)
-            case "messageStart":
-                return self._begin([])
-            case "messageStop":
-                return self._message_stop(frame.payload)
-            case "metadata":
-                return self._metadata(frame.payload)
-            case _:
-                return ()
+        return sse_event(part.name.encode(), encoded(part.payload))
 
     def finish(self) -> bytes:
         """Nothing: `message_stop` was the end."""
@@ -200,20 +140,30 @@ class ConverseTranslator:
 
     # ------------------------------------------------------------------------------------------------- events
 
-    def _block_start(self, payload: bytes) -> Sequence[Part]:
-        event = read(BLOCK_START, payload, "contentBlockStart")
-        tool, at = event.start.tool_use, event.content_block_index
-        if tool is None:
-            return ()
+    def _whole(self, answer: Answer) -> Part:
+        message = message_object(answer, self._request, self._model, self._names)
+        return Part(PartKind.ANSWER, "message", message)
+
+    def _opening(self) -> list[Part]:
+        message: dict[str, Any] = {
+            **head(self._request, self._model),
+            "content": [],
+            "stop_reason": None,
+            "stop_sequence": None,
+            "usage": usage_object(None),
+        }
+        return [_part("message_start", message=message)]
+
+    def _call(self, at: int, tool: ToolUseStart) -> Sequence[Part]:
         if not tool.is_callers:
             self._server_tools.add(at)
             return ()
         self._check_open()
         self.meaningful = self._called = True
         use = {"type": _TOOL, "id": tool.tool_use_id, "name": self._names.get(tool.name, tool.name)}
-        return self._begin([*self._close(at), self._open(at, _TOOL, {**use, "input": {}})])
+        return [*self._begin(), *self._close(at), self._open(at, _TOOL, {**use, "input": {}})]
 
-    def _block_delta(self, event: ContentBlockDelta) -> Sequence[Part]:
+    def _delta(self, event: ContentBlockDelta) -> Sequence[Part]:
         delta, at = event.delta, event.content_block_index
         if delta.text is not None:
             parts = self._say(at, _TEXT, "text_delta", "text", delta.text)
@@ -230,7 +180,7 @@ class ConverseTranslator:
             return ()
         self._check_open()
         self.meaningful = True
-        return self._begin(parts)
+        return [*self._begin(), *parts]
 
     def _argue(self, at: int, fragment: str) -> list[Part]:
         """More of a tool's arguments."""
@@ -266,29 +216,18 @@ class ConverseTranslator:
         block.silent = False
         return [*parts, self._fragment(block.index, {"type": delta, member: said})]
 
-    def _block_stop(self, payload: bytes) -> Sequence[Part]:
-        at = read(BLOCK_STOP, payload, "contentBlockStop").content_block_index
+    def _block_stop(self, at: int) -> Sequence[Part]:
         return self._close(at)
 
-    def _message_stop(self, payload: bytes) -> Sequence[Part]:
-        self._check_open()
-        stop = read(MESSAGE_STOP, payload, "messageStop")
-        self.stop_reason = stop.stop_reason
-        check_stop(stop.stop_reason)
-        self.meaningful = True
-        self._stop = stop
-        closed = [part for at in list(self._blocks) for part in self._close(at)]
-        parts = self._begin(closed)
-        return parts if self._measured is None else [*parts, *self._end(stop, self._measured)]
+    def _closing(self, stop: MessageStop) -> Sequence[Part]:
+        return [part for at in list(self._blocks) for part in self._close(at)]
 
-    def _metadata(self, payload: bytes) -> Sequence[Part]:
-        metadata = read(METADATA, payload, "metadata")
-        if self._measured is not None:
-            return ()
-        self._measured = metadata
-        if metadata.usage is not None:
-            self.usage = metadata.usage.counts()
-        return () if self._stop is None else self._end(self._stop, metadata)
+    def _ended(self, stop: MessageStop, metadata: Metadata) -> Sequence[Part]:
+        fields = stop.additional_model_response_fields
+        told = stop_members(stop.stop_reason, fields, self._request, called=self._called)
+        beside = told_beside(metadata.trace, fields)
+        usage = usage_object(metadata.usage)
+        return [_part("message_delta", delta=told, usage=usage, **beside), _part("message_stop")]
 
     # -------------------------------------------------------------------------------------------------- parts
 
@@ -315,33 +254,6 @@ class ConverseTranslator:
 
     def _fragment(self, index: int, delta: dict[str, Any]) -> Part:
         return _part("content_block_delta", index=index, delta=delta)
-
-    def _check_open(self) -> None:
-        if self._stop is not None:
-            raise garbled("content behind messageStop")
-
-    def _begin(self, parts: list[Part]) -> list[Part]:
-        """`parts`, and the start of the message before them where it has not been told yet."""
-        if self._begun:
-            return parts
-        self._begun = True
-        message: dict[str, Any] = {
-            **head(self._request, self._model),
-            "content": [],
-            "stop_reason": None,
-            "stop_sequence": None,
-            "usage": usage_object(None),
-        }
-        return [_part("message_start", message=message), *parts]
-
-    def _end(self, stopped: MessageStop, metadata: Metadata) -> list[Part]:
-        """Bedrock has stopped, and has told the usage."""
-        self.complete = True
-        fields = stopped.additional_model_response_fields
-        stop = stop_members(stopped.stop_reason, fields, self._request, called=self._called)
-        beside = told_beside(metadata.trace, fields)
-        usage = usage_object(metadata.usage)
-        return [_part("message_delta", delta=stop, usage=usage, **beside), _part("message_stop")]
 
 
 def _part(name: str, **members: Any) -> Part:

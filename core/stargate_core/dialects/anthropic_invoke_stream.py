@@ -37,8 +37,8 @@ from stargate_core.dialects.anthropic_errors import in_band
 from stargate_core.dialects.anthropic_invoke_blocks import OBJECT, Members, encoded, text_of
 from stargate_core.dialects.bedrock_native_answer import GUARDRAIL_ACTION, INTERVENED, METRICS
 from stargate_core.dialects.converse import NOT_JSON, Count, any_json, check_stop, garbled, read, token_count
+from stargate_core.dialects.converse import encoded as written
 from stargate_core.dialects.face import BadAnswer, Headers, Part, PartKind, Reply, Usage
-from stargate_core.dialects.openai_chat_answer import encoded as written
 from stargate_core.dialects.vendor_errors import vendor_fault
 from stargate_core.faults import Fault
 from stargate_core.secret import Private

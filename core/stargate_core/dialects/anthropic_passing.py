@@ -24,9 +24,9 @@ from stargate_core.dialects.anthropic_invoke_request import MessagesAsk, add_use
 from stargate_core.dialects.anthropic_invoke_sources import bring
 from stargate_core.dialects.anthropic_invoke_stream import MessagePart, MessagesTranslator
 from stargate_core.dialects.converse import any_json
+from stargate_core.dialects.converse import encoded as written
 from stargate_core.dialects.face import Fetched, Headers, Part, PartKind, Reply, Request, Target
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
-from stargate_core.dialects.openai_chat_answer import encoded as written
 from stargate_core.faults import Fault
 from stargate_core.wire.eventstream import Frame
 

@@ -269,6 +269,7 @@ BLOCK_DELTA: Final = msgspec.json.Decoder(ContentBlockDelta)
 BLOCK_STOP: Final = msgspec.json.Decoder(ContentBlockStop)
 MESSAGE_STOP: Final = msgspec.json.Decoder(MessageStop)
 METADATA: Final = msgspec.json.Decoder(Metadata)
+_encode: Final = msgspec.json.Encoder().encode
 
 
 def garbled(detail: str) -> BadAnswer:
@@ -305,3 +306,11 @@ def any_json(payload: bytes, what: str) -> Any:
         return msgspec.json.decode(payload)
     except NOT_JSON as error:
         raise garbled(f"{what}: {describe(error)}") from None
+
+
+def encoded(payload: Any) -> bytes:
+    """A payload's bytes. Raises BadAnswer where upstream has nested something in it too deeply."""
+    try:
+        return _encode(payload)
+    except RecursionError:
+        raise garbled("nested too deeply") from None

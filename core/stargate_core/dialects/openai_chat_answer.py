@@ -33,7 +33,6 @@ FINISH_REASONS: Final = {
 }
 """Bedrock's stop reasons as OpenAI's clients know them. The malformed ones are errors, and not here."""
 
-_encode: Final = msgspec.json.Encoder().encode
 TIERS: Final = frozenset({"default", "flex", "priority"})
 """Bedrock's service tiers that OpenAI's clients know."""
 
@@ -59,14 +58,6 @@ def usage_object(usage: Usage) -> dict[str, Any]:
             "cache_write_tokens": usage.cache_write_tokens,
         },
     }
-
-
-def encoded(payload: Any) -> bytes:
-    """A payload's bytes. Raises BadAnswer where upstream has nested something in it too deeply."""
-    try:
-        return _encode(payload)
-    except RecursionError:
-        raise garbled("nested too deeply") from None
 
 
 def head(request: Request, model: str, kind: str) -> dict[str, Any]:

@@ -28,24 +28,23 @@ from typing import Any, Final
 import msgspec
 
 from stargate_core.dialects.converse import (
-    ANSWER,
     BLOCK_DELTA,
-    BLOCK_START,
-    BLOCK_STOP,
-    MESSAGE_STOP,
-    METADATA,
     NOT_JSON,
+    Answer,
     ContentBlockDelta,
+    MessageStop,
+    Metadata,
+    ToolUseStart,
     any_json,
-    check_stop,
+    encoded,
     garbled,
     read,
 )
-from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Request, Usage
+from stargate_core.dialects.converse_stream import ConverseTranslation
+from stargate_core.dialects.face import Part, PartKind, Request
 from stargate_core.dialects.openai_chat_answer import (
     TIERS,
     chat_completion,
-    encoded,
     finish_reason,
     head,
     usage_object,
@@ -57,61 +56,43 @@ from stargate_core.wire.eventstream import Frame
 
 DONE: Final = b"data: [DONE]\n\n"
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
-SSE_HEADERS: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode_delta: Final = BLOCK_DELTA.decode
 
 
-class ChatTranslator:
+class ChatTranslator(ConverseTranslation):
     """One answer. See `Translator` for the members."""
 
     __slots__ = (
         "_argument_head",
         "_at",
-        "_begun",
         "_from",
         "_head",
         "_include_usage",
-        "_last",
         "_lead",
         "_length",
-        "_measured",
         "_model",
         "_names",
         "_notes",
         "_request",
         "_server_tools",
         "_silent_tools",
-        "_stopped",
         "_tail",
         "_text_head",
         "_thought_head",
         "_told",
         "_tools",
-        "complete",
-        "meaningful",
-        "raw",
-        "stop_reason",
-        "usage",
     )
 
     def __init__(
         self, request: Request, model: str, names: dict[str, str], *, stream: bool, include_usage: bool
     ) -> None:
-        self.complete = False
-        self.meaningful = False
-        self.stop_reason: str | None = None
-        self.usage: Usage | None = None
-        self.raw = False
+        super().__init__()
         self._request = request
         self._model = model
         self._names = names
         self._include_usage = include_usage
-        self._begun = False
-        self._stopped = False
-        self._measured = False
         self._tools: dict[int, int] = {}
         self._silent_tools: set[int] = set()
         self._server_tools: set[int] = set()
@@ -120,7 +101,6 @@ class ChatTranslator:
         self._length = 0  # of the content so far, in characters
         self._at = -1  # the block whose text came last
         self._from = 0  # where in the content that text begins
-        self._last: dict[str, Any] = {}
         if stream:
             self._head = head(request, model, "chat.completion.chunk")
             self._lead = b"data: " + _encode(self._head)[:-1] + b',"choices":[{"index":0,"delta":'
@@ -130,32 +110,9 @@ class ChatTranslator:
             self._thought_head = self._lead + b'{"reasoning_content":'
             self._argument_head = self._lead + b'{"tool_calls":[{"index":'
 
-    # ----------------------------------------------------------------------------------------- a whole answer
-
-    def answer(self, headers: Headers, body: bytes) -> Part:
-        """A whole 200 answer. Raises BadAnswer where it isn't one."""
-        answer = read(ANSWER, body, "Converse's answer")
-        self.stop_reason = answer.stop_reason
-        if answer.usage is not None:
-            self.usage = answer.usage.counts()
-        check_stop(answer.stop_reason)
-        completion = chat_completion(answer, self._request, self._model, self._names)
-        self.complete = self.meaningful = True
-        return Part(PartKind.ANSWER, "", completion)
-
-    def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
-        """The HTTP answer that carries the part."""
-        return Reply(200, list(JSON_HEADERS), encoded(part.payload))
-
-    # ----------------------------------------------------------------------------------------------- a stream
-
-    def stream_headers(self, upstream_headers: Headers) -> Headers:
-        """The headers of a streamed 200 answer."""
-        return list(SSE_HEADERS)
-
     def frame(self, frame: Frame) -> bytes:
         """`parts` and `render` in one. Raises BadAnswer likewise."""
-        if frame.name != "contentBlockDelta" or not self._begun or self._stopped:
+        if frame.name != "contentBlockDelta" or not self._begun or self._stop is not None:
             return b"".join([self.render(part) for part in self.parts(frame)])
         try:
             event = _decode_delta(frame.payload)
@@ -188,24 +145,6 @@ class ChatTranslator:
         """A part of a stream, as bytes."""
         return b"data: %b\n\n" % encoded(part.payload)
 
-    def parts(self, frame: Frame) -> Sequence[Part]:
-        """What an event frame means to the caller; an unknown name means nothing. Raises BadAnswer."""
-        match frame.name:
-            case "contentBlockDelta":
-                return self._block_delta(frame.payload)
-            case "contentBlockStart":
-                return self._block_start(frame.payload)
-            case "contentBlockStop":
-                return self._block_stop(frame.payload)
-            case "messageStart":
-                return self._begin([])
-            case "messageStop":
-                return self._message_stop(frame.payload)
-            case "metadata":
-                return self._metadata(frame.payload)
-            case _:
-                return ()
-
     def finish(self) -> bytes:
         """The dialect's closing bytes."""
         return DONE
@@ -218,12 +157,14 @@ class ChatTranslator:
         """A comment: clients of server-sent events skip it."""
         return KEEP_ALIVE
 
-    def _block_start(self, payload: bytes) -> Sequence[Part]:
-        event = read(BLOCK_START, payload, "contentBlockStart")
-        tool = event.start.tool_use
-        if tool is None:
-            return ()
-        at = event.content_block_index
+    def _whole(self, answer: Answer) -> Part:
+        completion = chat_completion(answer, self._request, self._model, self._names)
+        return Part(PartKind.ANSWER, "", completion)
+
+    def _opening(self) -> list[Part]:
+        return [self._chunk({"role": "assistant", "content": "", "refusal": None})]
+
+    def _call(self, at: int, tool: ToolUseStart) -> Sequence[Part]:
         if not tool.is_callers:
             self._server_tools.add(at)
             return ()
@@ -234,14 +175,9 @@ class ChatTranslator:
         function = {"name": self._names.get(tool.name, tool.name), "arguments": ""}
         call = {"index": number, "id": tool.tool_use_id, "type": "function", "function": function}
         self.meaningful = True
-        return self._begin([self._chunk({"tool_calls": [call]})])
+        return [*self._begin(), self._chunk({"tool_calls": [call]})]
 
-    def _block_delta(self, payload: bytes) -> Sequence[Part]:
-        event = read(BLOCK_DELTA, payload, "contentBlockDelta")
-        parts = self._delta(event)
-        return self._begin(parts) if parts else ()
-
-    def _delta(self, event: ContentBlockDelta) -> list[Part]:
+    def _delta(self, event: ContentBlockDelta) -> Sequence[Part]:
         delta = event.delta
         at = event.content_block_index
         content: dict[str, Any]
@@ -268,7 +204,7 @@ class ChatTranslator:
         self.meaningful = True
         if delta.text:
             self._say(at, delta.text)
-        return [self._chunk(content)]
+        return [*self._begin(), self._chunk(content)]
 
     def _say(self, at: int, text: str) -> None:
         """The content goes on, with the text of the block `at` this index."""
@@ -295,8 +231,7 @@ class ChatTranslator:
         self.meaningful = True
         return number
 
-    def _block_stop(self, payload: bytes) -> Sequence[Part]:
-        at = read(BLOCK_STOP, payload, "contentBlockStop").content_block_index
+    def _block_stop(self, at: int) -> Sequence[Part]:
         parts = self._noted(at) if at in self._notes else []
         if at not in self._silent_tools:
             return parts
@@ -311,57 +246,29 @@ class ChatTranslator:
         if not delta:
             return []
         self.meaningful = True
-        return self._begin([self._chunk(delta)])
+        return [*self._begin(), self._chunk(delta)]
 
-    def _message_stop(self, payload: bytes) -> Sequence[Part]:
-        self._check_open()
-        stop = read(MESSAGE_STOP, payload, "messageStop")
-        reason = self.stop_reason = stop.stop_reason
-        check_stop(reason)
-        self.meaningful = True
-        parts = self._begin([part for at in sorted(self._notes) for part in self._noted(at)])
-        last = self._chunk({}, finish_reason(reason, called=bool(self._tools)))
+    def _closing(self, stop: MessageStop) -> Sequence[Part]:
+        noted = [part for at in sorted(self._notes) for part in self._noted(at)]
+        last = self._chunk({}, finish_reason(stop.stop_reason, called=bool(self._tools)))
         fields = stop.additional_model_response_fields
         if fields is not None:
             told = any_json(bytes(fields), "additionalModelResponseFields")
             last.payload["additional_model_response_fields"] = told
-        parts.append(last)
-        self._stopped = True
-        return [*parts, *self._end()] if self._measured else parts
+        return [*noted, last]
 
-    def _metadata(self, payload: bytes) -> Sequence[Part]:
-        told = read(METADATA, payload, "metadata")
-        if self._measured:
-            return ()
-        self._measured = True
-        if told.usage is not None:
-            self.usage = told.usage.counts()
-        if told.service_tier is not None and told.service_tier.type in TIERS:
-            self._last["service_tier"] = told.service_tier.type
-        if told.trace is not None:
-            self._last["trace"] = any_json(bytes(told.trace), "trace")
-        return self._end() if self._stopped else ()
-
-    def _end(self) -> list[Part]:
-        """Bedrock has stopped, and has told the usage."""
-        self.complete = True
-        payload: dict[str, Any] = {**self._head, "choices": [], **self._last}
+    def _ended(self, stop: MessageStop, metadata: Metadata) -> Sequence[Part]:
+        payload: dict[str, Any] = {**self._head, "choices": []}
+        tier, trace = metadata.service_tier, metadata.trace
+        if tier is not None and tier.type in TIERS:
+            payload["service_tier"] = tier.type
+        if trace is not None:
+            payload["trace"] = any_json(bytes(trace), "trace")
         if self._include_usage:
             payload["usage"] = None if self.usage is None else usage_object(self.usage)
-        if payload.get("usage") is None and "trace" not in payload:
-            return []
+        if payload.get("usage") is None and trace is None:
+            return ()
         return [Part(PartKind.EVENT, "", payload)]
-
-    def _check_open(self) -> None:
-        if self._stopped:
-            raise garbled("content behind messageStop")
-
-    def _begin(self, parts: list[Part]) -> list[Part]:
-        """`parts`, and the role before them where it has not been told yet."""
-        if self._begun:
-            return parts
-        self._begun = True
-        return [self._chunk({"role": "assistant", "content": "", "refusal": None}), *parts]
 
     def _chunk(self, delta: dict[str, Any], finish: str | None = None) -> Part:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}

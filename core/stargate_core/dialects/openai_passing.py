@@ -22,10 +22,9 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 
 from stargate_core.dialects.bedrock_native_answer import GUARDRAIL_ACTION, INTERVENED, NativePart
-from stargate_core.dialects.converse import any_json, garbled, token_count
+from stargate_core.dialects.converse import any_json, encoded, garbled, token_count
 from stargate_core.dialects.face import BadAnswer, Headers, Part, PartKind, Reply, Usage
 from stargate_core.dialects.guardrails import MEMBER
-from stargate_core.dialects.openai_chat_answer import encoded
 from stargate_core.dialects.openai_chat_request import invalid, malformed
 from stargate_core.dialects.openai_errors import in_band
 from stargate_core.dialects.vendor_errors import vendor_fault

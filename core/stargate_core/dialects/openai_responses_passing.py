@@ -23,20 +23,14 @@ from typing import Any, Final, TypeAlias, cast
 import msgspec
 from msgspec import Raw
 
-from stargate_core.dialects.converse import NOT_JSON, Count, any_json, garbled, read, token_count
+from stargate_core.dialects.converse import NOT_JSON, Count, any_json, encoded, garbled, read, token_count
+from stargate_core.dialects.converse_stream import JSON_HEADERS, SSE_HEADERS
 from stargate_core.dialects.face import BadAnswer, Fetched, Headers, Part, PartKind, Reply, Request, Usage
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
-from stargate_core.dialects.openai_chat_answer import encoded
 from stargate_core.dialects.openai_chat_request import is_url, malformed
 from stargate_core.dialects.openai_responses_answer import Json, Responder, error_object
 from stargate_core.dialects.openai_responses_request import Decoded, ResponsesRequest
-from stargate_core.dialects.openai_responses_stream import (
-    JSON_HEADERS,
-    KEEP_ALIVE,
-    SSE_HEADERS,
-    failure_events,
-    sse,
-)
+from stargate_core.dialects.openai_responses_stream import KEEP_ALIVE, failure_events, sse
 from stargate_core.dialects.vendor_errors import vendor_fault
 from stargate_core.faults import Fault
 from stargate_core.secret import Private

@@ -26,27 +26,24 @@ src/openai/lib/streaming/responses/_responses.py; a recorded failure of OpenAI's
 OpenAIStreamingErrorTests).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from stargate_core.dialects.converse import (
-    ANSWER,
     BLOCK_DELTA,
-    BLOCK_START,
-    BLOCK_STOP,
-    MESSAGE_STOP,
-    METADATA,
     NOT_JSON,
+    Answer,
     ContentBlockDelta,
+    MessageStop,
     Metadata,
-    check_stop,
-    garbled,
+    ToolUseStart,
+    encoded,
     read,
 )
-from stargate_core.dialects.face import Ask, BadAnswer, Headers, Part, PartKind, Reply, Request, Usage
-from stargate_core.dialects.openai_chat_answer import encoded
+from stargate_core.dialects.converse_stream import ConverseTranslation
+from stargate_core.dialects.face import Ask, BadAnswer, Part, PartKind, Request
 from stargate_core.dialects.openai_errors import envelope
 from stargate_core.dialects.openai_responses_answer import (
     INCOMPLETE,
@@ -64,8 +61,6 @@ from stargate_core.wire.eventstream import Frame
 Json: TypeAlias = dict[str, Any]
 
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
-SSE_HEADERS: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 _PLAIN: Final = frozenset({"id", "created_at", "model"})
 _BARE: Final[Json] = {
@@ -112,25 +107,10 @@ def _is_plain(value: Any) -> bool:
     return isinstance(value, str | int | float)
 
 
-class ResponsesTranslator:
+class ResponsesTranslator(ConverseTranslation):
     """One answer. See `Translator` for the members."""
 
-    __slots__ = (
-        "_ask",
-        "_asked",
-        "_begun",
-        "_metadata",
-        "_next",
-        "_output",
-        "_responder",
-        "_stop_fields",
-        "_stopped",
-        "complete",
-        "meaningful",
-        "raw",
-        "stop_reason",
-        "usage",
-    )
+    __slots__ = ("_ask", "_asked", "_next", "_output", "_responder")
 
     def __init__(
         self,
@@ -140,49 +120,17 @@ class ResponsesTranslator:
         names: Mapping[str, str],
         ask: Ask | None = None,
     ) -> None:
-        self.complete = False
-        self.meaningful = False
-        self.stop_reason: str | None = None
-        self.usage: Usage | None = None
-        self.raw = False
+        super().__init__()
         self._ask = ask
         """Who is told what to keep of the answer."""
         self._asked = asked
         self._responder = Responder(request, model, asked)
         self._output = Output(request.request_id, names)
-        self._begun = False
-        self._stopped = False
-        self._stop_fields: msgspec.Raw | None = None
-        self._metadata: Metadata | None = None
         self._next = 0
-
-    # ----------------------------------------------------------------------------------------- a whole answer
-
-    def answer(self, headers: Headers, body: bytes) -> Part:
-        """A whole 200 answer. Raises BadAnswer where it isn't one."""
-        answer = read(ANSWER, body, "Converse's answer")
-        self.stop_reason = answer.stop_reason
-        if answer.usage is not None:
-            self.usage = answer.usage.counts()
-        check_stop(answer.stop_reason)
-        response = whole_response(answer, self._responder, self._output)
-        self.complete = self.meaningful = True
-        self._remember(response)
-        return Part(PartKind.ANSWER, "", response)
-
-    def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
-        """The HTTP answer that carries the part."""
-        return Reply(200, list(JSON_HEADERS), encoded(part.payload))
-
-    # ----------------------------------------------------------------------------------------------- a stream
-
-    def stream_headers(self, upstream_headers: Headers) -> Headers:
-        """The headers of a streamed 200 answer."""
-        return list(SSE_HEADERS)
 
     def frame(self, frame: Frame) -> bytes:
         """`parts` and `render` in one. Raises BadAnswer likewise."""
-        if frame.name != "contentBlockDelta" or not self._begun or self._stopped:
+        if frame.name != "contentBlockDelta" or not self._begun or self._stop is not None:
             return b"".join([self.render(part) for part in self.parts(frame)])
         try:
             event = _decode_delta(frame.payload)
@@ -190,7 +138,7 @@ class ResponsesTranslator:
             event = read(BLOCK_DELTA, frame.payload, frame.name)
         more = self._output.more(event.content_block_index, event.delta)
         if more is None:
-            return b"".join([self.render(part) for part in self._delta(event)])
+            return b"".join([self.render(part) for part in self._numbered(self._delta(event))])
         number = self._next
         self._next += 1
         head, piece, tail = more
@@ -204,22 +152,7 @@ class ResponsesTranslator:
         """What an event frame means to the caller; an unknown name means nothing, nor does what stands behind
         the end. Raises BadAnswer.
         """
-        match "" if self.complete else frame.name:
-            case "contentBlockDelta":
-                return self._delta(read(BLOCK_DELTA, frame.payload, "contentBlockDelta"))
-            case "contentBlockStart":
-                return self._block_start(frame.payload)
-            case "contentBlockStop":
-                stopped = read(BLOCK_STOP, frame.payload, "contentBlockStop")
-                return self._tell(self._output.stop(stopped.content_block_index))
-            case "messageStart":
-                return self._parts(self._begin())
-            case "messageStop":
-                return self._message_stop(frame.payload)
-            case "metadata":
-                return self._measure(frame.payload)
-            case _:
-                return ()
+        return () if self.complete else self._numbered(super().parts(frame))
 
     def finish(self) -> bytes:
         """Nothing: the last event is the end."""
@@ -233,47 +166,38 @@ class ResponsesTranslator:
         """A comment: clients of server-sent events skip it."""
         return KEEP_ALIVE
 
-    def _block_start(self, payload: bytes) -> Sequence[Part]:
-        event = read(BLOCK_START, payload, "contentBlockStart")
-        tool = event.start.tool_use
-        return () if tool is None else self._tell(self._output.call(event.content_block_index, tool))
+    def _whole(self, answer: Answer) -> Part:
+        response = whole_response(answer, self._responder, self._output)
+        self._remember(response)
+        return Part(PartKind.ANSWER, "", response)
+
+    def _opening(self) -> list[Part]:
+        return _parts(
+            {"type": kind, "response": self._responder.response("in_progress", [])}
+            for kind in ("response.created", "response.in_progress")
+        )
+
+    def _call(self, at: int, tool: ToolUseStart) -> Sequence[Part]:
+        return self._tell(self._output.call(at, tool))
 
     def _delta(self, event: ContentBlockDelta) -> Sequence[Part]:
         return self._tell(self._output.say(event.content_block_index, event.delta))
 
-    def _message_stop(self, payload: bytes) -> Sequence[Part]:
-        stop = read(MESSAGE_STOP, payload, "messageStop")
-        reason = self.stop_reason = stop.stop_reason
-        check_stop(reason)
-        if self._stopped:
-            raise garbled("a second messageStop")
-        events = self._output.close(incomplete=reason in INCOMPLETE)
-        check_end(reason, self._output)
-        self._stop_fields = stop.additional_model_response_fields
-        events = [*self._begin(), *events]
-        self._stopped = self.meaningful = True
-        return self._parts([*events, *self._end()])
+    def _block_stop(self, at: int) -> Sequence[Part]:
+        return self._tell(self._output.stop(at))
 
-    def _measure(self, payload: bytes) -> Sequence[Part]:
-        metadata = read(METADATA, payload, "metadata")
-        if self._metadata is not None:
-            return ()
-        self._metadata = metadata
-        if metadata.usage is not None:
-            self.usage = metadata.usage.counts()
-        return self._parts(self._end())
+    def _closing(self, stop: MessageStop) -> Sequence[Part]:
+        events = self._output.close(incomplete=stop.stop_reason in INCOMPLETE)
+        check_end(stop.stop_reason, self._output)
+        return _parts(events)
 
-    def _end(self) -> list[Json]:
-        """The last event, once Bedrock has stopped and has told the usage."""
-        told, reason = self._metadata, self.stop_reason
-        if told is None or not self._stopped:
-            return []
-        assert reason is not None
-        extras = extra_members(told.trace, self._stop_fields)
-        response = self._responder.ended(reason, self._output.items, self.usage, told.service_tier, extras)
-        self.complete = True
+    def _ended(self, stop: MessageStop, metadata: Metadata) -> Sequence[Part]:
+        """The last event."""
+        extras = extra_members(metadata.trace, stop.additional_model_response_fields)
+        items, tier = self._output.items, metadata.service_tier
+        response = self._responder.ended(stop.stop_reason, items, self.usage, tier, extras)
         self._remember(response)
-        return [{"type": f"response.{response['status']}", "response": response}]
+        return _parts([{"type": f"response.{response['status']}", "response": response}])
 
     def _remember(self, response: Json) -> None:
         if self._ask is not None and self._asked.stores:
@@ -283,25 +207,17 @@ class ResponsesTranslator:
         """Events of the output, and the beginning before them where that has not been told yet."""
         if not events:
             return ()
-        if self._stopped:
-            raise garbled("content behind messageStop")
+        self._check_open()
         self.meaningful = True
-        return self._parts([*self._begin(), *events])
+        return [*self._begin(), *_parts(events)]
 
-    def _begin(self) -> list[Json]:
-        if self._begun:
-            return []
-        self._begun = True
-        return [
-            {"type": kind, "response": self._responder.response("in_progress", [])}
-            for kind in ("response.created", "response.in_progress")
-        ]
-
-    def _parts(self, events: list[Json]) -> list[Part]:
-        """The events, numbered."""
-        parts: list[Part] = []
-        for event in events:
-            event["sequence_number"] = self._next
+    def _numbered(self, parts: Sequence[Part]) -> Sequence[Part]:
+        """The same, each of them with its number."""
+        for part in parts:
+            part.payload["sequence_number"] = self._next
             self._next += 1
-            parts.append(Part(PartKind.EVENT, event["type"], event))
         return parts
+
+
+def _parts(events: Iterable[Json]) -> list[Part]:
+    return [Part(PartKind.EVENT, event["type"], event) for event in events]
