@@ -1,5 +1,6 @@
 """What of a caller's headers travels on is fit to be signed; what is not is the caller's mistake, and never
-looks as if the gateway's credentials were at fault.
+looks as if the gateway's credentials were at fault. And no model that a body brings in is one that its
+caller's key may not use.
 """
 
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from support.machines import MODEL, Bench, chat, converse, request
+from stargate_core.config.plugin_configs import ApiKeyAuth
+from stargate_core.config.schema import Consumer, KeyCredential, PluginEntry
+from stargate_core.secret import Secret
+from support.machines import MODEL, Bench, a_config, a_plan, chat, converse, request
 
 MESSAGES = msgspec.json.encode(
     {"model": MODEL, "max_tokens": 1, "messages": [{"role": "user", "content": "hi"}]}
@@ -47,3 +51,46 @@ def test_a_header_that_does_not_travel_may_be_anything() -> None:
         bench = Bench()
         bench.ask(body)
         assert len(bench.opened) == 1
+
+
+HAIKU, OPUS = MODEL, "us.anthropic.claude-opus-4-6-v1"
+ADVISOR = {"type": "advisor_20260301", "name": "advisor", "model": OPUS}
+CONVERSE = {"messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+CHAT = {"model": HAIKU, "messages": [{"role": "user", "content": "hi"}]}
+WAYS: list[tuple[str, Any]] = [
+    ("/v1/messages", {**msgspec.json.decode(MESSAGES), "fallbacks": [{"model": OPUS}]}),
+    ("/v1/messages", {**msgspec.json.decode(MESSAGES), "tools": [ADVISOR]}),
+    ("/v1/messages", {**msgspec.json.decode(MESSAGES), "fallbacks": "default"}),
+    (f"/model/{HAIKU}/invoke", {"max_tokens": 1, "messages": [], "fallbacks": [{"model": OPUS}]}),
+    (f"/model/{HAIKU}/invoke-with-response-stream", {"tools": [ADVISOR]}),
+    (f"/model/{HAIKU}/converse", {**CONVERSE, "additionalModelRequestFields": {"tools": [ADVISOR]}}),
+    (f"/model/{HAIKU}/converse-stream", {**CONVERSE, "additionalModelRequestFields": {"fallbacks": [OPUS]}}),
+    ("/v1/chat/completions", {**CHAT, "fallbacks": [{"model": OPUS}]}),
+]
+
+
+def asked_as(models: list[str] | None, path: str, body: Any) -> Bench:
+    ann = Consumer(username="ann", keyauth_credentials=[KeyCredential(key=Secret("key-ann"))], models=models)
+    config = a_config(PluginEntry(name="api-key-auth", config=ApiKeyAuth()), consumers=[ann])
+    bench = Bench(a_plan(config))
+    bench.ask(request(path, msgspec.json.encode(body), headers={"x-api-key": "key-ann"}))
+    return bench
+
+
+@pytest.mark.parametrize(("path", "body"), WAYS)
+class TestFurtherModels:
+    def test_one_that_the_key_may_not_use_is_refused(self, path: str, body: Any) -> None:
+        bench = asked_as([HAIKU], path, body)
+        assert (bench.opened, bench.only.status) == ([], 403)
+        bench.settle()
+
+    @pytest.mark.parametrize("models", [None, ["*"]])
+    def test_whoever_may_use_all_may_use_these(self, path: str, body: Any, models: list[str] | None) -> None:
+        bench = asked_as(models, path, body)
+        bench.open()
+        assert b"opus" in bench.call.body or body.get("fallbacks") == "default"
+
+
+def test_a_further_model_that_the_key_may_use() -> None:
+    path, body = WAYS[0]
+    assert len(asked_as([HAIKU, "*opus*"], path, body).opened) == 1
