@@ -52,9 +52,9 @@ from stargate_core.dialects.anthropic_converse_types import (
     WebLocation,
     lacking,
 )
+from stargate_core.dialects.converse_tools import safe_name
 from stargate_core.dialects.converse_turns import nothing_beside_results, results_first, with_all_inside
 from stargate_core.dialects.face import Fetched, Target
-from stargate_core.dialects.openai_chat_tools import safe_name
 from stargate_core.dialects.reasoning import takes_thoughts
 from stargate_core.faults import Cause, Refused, refuse
 

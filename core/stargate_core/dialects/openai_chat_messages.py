@@ -28,6 +28,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 from msgspec import Raw
 
+from stargate_core.dialects.converse_tools import safe_name
 from stargate_core.dialects.converse_turns import results_first
 from stargate_core.dialects.face import Fetched
 from stargate_core.dialects.openai_chat_caching import cache_point
@@ -51,7 +52,6 @@ from stargate_core.dialects.openai_chat_request import (
     ToolMessage,
     UserMessage,
 )
-from stargate_core.dialects.openai_chat_tools import safe_name
 from stargate_core.faults import Cause, refuse
 
 Block: TypeAlias = dict[str, Any]

@@ -11,8 +11,13 @@ from typing import Any
 
 from msgspec import UNSET, Raw
 
-from stargate_core.dialects.converse_tools import NO_PARAMETERS, changed_names, object_schema, tool_spec
-from stargate_core.dialects.converse_tools import safe_name as safe_name
+from stargate_core.dialects.converse_tools import (
+    NO_PARAMETERS,
+    changed_names,
+    object_schema,
+    safe_name,
+    tool_spec,
+)
 from stargate_core.dialects.openai_chat_caching import cache_point
 from stargate_core.dialects.openai_chat_request import (
     AllowedToolsChoice,

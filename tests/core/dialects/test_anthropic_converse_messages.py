@@ -14,8 +14,8 @@ from stargate_core.dialects.anthropic_converse_answer import message_object
 from stargate_core.dialects.anthropic_converse_messages import FAILED, NO_RESULT
 from stargate_core.dialects.anthropic_converse_types import AnthropicBlock, Block, ResultBlock
 from stargate_core.dialects.converse import ANSWER
+from stargate_core.dialects.converse_tools import safe_name
 from stargate_core.dialects.face import Options
-from stargate_core.dialects.openai_chat_tools import safe_name
 from support.anthropic_converse import CLAUDE, LLAMA, NOVA, OPAQUE, composed, refused
 from support.dialects import a_request
 

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
+from stargate_core.dialects.converse_tools import safe_name
 from stargate_core.dialects.openai_chat_messages import NO_RESULT, Conversation, converse
 from stargate_core.dialects.openai_chat_request import decode
-from stargate_core.dialects.openai_chat_tools import safe_name
 from stargate_core.faults import Cause, Refused
 
 
