@@ -261,8 +261,13 @@ def _metadata(request: ChatRequest) -> dict[str, str]:
         said.update(request.metadata)
     if request.request_metadata:
         said = {**request.request_metadata, **said, **request.request_metadata}
-    clean = {_clean(key): _clean(value) for key, value in said.items() if key}
-    return dict(list(clean.items())[:_METADATA_PAIRS_MAX])
+    clean: dict[str, str] = {}
+    for key, value in said.items():
+        if len(clean) == _METADATA_PAIRS_MAX:
+            break
+        if key:
+            clean[_clean(key)] = _clean(value)
+    return clean
 
 
 def _clean(text: str) -> str:
