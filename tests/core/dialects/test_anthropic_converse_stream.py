@@ -12,13 +12,14 @@ import pytest
 from anthropic.types import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from hypothesis.strategies import DrawFn
 
-from stargate_core.dialects.anthropic_converse_stream import PING, ConverseTranslator
-from stargate_core.dialects.face import BadAnswer, Part, Translator
-from stargate_core.faults import Cause, Fault
+from stargate_core.dialects.anthropic_converse_stream import PING
+from stargate_core.dialects.face import BadAnswer, Part
+from stargate_core.faults import Cause
 from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_exception
 from support.anthropic_converse import EVENT, MESSAGE, accumulated, events_of, translator
+from support.converse_events import assert_frame_equals_parts, random_events
 from support.dialects import REQUEST_ID, USAGE, Event, frames, streamed, text_events
 from support.vectors import Recording, recorded_streams
 
@@ -80,23 +81,6 @@ def check_grammar(events: list[dict[str, Any]]) -> None:
         assert deltas or kind == "redacted_thinking"
 
 
-def assert_frame_equals_parts(stream: list[Frame]) -> None:
-    """`frame` and `parts` + `render` write the same bytes, raise the same faults, and know the same."""
-    fast, slow = translator(), translator()
-    for frame in stream:
-        outcomes: list[bytes | Fault] = []
-        for way in (fast.frame, lambda one: b"".join([slow.render(part) for part in slow.parts(one)])):
-            try:
-                outcomes.append(way(frame))
-            except BadAnswer as bad:
-                outcomes.append(bad.fault)
-        assert outcomes[0] == outcomes[1]
-        for name in ("complete", "meaningful", "stop_reason", "usage"):
-            assert getattr(fast, name) == getattr(slow, name)
-        if isinstance(outcomes[0], Fault):
-            return
-
-
 @pytest.mark.parametrize("recording", STREAMS, ids=lambda recording: recording.file)
 class TestRecorded:
     def test_it_follows_the_grammar(self, recording: Recording) -> None:
@@ -114,60 +98,8 @@ class TestRecorded:
             assert last["type"] == "error"
             assert all(event["type"] not in ("message_delta", "message_stop", "error") for event in before)
 
-    def test_with_and_without_plugins_it_is_the_same(self, recording: Recording) -> None:
-        assert_frame_equals_parts(EventStreamDecoder().feed(recording.body))
-
 
 # -------------------------------------------------------------------------------------------- random streams
-
-
-def random_events() -> SearchStrategy[list[Event]]:
-    """Events in any order whatever, of the right shape and of wrong ones."""
-    index = st.integers(0, 3)
-    text = st.text(max_size=8)
-    starts = st.one_of(
-        st.builds(
-            lambda kind: {"toolUse": {"toolUseId": "t", "name": "f", **kind}},
-            st.sampled_from([{}, {"type": "tool_use"}, {"type": "server_tool_use"}]),
-        ),
-        st.just({"toolResult": {"toolUseId": "t"}}),
-        st.just({"hologram": {}}),
-    )
-    delta = st.one_of(
-        text.map(lambda value: {"text": value}),
-        text.map(lambda value: {"toolUse": {"input": value}}),
-        text.map(lambda value: {"reasoningContent": {"text": value}}),
-        st.sampled_from(
-            [
-                {"reasoningContent": {"signature": "s"}},
-                {"reasoningContent": {"text": "t", "signature": "s"}},
-                {"reasoningContent": {"redactedContent": "RXRr"}},
-                {"reasoningContent": {"redactedContent": "no base64"}},
-                {"toolResult": [{"text": "x"}]},
-                {"citation": {"title": "x", "location": {"web": {"url": "u"}}}},
-                {"citation": {"title": "x"}},
-                {"text": 5},
-                {},
-            ]
-        ),
-    )
-    stops = st.sampled_from(["end_turn", "tool_use", "stop_sequence", "malformed_tool_use", "unheard_of"])
-    event: SearchStrategy[Event] = st.one_of(
-        st.just(("messageStart", {"role": "assistant"})),
-        st.builds(lambda i, s: ("contentBlockStart", {"contentBlockIndex": i, "start": s}), index, starts),
-        st.builds(lambda i, d: ("contentBlockDelta", {"contentBlockIndex": i, "delta": d}), index, delta),
-        st.builds(lambda i: ("contentBlockStop", {"contentBlockIndex": i}), index),
-        st.builds(lambda reason: ("messageStop", {"stopReason": reason}), stops),
-        st.sampled_from(
-            [("metadata", {"usage": USAGE}), ("metadata", {}), ("messageStop", {}), ("news", {"a": 1})]
-        ),
-    )
-    return st.lists(event, max_size=20)
-
-
-@given(random_events())
-def test_on_any_events_with_and_without_plugins_it_is_the_same(events: list[Event]) -> None:
-    assert_frame_equals_parts(frames(events))
 
 
 @given(random_events())
@@ -418,7 +350,7 @@ class TestTools:
 
     @pytest.mark.parametrize("fragments", [(), ("",), ('{"a"', ":1}")])
     def test_plugins_see_the_same_call(self, fragments: tuple[str, ...]) -> None:
-        assert_frame_equals_parts(frames([HEAD, *tool(0, *fragments), *TAIL[1:]]))
+        assert_frame_equals_parts(translator, frames([HEAD, *tool(0, *fragments), *TAIL[1:]]))
 
     @pytest.mark.parametrize("fragments", [(), ("",), ("", "")])
     def test_no_arguments_are_an_empty_object(self, fragments: tuple[str, ...]) -> None:
@@ -505,39 +437,9 @@ class TestEnds:
         assert "guardrail" in made["stop_details"]["explanation"]
 
 
-class TestMilestones:
-    def test_a_bare_start_is_not_worth_a_status_line(self) -> None:
-        machine = translator()
-        start, text, *rest = frames(text_events("a"))
-        assert machine.frame(start).startswith(b"event: message_start\n")
-        assert not machine.meaningful
-        machine.frame(text)
-        assert machine.meaningful
-        for frame in rest[:-1]:
-            machine.frame(frame)
-            assert not machine.complete
-        machine.frame(rest[-1])
-        assert machine.complete
-        assert machine.finish() == b""
-
-    @pytest.mark.parametrize("event", [tool(0)[0], text_events()[-2]], ids=["a tool", "an empty answer"])
-    def test_a_tool_is_and_so_is_an_answer_without_words(self, event: Event) -> None:
-        machine = translator()
-        machine.frame(*frames([HEAD]))
-        machine.frame(*frames([event]))
-        assert machine.meaningful
-
-    def test_nothing_follows_the_stop(self) -> None:
-        late = delta(0, text="b")
-        made = events_of(streamed(translator(), frames([*text_events("a"), late])))
-        assert made[-1]["type"] == "error"
-
+class TestBeginning:
     def test_the_message_starts_even_if_bedrock_forgets_to_begin(self) -> None:
         assert told(*text_events("a")[1:]) == told(*text_events("a"))
-
-    def test_unknown_events_mean_nothing(self) -> None:
-        machine: Translator = translator()
-        assert list(machine.parts(frames([("initial-response", {})])[0])) == []
 
 
 class TestInBand:
@@ -566,29 +468,3 @@ def test_a_part_that_a_plugin_has_changed_is_what_is_written() -> None:
     assert parts[2].name == "content_block_delta"
     parts[2].payload["delta"]["text"] = "***"
     assert events_of(machine.render(parts[2])) == [fragment(0, "text_delta", text="***")]
-
-
-def test_headers_of_a_stream() -> None:
-    headers = dict(translator().stream_headers([(b"content-type", b"application/vnd.amazon.eventstream")]))
-    assert headers[b"content-type"].startswith(b"text/event-stream")
-    assert headers[b"cache-control"] == b"no-cache"
-
-
-NAMES = (
-    "messageStart",
-    "contentBlockStart",
-    "contentBlockDelta",
-    "contentBlockStop",
-    "messageStop",
-    "metadata",
-)
-
-
-@given(st.binary(max_size=60), st.sampled_from(NAMES))
-def test_any_payload_is_translated_or_garbled(payload: bytes, name: str) -> None:
-    machine: ConverseTranslator = translator()
-    (frame,) = frames([(name, {})])
-    try:
-        machine.frame(msgspec.structs.replace(frame, payload=payload))
-    except BadAnswer as bad:
-        assert bad.fault.cause is Cause.UPSTREAM_GARBLED

@@ -8,19 +8,18 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.strategies import SearchStrategy
 from openai.lib.streaming._deltas import accumulate_delta
 from openai.types.chat import ChatCompletionChunk
 
-from stargate_core.dialects.face import BadAnswer, Part, Translator
+from stargate_core.dialects.face import BadAnswer, Part
 from stargate_core.dialects.openai_chat_stream import DONE, ChatTranslator
-from stargate_core.faults import TABLE, Cause, Fault
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_exception
+from stargate_core.faults import TABLE, Cause
+from stargate_core.wire.eventstream import EventStreamDecoder, encode_exception
 from support.converse_blocks import Said, answers
+from support.converse_events import assert_frame_equals_parts, random_events
 from support.dialects import (
     CREATED,
     REQUEST_ID,
-    USAGE,
     Event,
     chat_translator,
     frames,
@@ -137,69 +136,12 @@ class TestRecorded:
             assert DONE not in body
             assert sse_events(body)[-1]["error"]["code"] == "upstream_stream_broken"
 
-    def test_with_and_without_plugins_it_is_the_same(self, recording: Recording) -> None:
-        assert_frame_equals_parts(EventStreamDecoder().feed(recording.body))
-
-
-def assert_frame_equals_parts(stream: list[Frame], **members: Any) -> None:
-    """`frame` and `parts` + `render` write the same bytes, raise the same faults, and know the same."""
-    fast, slow = translator(**members), translator(**members)
-    for frame in stream:
-        outcomes: list[bytes | Fault] = []
-        for way in (fast.frame, lambda one: b"".join([slow.render(part) for part in slow.parts(one)])):
-            try:
-                outcomes.append(way(frame))
-            except BadAnswer as bad:
-                outcomes.append(bad.fault)
-        assert outcomes[0] == outcomes[1]
-        for name in ("complete", "meaningful", "stop_reason", "usage"):
-            assert getattr(fast, name) == getattr(slow, name)
-        if isinstance(outcomes[0], Fault):
-            return
-
-
-def random_events() -> SearchStrategy[list[Event]]:
-    """Events in any order whatever, of the right shape and of wrong ones."""
-    index = st.integers(0, 3)
-    text = st.text(max_size=8)
-    starts = st.one_of(
-        st.builds(
-            lambda kind: {"toolUse": {"toolUseId": "t", "name": "f", **kind}},
-            st.sampled_from([{}, {"type": "tool_use"}, {"type": "server_tool_use"}]),
-        ),
-        st.just({"toolResult": {"toolUseId": "t"}}),
-        st.just({"hologram": {}}),
-    )
-    delta = st.one_of(
-        text.map(lambda value: {"text": value}),
-        text.map(lambda value: {"toolUse": {"input": value}}),
-        text.map(lambda value: {"reasoningContent": {"text": value}}),
-        st.just({"reasoningContent": {"signature": "s"}}),
-        st.sampled_from(["RXRr", "R"]).map(lambda value: {"reasoningContent": {"redactedContent": value}}),
-        st.just({"toolResult": [{"text": "x"}]}),
-        st.just({"citation": {"title": "x"}}),
-        st.just({"text": 5}),
-        st.just({}),
-    )
-    stops = st.sampled_from(["end_turn", "tool_use", "max_tokens", "malformed_tool_use", "unheard_of"])
-    event: SearchStrategy[Event] = st.one_of(
-        st.just(("messageStart", {"role": "assistant"})),
-        st.builds(lambda i, s: ("contentBlockStart", {"contentBlockIndex": i, "start": s}), index, starts),
-        st.builds(lambda i, d: ("contentBlockDelta", {"contentBlockIndex": i, "delta": d}), index, delta),
-        st.builds(lambda i: ("contentBlockStop", {"contentBlockIndex": i}), index),
-        st.builds(lambda reason: ("messageStop", {"stopReason": reason}), stops),
-        st.sampled_from(
-            [("metadata", {"usage": USAGE}), ("metadata", {}), ("messageStop", {}), ("news", {"a": 1})]
-        ),
-    )
-    return st.lists(event, max_size=20)
-
 
 @given(random_events(), st.booleans())
 def test_on_any_events_with_and_without_plugins_it_is_the_same(
     events: list[Event], include_usage: bool
 ) -> None:
-    assert_frame_equals_parts(frames(events), include_usage=include_usage)
+    assert_frame_equals_parts(lambda: translator(include_usage=include_usage), frames(events))
 
 
 @given(random_events())
@@ -422,7 +364,7 @@ class TestAnyAnswer:
 
     @given(answers(), st.booleans())
     def test_with_and_without_plugins_it_is_the_same(self, said: Said, include_usage: bool) -> None:
-        assert_frame_equals_parts(frames(said.events), include_usage=include_usage)
+        assert_frame_equals_parts(lambda: translator(include_usage=include_usage), frames(said.events))
 
     @given(answers(), st.data())
     def test_no_cut_is_an_end(self, said: Said, data: st.DataObject) -> None:
@@ -555,41 +497,9 @@ class TestUsage:
         assert chunks(*events, ("metadata", {}))[-1].choices[0].finish_reason == "stop"
 
 
-class TestMilestones:
-    def test_a_bare_start_is_not_worth_a_status_line(self) -> None:
-        machine = translator()
-        start, text, *rest = frames(text_events("a"))
-        machine.frame(start)
-        assert not machine.meaningful
-        machine.frame(text)
-        assert machine.meaningful
-        for frame in rest[:-1]:
-            machine.frame(frame)
-            assert not machine.complete
-        machine.frame(rest[-1])
-        assert machine.complete
-
-    @pytest.mark.parametrize("event", [tool(0)[0], text_events()[-2]], ids=["a tool", "an empty answer"])
-    def test_a_tool_is_and_so_is_an_answer_without_words(self, event: Event) -> None:
-        machine = translator()
-        start, *_ = frames(text_events())
-        machine.frame(start)
-        assert not machine.meaningful
-        machine.frame(*frames([event]))
-        assert machine.meaningful
-
-    def test_nothing_follows_the_stop(self) -> None:
-        *events, _ = text_events("a")
-        late: Event = ("contentBlockDelta", {"contentBlockIndex": 0, "delta": {"text": "b"}})
-        told = sse_events(streamed(translator(), frames([*events, late])))
-        assert told[-1]["error"]["code"] == "upstream_protocol_error"
-
+class TestBeginning:
     def test_the_role_is_told_even_if_bedrock_forgets_to_begin(self) -> None:
         assert assemble(chunks(*text_events("a")[1:]))[0] == "a"
-
-    def test_unknown_events_mean_nothing(self) -> None:
-        machine: Translator = translator()
-        assert list(machine.parts(frames([("initial-response", {})])[0])) == []
 
 
 class TestInBand:

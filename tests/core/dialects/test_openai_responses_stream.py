@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from openai.types.responses import Response
 
-from stargate_core.dialects.face import BadAnswer, Reply, Request
+from stargate_core.dialects.face import Reply, Request
 from stargate_core.dialects.openai_responses_answer import error_object
 from stargate_core.dialects.openai_responses_stream import ResponsesTranslator, failure_events, sse
 from stargate_core.faults import TABLE, Cause, Fault
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event, encode_exception
+from stargate_core.wire.eventstream import EventStreamDecoder, encode_event, encode_exception
+from support.converse_events import random_events
 from support.dialects import REQUEST_ID, USAGE, Event, frames, streamed, text_events
 from support.responses import events_of, responses_events, responses_translator
 from support.sdks import openai_client
@@ -158,9 +159,6 @@ class TestRecorded:
             assert told[-2]["code"] == "upstream_stream_broken"
             assert not any(event["type"] in ENDS for event in told)
 
-    def test_with_and_without_plugins_it_is_the_same(self, recording: Recording) -> None:
-        assert_frame_equals_parts(EventStreamDecoder().feed(recording.body))
-
     def test_the_sdks_accumulator_ends_with_the_same(self, recording: Recording) -> None:
         body = streamed(translator(), EventStreamDecoder().feed(recording.body))
         final = responses_events(body)[-1]["response"]
@@ -179,69 +177,6 @@ class TestRecorded:
 def texts_of(output: list[dict[str, Any]]) -> str:
     messages = [item for item in output if item["type"] == "message"]
     return "".join(part["text"] for message in messages for part in message["content"])
-
-
-def assert_frame_equals_parts(stream: list[Frame]) -> None:
-    """`frame` and `parts` + `render` write the same bytes, raise the same faults, and know the same."""
-    fast, slow = translator(), translator()
-    for frame in stream:
-        outcomes: list[bytes | Fault] = []
-        for way in (fast.frame, lambda one: b"".join([slow.render(part) for part in slow.parts(one)])):
-            try:
-                outcomes.append(way(frame))
-            except BadAnswer as bad:
-                outcomes.append(bad.fault)
-        assert outcomes[0] == outcomes[1]
-        for name in ("complete", "meaningful", "stop_reason", "usage"):
-            assert getattr(fast, name) == getattr(slow, name)
-        if isinstance(outcomes[0], Fault):
-            break
-    assert fast.broken(Fault(Cause.STREAM_CUT)) == slow.broken(Fault(Cause.STREAM_CUT))
-
-
-def random_events() -> SearchStrategy[list[Event]]:
-    """Events in any order whatever, of the right shape and of wrong ones."""
-    index = st.integers(0, 3)
-    text = st.text(max_size=8)
-    fragment = st.sampled_from(["", "{}", '{"a"', ":1}", "x"])
-    starts = st.one_of(
-        st.builds(
-            lambda kind: {"toolUse": {"toolUseId": "t", "name": "f", **kind}},
-            st.sampled_from([{}, {"type": "tool_use"}, {"type": "server_tool_use"}]),
-        ),
-        st.just({"toolResult": {"toolUseId": "t"}}),
-        st.just({"hologram": {}}),
-    )
-    delta = st.one_of(
-        text.map(lambda value: {"text": value}),
-        fragment.map(lambda value: {"toolUse": {"input": value}}),
-        text.map(lambda value: {"reasoningContent": {"text": value}}),
-        st.just({"reasoningContent": {"signature": "s"}}),
-        st.sampled_from(["RXRr", "R"]).map(lambda value: {"reasoningContent": {"redactedContent": value}}),
-        st.just({"toolResult": [{"text": "x"}]}),
-        st.sampled_from([{"title": "x"}, {"location": {"web": {"url": "https://a.example"}}}]).map(
-            lambda value: {"citation": value}
-        ),
-        st.just({"text": 5}),
-        st.just({}),
-    )
-    stops = st.sampled_from(["end_turn", "tool_use", "max_tokens", "malformed_tool_use", "unheard_of"])
-    event: SearchStrategy[Event] = st.one_of(
-        st.just(("messageStart", {"role": "assistant"})),
-        st.builds(lambda i, s: ("contentBlockStart", {"contentBlockIndex": i, "start": s}), index, starts),
-        st.builds(lambda i, d: ("contentBlockDelta", {"contentBlockIndex": i, "delta": d}), index, delta),
-        st.builds(lambda i: ("contentBlockStop", {"contentBlockIndex": i}), index),
-        st.builds(lambda reason: ("messageStop", {"stopReason": reason}), stops),
-        st.sampled_from(
-            [("metadata", {"usage": USAGE}), ("metadata", {}), ("messageStop", {}), ("news", {"a": 1})]
-        ),
-    )
-    return st.lists(event, max_size=20)
-
-
-@given(random_events())
-def test_on_any_events_with_and_without_plugins_it_is_the_same(events: list[Event]) -> None:
-    assert_frame_equals_parts(frames(events))
 
 
 @given(random_events(), st.booleans())
