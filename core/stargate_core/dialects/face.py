@@ -129,6 +129,8 @@ class Ask(Private, msgspec.Struct):
     """What was kept of them, as `remember` gave it; what is not here is not known any more."""
     remembers: bool = False
     """Whether the answer may be kept, for later requests to refer to."""
+    remember_bytes_max: int | None = None
+    """How long what is kept of it may be; what is longer is not kept, and the answer should say so."""
     remember: tuple[str, bytes] | None = None
     """The answer's id and what is to be kept of it: told by the translator once the answer is whole."""
 

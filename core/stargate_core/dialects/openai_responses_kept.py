@@ -6,7 +6,8 @@ our making and bear the answer's id, so a request says by itself which answers i
 (the plugin `response-store`) finds them by that.
 
 Kept are the input as the model was given it, references resolved, and the output. Not the instructions, which
-OpenAI too lets each request say anew.
+OpenAI too lets each request say anew. What is longer than the operator has it kept is not kept, and the
+answer's `store` is false in the end.
 
 A reference that leads nowhere is refused, and never skipped: the model would answer a conversation with a
 hole in it. So is one where nothing is kept at all, with the advice to send the items themselves.

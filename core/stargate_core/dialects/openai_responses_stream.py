@@ -200,8 +200,13 @@ class ResponsesTranslator(ConverseTranslation):
         return _parts([{"type": f"response.{response['status']}", "response": response}])
 
     def _remember(self, response: Json) -> None:
-        if self._ask is not None and self._asked.stores:
-            self._ask.remember = (response["id"], kept(self._asked, response["output"]))
+        if self._ask is None or not self._asked.stores:
+            return
+        told, most = kept(self._asked, response["output"]), self._ask.remember_bytes_max
+        if most is None or len(told) <= most:
+            self._ask.remember = (response["id"], told)
+        else:
+            response["store"] = False
 
     def _tell(self, events: list[Json]) -> Sequence[Part]:
         """Events of the output, and the beginning before them where that has not been told yet."""

@@ -46,7 +46,7 @@ class ResponseStorePlugin:
     def access(self, ctx: Access) -> Script[None] | None:
         """Fetch what the request refers to."""
         ask = ctx.ask
-        ask.remembers = True
+        ask.remembers, ask.remember_bytes_max = True, self._bytes_max
         if len(ask.recalls) > RECALLS_MAX:
             message = f"The request refers to more than {RECALLS_MAX} earlier answers"
             ctx.reject(Fault(Cause.BODY_INVALID, message, param="input"))

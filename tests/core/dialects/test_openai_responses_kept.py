@@ -36,12 +36,13 @@ def turn(
     *,
     request_id: str = "1" * 32,
     remembers: bool = True,
+    bytes_max: int | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any], Ask]:
     """One turn: the body of the call, the response, and the ask with what is to be kept."""
     body = msgspec.json.encode({"model": "claude", "tools": [TOOL], **members})
     request = msgspec.structs.replace(a_request(body, b"/v1/responses"), request_id=request_id)
     ask = OPENAI_RESPONSES.read(request)
-    ask.recalled, ask.remembers = recalled or {}, remembers
+    ask.recalled, ask.remembers, ask.remember_bytes_max = recalled or {}, remembers, bytes_max
     call = OPENAI_RESPONSES.compose(request, ask, Target(HAIKU))
     assert objections("Converse", call.body, modelId=HAIKU) == []
     translator = OPENAI_RESPONSES.translator(request, ask, call)
@@ -120,6 +121,15 @@ class TestKeeping:
         _, response, ask = turn({"input": "x", **members}, answer({"text": "y"}), remembers=remembers)
         assert ask.remember is None
         assert response["store"] is False
+
+    def test_what_is_too_long_to_be_kept_says_that_it_is_not(self) -> None:
+        _, _, ask = turn({"input": "x" * 500}, answer({"text": "y"}))
+        assert ask.remember is not None
+        length = len(ask.remember[1])
+        for bytes_max, is_kept in ((length, True), (length - 1, False)):
+            _, response, ask = turn({"input": "x" * 500}, answer({"text": "y"}), bytes_max=bytes_max)
+            assert response["store"] is is_kept
+            assert (ask.remember is not None) is is_kept
 
 
 class TestMissing:

@@ -40,7 +40,7 @@ class Referring:
     def header_filter(self, ctx: HeaderFilter) -> None:
         """By now the translator has seen the whole answer."""
         self.SEEN.append(dict(ctx.ask.recalled))
-        if ctx.ask.remembers:
+        if ctx.ask.remembers and ctx.ask.remember_bytes_max:
             ctx.ask.remember = ("resp_new", ctx.request.header(b"x-keeps") or b"kept")
 
 
