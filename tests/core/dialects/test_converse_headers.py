@@ -28,6 +28,11 @@ APIS: tuple[tuple[Dialect, bytes, dict[str, Any]], ...] = (
 OPENAIS = APIS[1:]
 
 
+def named(api: tuple[Dialect, bytes, dict[str, Any]]) -> str:
+    """What a test with this API is called."""
+    return api[0].NAME
+
+
 def sent(api: tuple[Dialect, bytes, dict[str, Any]], headers: Headers, **members: Any) -> Any:
     """The body of the Converse call, which botocore takes for one."""
     dialect, path, body = api
@@ -38,7 +43,7 @@ def sent(api: tuple[Dialect, bytes, dict[str, Any]], headers: Headers, **members
     return msgspec.json.decode(call.body)
 
 
-@pytest.mark.parametrize("api", APIS, ids=str)
+@pytest.mark.parametrize("api", APIS, ids=named)
 @pytest.mark.parametrize(
     ("headers", "members"),
     [
@@ -63,7 +68,7 @@ def test_each_has_its_member(api: Any, headers: Headers, members: dict[str, Any]
     assert sent(api, headers) == {**without, **members}
 
 
-@pytest.mark.parametrize("api", APIS, ids=str)
+@pytest.mark.parametrize("api", APIS, ids=named)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -82,7 +87,7 @@ def test_what_bedrock_does_not_have_is_refused(api: Any, name: bytes, value: byt
     assert caught.value.fault.cause is Cause.BODY_INVALID
 
 
-@pytest.mark.parametrize("api", APIS, ids=str)
+@pytest.mark.parametrize("api", APIS, ids=named)
 def test_the_body_wins(api: Any) -> None:
     headers = [(LATENCY, b"standard"), (TIER, b"flex"), (METADATA, b'{"team": "a", "user_id": "b"}')]
     made = sent(
@@ -98,13 +103,13 @@ def test_the_body_wins(api: Any) -> None:
     assert sent(api, headers, service_tier="auto")["serviceTier"] == {"type": "flex"}
 
 
-@pytest.mark.parametrize("api", OPENAIS, ids=str)
+@pytest.mark.parametrize("api", OPENAIS, ids=named)
 @pytest.mark.parametrize("tier", ["default", "scale"])
 def test_a_tier_in_the_body_wins_where_it_is_but_the_usual_one(api: Any, tier: str) -> None:
     assert "serviceTier" not in sent(api, [(TIER, b"flex")], service_tier=tier)
 
 
-@pytest.mark.parametrize("api", OPENAIS, ids=str)
+@pytest.mark.parametrize("api", OPENAIS, ids=named)
 def test_metadata_of_the_header_is_not_cut_off_for_other_words(api: Any) -> None:
     pairs = {f"h{n}": "" for n in range(15)}
     made = sent(
@@ -122,7 +127,7 @@ def test_metadata_of_the_header_is_not_cut_off_for_other_words(api: Any) -> None
         (APIS[1], Surface.OPENAI),
         (APIS[2], Surface.OPENAI),
     ],
-    ids=str,
+    ids=lambda value: value.name if isinstance(value, Surface) else named(value),
 )
 def test_where_a_surface_takes_headers_they_travel_as_they_came(api: Any, surface: Surface) -> None:
     dialect, path, body = api

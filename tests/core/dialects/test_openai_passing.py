@@ -142,7 +142,9 @@ class TestWhole:
         assert machine.answer([], json.dumps(WHOLE).encode()).payload == WHOLE
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"choices":null}', b'"x"', b'{"choices":[]'])
-    @pytest.mark.parametrize("machine", [ChatPassing(None, include_usage=True), ChatWatching()], ids=repr)
+    @pytest.mark.parametrize(
+        "machine", [ChatPassing(None, include_usage=True), ChatWatching()], ids=["passing", "watching"]
+    )
     def test_what_is_no_answer_is_never_a_success(self, body: bytes, machine: Translator) -> None:
         with pytest.raises(BadAnswer) as caught:
             machine.answer([], body)
