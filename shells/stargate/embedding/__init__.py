@@ -1,0 +1,1 @@
+"""The gateway as a library: what `stargate.asyncio.Gateway` and `stargate.trio.Gateway` have in common."""
