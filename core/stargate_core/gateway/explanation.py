@@ -15,12 +15,14 @@ import enum
 import re
 from collections.abc import Iterator, Mapping
 from typing import ClassVar, Final
+from urllib.parse import unquote
 
 import msgspec
 
 from stargate_core.aws.bearer import BearerToken
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
+from stargate_core.dialects.face import Request
 from stargate_core.direction import Direction, Order
 from stargate_core.faults import Fault, Refused
 from stargate_core.gateway.composing import composed
@@ -36,6 +38,8 @@ PLACEHOLDER: Final = Credentials("AKIDEXAMPLE", Secret("no secret: nothing is se
 
 _SIGNATURE: Final = re.compile(rb"Signature=[0-9a-f]+")
 _BLANK: Final = "…blanked…"
+_SECRET: Final = re.compile(r"auth|credential|key|password|secret|signature|token", re.IGNORECASE)
+"""What a parameter of a query is called that lets somebody in: a key, or a presigned URL's signature."""
 _NONE: Final = -1
 _ALL: Final = 1_000_000
 """Of the hooks of a phase: more than there are."""
@@ -257,7 +261,7 @@ def _explanation(plan: Plan, rehearsal: Rehearsal, exchange: Exchange, wall_ns: 
         request_id=exchange.request.request_id,
         generation=plan.generation,
         method=_text(exchange.request.method),
-        target=_text(exchange.request.target),
+        target=_asked_for(exchange.request),
         route=exchange.route,
         service=place.service or "",
         place=place.route or "",
@@ -496,6 +500,17 @@ def _blanked(name: bytes, value: bytes) -> str:
             return _BLANK
         case _:
             return _text(value)
+
+
+def _asked_for(request: Request) -> str:
+    """The target as the caller wrote it, without what only a key's owner could write into a query."""
+    path, mark, query = _text(request.target).partition("?")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    told = [
+        name + sign + (_BLANK if sign and _SECRET.search(unquote(name)) else value)
+        for name, sign, value in pairs
+    ]
+    return path + mark + "&".join(told)
 
 
 def _text(data: bytes, encoding: str = "latin-1") -> str:

@@ -116,6 +116,25 @@ def really(data: bytes, plan: Plan) -> Bench:
     return bench
 
 
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("beta=true&limit=5", "beta=true&limit=5"),
+        ("key=sk-1&API_Key=sk-2&a%70ikey=sk-3", "key=…blanked…&API_Key=…blanked…&a%70ikey=…blanked…"),
+        (
+            "X-Amz-Signature=ab&X-Amz-Date=1&x-amz-security-token=t=u",
+            "X-Amz-Signature=…blanked…&X-Amz-Date=1&x-amz-security-token=…blanked…",
+        ),
+        ("key&=x&&token=", "key&=x&&token=…blanked…"),
+        ("", ""),
+    ],
+)
+def test_no_secret_of_a_query_is_shown(query: str, shown: str) -> None:
+    told = explained(request(f"/v1/models?{query}", method="GET"))
+    assert told.target == f"/v1/models?{shown}"
+    assert b"sk-" not in msgspec.json.encode(told)
+
+
 class TestTruth:
     @pytest.mark.parametrize("plan", PLANS, ids=str)
     @pytest.mark.parametrize("data", REQUESTS, ids=str)
