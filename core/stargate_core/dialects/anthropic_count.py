@@ -40,9 +40,10 @@ from stargate_core.dialects.face import (
     Request,
     Target,
 )
+from stargate_core.dialects.headers import JSON
 from stargate_core.dialects.openai_chat_request import malformed
 from stargate_core.dialects.paths import model_path
-from stargate_core.dialects.unstreamed import JSON, Unstreamed
+from stargate_core.dialects.unstreamed import Unstreamed
 from stargate_core.faults import Cause, Fault, refuse
 
 _PROFILE: Final = re.compile(

@@ -39,6 +39,7 @@ from stargate_core.dialects.bedrock_native_answer import GUARDRAIL_ACTION, INTER
 from stargate_core.dialects.converse import NOT_JSON, Count, any_json, check_stop, garbled, read, token_count
 from stargate_core.dialects.converse import encoded as written
 from stargate_core.dialects.face import BadAnswer, Headers, Part, PartKind, Reply, Usage
+from stargate_core.dialects.headers import JSON, SSE_HEADERS
 from stargate_core.dialects.vendor_errors import vendor_fault
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
@@ -46,11 +47,6 @@ from stargate_core.wire.eventstream import Frame
 from stargate_core.wire.sse import event
 
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'
-_JSON: Final = (b"content-type", b"application/json")
-_SSE_HEADERS: Final = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-)
 _ADDED: Final = "amazon-bedrock-"
 _ADDED_WORD: Final = b'"amazon-bedrock-'
 _DELTA: Final = b'{"type":"content_block_delta",'
@@ -164,7 +160,7 @@ class MessagesTranslator:
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part."""
-        return Reply(200, [_JSON], part.now() if isinstance(part, MessagePart) else written(part.payload))
+        return Reply(200, [JSON], part.now() if isinstance(part, MessagePart) else written(part.payload))
 
     def _whole(self, body: bytes) -> bytes:
         members = read(OBJECT, body, "the model's answer")
@@ -185,7 +181,7 @@ class MessagesTranslator:
 
     def stream_headers(self, upstream_headers: Headers) -> Headers:
         """The headers of a streamed 200 answer."""
-        return list(_SSE_HEADERS)
+        return list(SSE_HEADERS)
 
     def frame(self, frame: Frame) -> bytes:
         """`parts` and `render` in one. Raises BadAnswer likewise."""

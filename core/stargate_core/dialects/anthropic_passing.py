@@ -27,13 +27,13 @@ from stargate_core.dialects.converse import any_json
 from stargate_core.dialects.converse import encoded as written
 from stargate_core.dialects.face import Fetched, Headers, Part, PartKind, Reply, Request, Target
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
+from stargate_core.dialects.headers import kept
 from stargate_core.faults import Fault
 from stargate_core.wire.eventstream import Frame
 
 _VERSION_HEADER: Final = b"anthropic-version"
 _VERSION: Final = b"2023-06-01"
-_HEADERS_KEPT: Final = frozenset({b"content-type", b"x-amzn-requestid", b"request-id"})
-_HEADER_PREFIX_KEPT: Final = b"x-amzn-bedrock-"
+_ID_HEADER: Final = b"request-id"
 
 
 def passed_body(request: Request, ask: MessagesAsk, target: Target, fetched: Mapping[str, Fetched]) -> bytes:
@@ -80,11 +80,13 @@ class MessagesWatching(MessagesTranslator):
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The answer, with the headers it came with."""
-        return Reply(200, _kept(upstream_headers), super().render_answer(part, upstream_headers).body)
+        return Reply(
+            200, kept(upstream_headers, _ID_HEADER), super().render_answer(part, upstream_headers).body
+        )
 
     def stream_headers(self, upstream_headers: Headers) -> Headers:
         """The headers it came with."""
-        return _kept(upstream_headers)
+        return kept(upstream_headers, _ID_HEADER)
 
     def frame(self, frame: Frame) -> bytes:
         """The event's own bytes. Raises BadAnswer where it is an error."""
@@ -98,11 +100,3 @@ class MessagesWatching(MessagesTranslator):
     def keepalive(self) -> bytes:
         """Nothing: whoever shares the answer has its own."""
         return b""
-
-
-def _kept(headers: Headers) -> Headers:
-    return [
-        (name, value)
-        for name, value in headers
-        if name in _HEADERS_KEPT or name.startswith(_HEADER_PREFIX_KEPT)
-    ]

@@ -36,6 +36,7 @@ from stargate_core.aws.exceptions import STREAM_EXCEPTIONS
 from stargate_core.aws.operations import Operation
 from stargate_core.dialects.converse import ANSWER, MESSAGE_STOP, METADATA, NOT_JSON, any_json, token_count
 from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Usage
+from stargate_core.dialects.headers import kept
 from stargate_core.faults import Blame, Fault
 from stargate_core.secret import Private
 from stargate_core.wire.eventstream import Frame, encode_event, encode_exception
@@ -44,8 +45,6 @@ METRICS: Final = "amazon-bedrock-invocationMetrics"
 GUARDRAIL_ACTION: Final = "amazon-bedrock-guardrailAction"
 INTERVENED: Final = "INTERVENED"
 _INVOKES: Final = frozenset({Operation.INVOKE_MODEL, Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM})
-_HEADERS_KEPT: Final = frozenset({b"content-type", b"x-amzn-requestid"})
-_HEADER_PREFIX_KEPT: Final = b"x-amzn-bedrock-"
 _COUNT_HEADERS: Final = (
     b"x-amzn-bedrock-input-token-count",
     b"x-amzn-bedrock-output-token-count",
@@ -141,7 +140,7 @@ class NativeTranslator:
         body = _encode(part.payload)
         if isinstance(part, NativePart) and part.seen == body:
             body = part.raw
-        return Reply(200, _kept(upstream_headers), body)
+        return Reply(200, kept(upstream_headers), body)
 
     def whole(self, headers: Headers, body: bytes) -> Reply:
         """`answer` and `render_answer` in one, for answers no plugin looks at. Raises BadAnswer likewise."""
@@ -173,7 +172,7 @@ class NativeTranslator:
 
     def stream_headers(self, upstream_headers: Headers) -> Headers:
         """The headers of a streamed 200 answer."""
-        return _kept(upstream_headers)
+        return kept(upstream_headers)
 
     def frame(self, frame: Frame) -> bytes:
         """The frame's own bytes."""
@@ -332,14 +331,6 @@ def stream_exception(fault: Fault, operation: Operation) -> str:
         if name in _TOLD_AS:
             return _TOLD_AS[name]
     return "ValidationException" if fault.row.blame is Blame.CLIENT else "InternalServerException"
-
-
-def _kept(headers: Headers) -> Headers:
-    return [
-        (name, value)
-        for name, value in headers
-        if name in _HEADERS_KEPT or name.startswith(_HEADER_PREFIX_KEPT)
-    ]
 
 
 def _members(members: Members, *path: str) -> Members:

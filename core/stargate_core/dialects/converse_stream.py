@@ -19,7 +19,6 @@ Source: botocore's bedrock-runtime model (ConverseStreamOutput).
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Final
 
 from stargate_core.dialects.converse import (
     ANSWER,
@@ -39,10 +38,8 @@ from stargate_core.dialects.converse import (
     read,
 )
 from stargate_core.dialects.face import Headers, Part, Reply, Usage
+from stargate_core.dialects.headers import JSON_HEADERS, SSE_HEADERS
 from stargate_core.wire.eventstream import Frame
-
-JSON_HEADERS: Final = ((b"content-type", b"application/json"),)
-SSE_HEADERS: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 
 
 class ConverseTranslation(ABC):

@@ -39,6 +39,7 @@ from stargate_core.dialects.face import (
     Target,
     Usage,
 )
+from stargate_core.dialects.headers import JSON
 from stargate_core.dialects.openai_embeddings_families import (
     Family,
     asked_length,
@@ -49,7 +50,7 @@ from stargate_core.dialects.openai_embeddings_families import (
 from stargate_core.dialects.openai_embeddings_request import Asked, decode
 from stargate_core.dialects.openai_errors import failure, in_band
 from stargate_core.dialects.paths import model_of, model_path
-from stargate_core.dialects.unstreamed import JSON, Unstreamed
+from stargate_core.dialects.unstreamed import Unstreamed
 from stargate_core.faults import Cause, Fault, refuse
 
 _CALL_HEADERS: Final = (JSON, (b"accept", b"application/json"))

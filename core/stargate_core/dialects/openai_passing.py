@@ -25,6 +25,7 @@ from stargate_core.dialects.bedrock_native_answer import GUARDRAIL_ACTION, INTER
 from stargate_core.dialects.converse import any_json, encoded, garbled, token_count
 from stargate_core.dialects.face import BadAnswer, Headers, Part, PartKind, Reply, Usage
 from stargate_core.dialects.guardrails import MEMBER
+from stargate_core.dialects.headers import JSON, SSE_HEADERS, kept
 from stargate_core.dialects.openai_chat_request import invalid, malformed
 from stargate_core.dialects.openai_errors import in_band
 from stargate_core.dialects.vendor_errors import vendor_fault
@@ -33,11 +34,7 @@ from stargate_core.wire.eventstream import Frame
 from stargate_core.wire.sse import DONE, comment, data_line, event
 
 END: Final = b"[DONE]"
-_HEADERS_KEPT: Final = frozenset({b"content-type", b"x-amzn-requestid"})
-_HEADER_PREFIX_KEPT: Final = b"x-amzn-bedrock-"
 _KEEP_ALIVE: Final = comment(b"keep-alive")
-_JSON: Final = (b"content-type", b"application/json")
-_SSE: Final = ((b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"))
 _OF_A_USAGE_CHUNK: Final = frozenset(
     {
         "id",
@@ -144,11 +141,11 @@ class ChatPassing(_Watcher):
 
     def render_answer(self, part: Part, upstream_headers: Headers) -> Reply:
         """The HTTP answer that carries the part."""
-        return Reply(200, [_JSON], encoded(part.payload))
+        return Reply(200, [JSON], encoded(part.payload))
 
     def stream_headers(self, upstream_headers: Headers) -> Headers:
         """The headers of a streamed 200 answer."""
-        return list(_SSE)
+        return list(SSE_HEADERS)
 
     def parts(self, frame: Frame) -> Sequence[Part]:
         """The event, in the caller's names. Raises BadAnswer where it is an error."""
@@ -212,11 +209,11 @@ class ChatWatching(_Watcher):
         body = encoded(part.payload)
         if isinstance(part, NativePart) and part.seen == body:
             body = part.raw
-        return Reply(200, _kept(upstream_headers), body)
+        return Reply(200, kept(upstream_headers), body)
 
     def stream_headers(self, upstream_headers: Headers) -> Headers:
         """The headers of a streamed 200 answer."""
-        return _kept(upstream_headers)
+        return kept(upstream_headers)
 
     def parts(self, frame: Frame) -> Sequence[Part]:
         """The event as one part. Raises BadAnswer where it is an error."""
@@ -279,14 +276,6 @@ def _count(members: Mapping[str, Any], name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
     return token_count(value)
-
-
-def _kept(headers: Headers) -> Headers:
-    return [
-        (name, value)
-        for name, value in headers
-        if name in _HEADERS_KEPT or name.startswith(_HEADER_PREFIX_KEPT)
-    ]
 
 
 def _object(value: Any) -> Members:

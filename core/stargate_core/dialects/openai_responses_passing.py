@@ -24,9 +24,9 @@ import msgspec
 from msgspec import Raw
 
 from stargate_core.dialects.converse import NOT_JSON, Count, any_json, encoded, garbled, read, token_count
-from stargate_core.dialects.converse_stream import JSON_HEADERS, SSE_HEADERS
 from stargate_core.dialects.face import BadAnswer, Fetched, Headers, Part, PartKind, Reply, Request, Usage
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
+from stargate_core.dialects.headers import JSON_HEADERS, SSE_HEADERS, kept
 from stargate_core.dialects.openai_chat_request import is_url, malformed
 from stargate_core.dialects.openai_responses_answer import Json, Responder, error_object
 from stargate_core.dialects.openai_responses_request import Decoded, ResponsesRequest
@@ -46,8 +46,7 @@ _TOLD: Final = _BEGINNINGS | _ENDS | {"", "error"}
 _ACTION: Final = "amazon-bedrock-guardrailAction"
 _INTERVENED: Final = b'"INTERVENED"'
 _DONE: Final = b"[DONE]"
-_HEADERS_KEPT: Final = frozenset({b"content-type", b"x-amzn-requestid", b"x-request-id"})
-_HEADER_PREFIX_KEPT: Final = b"x-amzn-bedrock-"
+_ID_HEADER: Final = b"x-request-id"
 _NOTHING_ASKED: Final = Decoded(ResponsesRequest(), [], [], [], [], None, {}, ())
 
 _NOBODYS: Final = Request(b"POST", b"", b"", b"", [], b"", "", 0)
@@ -317,11 +316,7 @@ class ResponsesWatching(ResponsesPassing):
         return b""
 
     def _kept(self, ours: Sequence[tuple[bytes, bytes]], upstream_headers: Headers) -> Headers:
-        return [
-            (name, value)
-            for name, value in upstream_headers
-            if name in _HEADERS_KEPT or name.startswith(_HEADER_PREFIX_KEPT)
-        ]
+        return kept(upstream_headers, _ID_HEADER)
 
 
 def _now(part: Part) -> bytes:

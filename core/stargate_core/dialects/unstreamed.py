@@ -6,12 +6,10 @@ its form in every dialect, and no base can know it.
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from stargate_core.dialects.face import Headers, Part, Usage
+from stargate_core.dialects.headers import JSON
 from stargate_core.wire.eventstream import Frame
-
-JSON: Final = (b"content-type", b"application/json")
 
 
 class Unstreamed:
