@@ -74,16 +74,24 @@ def _content_length(value: bytes) -> int:
     return int(value)
 
 
-def _check_transfer_coding(value: bytes, fields: dict[bytes, bytes], version: bytes) -> None:
-    """Raise ProtocolError unless the message is simply chunked."""
-    if b"content-length" in fields:
+def _framing(headers: Headers, version: bytes) -> tuple[dict[bytes, bytes], int | None, bool]:
+    """The fields by name, the length of the body where it is said, and whether it is chunked instead."""
+    fields = dict(headers)
+    if len(fields) != len(headers):
+        fields = _merged(headers)
+    coding = fields.get(b"transfer-encoding")
+    length = fields.get(b"content-length")
+    if coding is None:
+        return fields, None if length is None else _content_length(length), False
+    if length is not None:
         raise ProtocolError(Reason.TWO_FRAMINGS, "both Content-Length and Transfer-Encoding are given")
-    if value.lower() != b"chunked":
+    if coding.lower() != b"chunked":
         raise ProtocolError(
             Reason.UNSUPPORTED_TRANSFER_CODING, "the only transfer coding understood is chunked", 501
         )
     if version != b"1.1":
         raise ProtocolError(Reason.UNSUPPORTED_TRANSFER_CODING, "HTTP/1.0 has no transfer codings")
+    return fields, None, True
 
 
 @functools.lru_cache(maxsize=256)
@@ -101,23 +109,14 @@ def request_head(
     but such a body isn't invited. Raises ProtocolError when the headers don't say clearly where the request
     ends.
     """
-    fields = dict(headers)
-    if len(fields) != len(headers):
-        fields = _merged(headers)
-    content_length: int | None = None
-    coding = fields.get(b"transfer-encoding")
-    length = fields.get(b"content-length")
-    if coding is not None:
-        _check_transfer_coding(coding, fields, version)
-    elif length is not None:
-        content_length = _content_length(length)
+    fields, content_length, chunked = _framing(headers, version)
     host = fields.get(b"host")
     if host is None:
         if version == b"1.1":
             raise ProtocolError(Reason.MISSING_HOST, "the Host field is missing")
     elif len(host) > _HOST_BYTES_MAX or not _is_host(host):
         raise ProtocolError(Reason.BAD_HOST, "the Host field is not a host")
-    if method == b"CONNECT" and (coding is not None or content_length):
+    if method == b"CONNECT" and (chunked or content_length):
         raise ProtocolError(Reason.UNEXPECTED_BODY, "CONNECT can't have a body")
     is_11 = version == b"1.1"
     keep_alive = is_11 and method != b"CONNECT" and not _asks_to_close(fields)
@@ -128,9 +127,7 @@ def request_head(
         and _has_token(expect, b"100-continue")
         and (content_length is None or content_length <= body_bytes_max)
     )
-    return RequestHead(
-        method, target, version, headers, keep_alive, expects, content_length, coding is not None
-    )
+    return RequestHead(method, target, version, headers, keep_alive, expects, content_length, chunked)
 
 
 def response_head(status: int, reason: bytes, version: bytes, headers: Headers) -> ResponseHead:
@@ -138,23 +135,14 @@ def response_head(status: int, reason: bytes, version: bytes, headers: Headers) 
 
     Raises ProtocolError when the headers don't say clearly where the response ends.
     """
-    fields = dict(headers)
-    if len(fields) != len(headers):
-        fields = _merged(headers)
-    content_length: int | None = None
-    coding = fields.get(b"transfer-encoding")
-    length = fields.get(b"content-length")
-    if coding is not None:
-        _check_transfer_coding(coding, fields, version)
-    elif length is not None:
-        content_length = _content_length(length)
+    fields, content_length, chunked = _framing(headers, version)
     if status < 200 or status == 204 or status == 304:
         if status == 101:
             raise ProtocolError(
                 Reason.BAD_STATUS_LINE, "the upstream switched protocols, which nobody asked for"
             )
-        if coding is not None or (content_length and status != 304):
+        if chunked or (content_length and status != 304):
             raise ProtocolError(Reason.UNEXPECTED_BODY, f"a response with status {status} can't have a body")
         content_length = 0
     keep_alive = version == b"1.1" and not _asks_to_close(fields)
-    return ResponseHead(status, reason, version, headers, keep_alive, content_length, coding is not None)
+    return ResponseHead(status, reason, version, headers, keep_alive, content_length, chunked)
