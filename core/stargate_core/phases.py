@@ -34,7 +34,7 @@ from stargate_core.dialects.face import (
 )
 from stargate_core.direction import Direction, Persistence, Sharing
 from stargate_core.entropy import Entropy
-from stargate_core.faults import Cause, Fault, Refused
+from stargate_core.faults import Cause, Fault, Refused, refuse
 from stargate_core.limits.buckets import Claim, Verdict
 from stargate_core.messages import Emit, Note, Source, Tell
 from stargate_core.questions import (
@@ -222,6 +222,7 @@ class Context:
         """
         if self._ask is None:
             assert self._dialect is not None
+            _check_coding(self._request)
             self._ask = self._dialect.read(self._request)
         return self._ask
 
@@ -470,3 +471,13 @@ def plugin_failed(plugin: str, phase: Phase, error: Exception) -> Fault:
     if isinstance(error, PhaseMisuse | ScriptMisuse):
         detail = f"{detail}: {error}"
     return Fault(Cause.PLUGIN_FAILED, detail=detail)
+
+
+def _check_coding(request: Request) -> None:
+    """Refuse a body that is compressed: nothing here unpacks it, and Bedrock takes none."""
+    coding = request.header(b"content-encoding")
+    if coding and coding.lower() != b"identity" and request.body:
+        named = coding[:32].decode("latin-1")
+        raise refuse(
+            Cause.BODY_INVALID, f"The request's body must come as it is, without Content-Encoding {named!r}"
+        )

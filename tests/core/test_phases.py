@@ -137,7 +137,7 @@ class TestMembers:
         assert ctx.ask is ctx.known_ask
 
     def test_one_that_cannot_be_read_is_refused(self) -> None:
-        ctx = Context(REQUEST, 0, 0, [])
+        ctx = Context(msgspec.structs.replace(REQUEST, body=b"{"), 0, 0, [])
         ctx.know_dialect(OPENAI_CHAT)
         ctx.phase = A
         with pytest.raises(Refused):

@@ -46,6 +46,18 @@ def test_what_is_plain_travels(path: str, value: str) -> None:
     assert bench.call.headers[NAMES[0]] == value
 
 
+@pytest.mark.parametrize("path", [*PATHS, f"/model/{MODEL}/converse", "/v1/chat/completions"])
+@pytest.mark.parametrize("coding", ["gzip", "GZIP, br", "aws-chunked"])
+def test_a_body_that_is_compressed_is_refused_by_that_word(path: str, coding: str) -> None:
+    bench = asked(path, "content-encoding", coding)
+    assert (bench.opened, bench.only.status) == ([], 400)
+    assert b"Content-Encoding" in bench.only.body
+
+
+def test_identity_is_no_coding() -> None:
+    assert len(asked(PATHS[0], "content-encoding", "Identity").opened) == 1
+
+
 def test_a_header_that_does_not_travel_may_be_anything() -> None:
     for body in (chat(headers={"x-note": "\xff"}), converse(headers={"cookie": "\xff"})):
         bench = Bench()
