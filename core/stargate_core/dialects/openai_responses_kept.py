@@ -85,9 +85,9 @@ def made_whole(asked: Decoded, recalled: Mapping[str, bytes], *, remembers: bool
     return msgspec.structs.replace(asked, items=items, raws=raws, places=places, stores=stores)
 
 
-def kept(asked: Decoded, output: Iterable[Any]) -> bytes:
-    """What to keep of the answer to a request that is whole."""
-    return _encode(Kept(asked.raws, [Raw(_encode(item)) for item in output]))
+def kept(given: list[Raw], output: Iterable[Any]) -> bytes:
+    """What to keep of an answer. given: the input of its request, whole."""
+    return _encode(Kept(given, [Raw(_encode(item)) for item in output]))
 
 
 def _read(value: bytes) -> Kept | None:

@@ -110,7 +110,7 @@ def _is_plain(value: Any) -> bool:
 class ResponsesTranslator(ConverseTranslation):
     """One answer. See `Translator` for the members."""
 
-    __slots__ = ("_ask", "_asked", "_next", "_output", "_responder")
+    __slots__ = ("_ask", "_kept", "_next", "_output", "_responder")
 
     def __init__(
         self,
@@ -123,7 +123,8 @@ class ResponsesTranslator(ConverseTranslation):
         super().__init__()
         self._ask = ask
         """Who is told what to keep of the answer."""
-        self._asked = asked
+        self._kept = asked.raws if asked.stores else None
+        """The input, if the answer is to be kept; of the rest of the request nothing is held."""
         self._responder = Responder(request, model, asked)
         self._output = Output(request.request_id, names)
         self._next = 0
@@ -200,9 +201,9 @@ class ResponsesTranslator(ConverseTranslation):
         return _parts([{"type": f"response.{response['status']}", "response": response}])
 
     def _remember(self, response: Json) -> None:
-        if self._ask is None or not self._asked.stores:
+        if self._ask is None or self._kept is None:
             return
-        told, most = kept(self._asked, response["output"]), self._ask.remember_bytes_max
+        told, most = kept(self._kept, response["output"]), self._ask.remember_bytes_max
         if most is None or len(told) <= most:
             self._ask.remember = (response["id"], told)
         else:

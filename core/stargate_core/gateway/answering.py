@@ -7,6 +7,8 @@ runs once for every piece of a stream that the network delivers.
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from stargate_core.aws.exceptions import read_exception
 from stargate_core.dialects.face import BadAnswer, Headers, Part, Translator
 from stargate_core.faults import Cause, Fault, fault_of_aws
@@ -281,7 +283,24 @@ def _deliver(
     if not begun:
         return state
     exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
-    return state if type(state) is Streaming else Streaming(state.call)
+    if type(state) is Streaming:
+        return state
+    _let_go_of_request(exchange, state.call)
+    return Streaming(state.call)
+
+
+def _let_go_of_request(exchange: Exchange, answer: IncomingAnswer) -> None:
+    """Forget what the request was read into, and what was made of it: its answer is under way, so no other
+    call will be made for it, and a stream may take minutes. The record needs the caller's own bytes.
+    """
+    ask = exchange.ctx.known_ask
+    if ask is not None:
+        ask.body = None
+        ask.fetched.clear()
+        ask.recalled.clear()
+    if exchange.call is not None:
+        exchange.call = msgspec.structs.replace(exchange.call, body=b"")
+    answer.forget_request()
 
 
 def _complete(

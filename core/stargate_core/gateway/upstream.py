@@ -15,6 +15,8 @@ is the translator's part, and the exchange brings the two together.
 import enum
 from typing import Final, Protocol
 
+import msgspec
+
 from stargate_core.aws.exceptions import is_error_in_200, read_error
 from stargate_core.aws.operations import BodyKind
 from stargate_core.dialects.face import Call, Headers
@@ -143,6 +145,10 @@ class IncomingAnswer:
         if len(self._chunks) == 1:
             return self._chunks[0]
         return b"".join(self._chunks)
+
+    def forget_request(self) -> None:
+        """What was asked is not needed any more; what the call was is."""
+        self._call = msgspec.structs.replace(self._call, body=b"")
 
     def forget(self) -> None:
         """The body has been read, and is not needed any more."""

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from stargate_core.clock import SECOND
 from stargate_core.config.schema import Gateway
 from stargate_core.gateway.plan import Plan
+from stargate_core.gateway.session import Exchanging
 from stargate_core.questions import RefreshCredentials
 from stargate_core.wire.eventstream import EventStreamDecoder, FrameKind
 from support.bedrock import (
@@ -331,6 +332,21 @@ class TestGoodEnds:
         caller.check_finished(bench.only)
         assert not bench.dropped
         assert (bench.closed is None) == (version == b"1.1")
+        bench.settle()
+
+    def test_what_was_asked_is_let_go_when_its_answer_is_under_way(self, caller: Caller) -> None:
+        bench = begun(caller, caller.story.beginning)
+        state = bench.session.state
+        assert isinstance(state, Exchanging)
+        exchange = state.exchange
+        assert exchange.call is not None
+        assert exchange.call.body  # It may have to be made again.
+        bench.answer(chunk(caller.story.middle))
+        assert exchange.call.body == b""
+        assert exchange.ctx.known_ask is not None
+        assert exchange.ctx.known_ask.body is None
+        bench.answer(chunk(caller.story.end) + LAST_CHUNK)
+        caller.check_finished(bench.only)
         bench.settle()
 
     def test_the_caller_need_not_wait_for_http_to_end(self, caller: Caller) -> None:
