@@ -19,7 +19,7 @@ from stargate.asyncio_shell.serve import share_store
 from stargate.asyncio_shell.sinks import Sinks
 from stargate.credentials import Keeper
 from stargate.embedding.gateway import Attend, Embedded
-from stargate.shell_common.listening import names, open_listeners
+from stargate.shell_common.listening import Door, names, open_listeners
 from stargate.shell_common.starting import CREDENTIALS_SECONDS
 from stargate.shell_common.threads import in_thread
 from stargate.tls import listener_context, upstream_contexts
@@ -82,6 +82,6 @@ async def _accept(
 ) -> None:
     """Accept until it ends; the connections themselves go on."""
     async with anyio.create_task_group() as accepting:
-        accepting.start_soon(accept, sock, shell, nursery, tls)
+        accepting.start_soon(accept, sock, shell, nursery, Door(tls))
         await ending.wait()
         accepting.cancel_scope.cancel()

@@ -10,6 +10,7 @@ import os
 import ssl
 import tempfile
 from collections.abc import Callable, Generator
+from typing import TypeAlias
 
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.config.clustered_url import ClusteredUrl
@@ -18,6 +19,9 @@ from stargate_core.config.schema import Listener
 from stargate_core.config.store_url import StoreServer
 from stargate_core.gateway.plan import Plan
 from stargate_core.secret import Secret
+
+UpstreamTlsOf: TypeAlias = Callable[[Endpoint], ssl.SSLContext]
+"""The context for an endpoint."""
 
 
 class BadTls(Exception):
@@ -46,7 +50,7 @@ def listener_context(listener: Listener, plan: Plan) -> ssl.SSLContext | None:
     return context
 
 
-def upstream_contexts(settings: UpstreamTls) -> Callable[[Endpoint], ssl.SSLContext]:
+def upstream_contexts(settings: UpstreamTls) -> UpstreamTlsOf:
     """The context for each endpoint: one for all, made at once so that a bad CA is told at start-up.
 
     Raises BadTls.

@@ -13,7 +13,7 @@ import trio
 
 from stargate.credentials import Keeper
 from stargate.embedding.gateway import Attend, Embedded
-from stargate.shell_common.listening import names, open_listeners
+from stargate.shell_common.listening import Door, names, open_listeners
 from stargate.shell_common.starting import CREDENTIALS_SECONDS
 from stargate.tls import listener_context, upstream_contexts
 from stargate.trio_shell.gateway import Gateway as Shell
@@ -79,6 +79,6 @@ async def _accept(
 ) -> None:
     """Accept until it ends; the connections themselves go on."""
     async with trio.open_nursery() as accepting:
-        accepting.start_soon(accept, sock, shell, nursery, tls)
+        accepting.start_soon(accept, sock, shell, nursery, Door(tls))
         await ending.wait()
         accepting.cancel_scope.cancel()

@@ -78,8 +78,10 @@ def eventually(look: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T
 class RunningGateway:
     """A gateway in a process of its own."""
 
-    def __init__(self, process: "subprocess.Popen[str]", log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", log: Path, file: Path = Path("/nowhere")) -> None:
         self.process = process
+        self.file = file
+        """Its configuration."""
         self.urls: list[str] = []
         self.told: list[str] = []
         """What it has told on standard error, line by line."""
@@ -227,7 +229,7 @@ def running_gateway(upstream: str, **changes: Any) -> Generator[RunningGateway]:
         command = [sys.executable, "-m", "stargate", "serve", "-c", str(file), *options]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdout=output, stderr=pipe, text=True, env=environment) as process:
-            running = RunningGateway(process, log)
+            running = RunningGateway(process, log, file)
             try:
                 running.wait_until_ready()
                 yield running

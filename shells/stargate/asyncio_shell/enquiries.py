@@ -84,7 +84,7 @@ class Enquiries:
         self._fetcher = fetcher or Fetcher()
         self._fetches: dict[int, anyio.CancelScope] = {}
         """The tasks that fetch, by the number of their question."""
-        self._scout = Scout(gateway.tls, gateway.note)
+        self._scout = Scout(lambda place: gateway.tls(place), gateway.note)
         self._breaker = Breaker()
         self._breaker_alarm = Alarm(ticker, self._breaker, lambda: self._tell_breaker(_TICKED))
         self._keyring = Keyring(now_ns())

@@ -53,6 +53,7 @@ from stargate_core.messages import (
     AnswerUnwanted,
     Ask,
     AskWithdrawn,
+    BoundsChanged,
     CacheEvent,
     ClientLost,
     CloseClient,
@@ -79,6 +80,7 @@ from stargate_core.messages import (
     OpenUpstream,
     PauseAnswer,
     PoolEvent,
+    Reconfigured,
     Refuse,
     ReleaseUpstream,
     ResumeAnswer,
@@ -121,6 +123,8 @@ class Gateway:
         fetcher: Fetcher | None = None,
     ) -> None:
         self.plan = plan
+        """The generation of the configuration that counts for what is new."""
+        self._plans = {plan.generation: plan}
         self.clients: set[Client] = set()
         self.connections = anyio.CapacityLimiter(plan.config.gateway.max_connections)
         """The limit on client connections; a listener takes one of its tokens for each."""
@@ -167,7 +171,9 @@ class Gateway:
         now = now_ns()
         # Told anew to each: clocks are set, and monotonic time stands still while a machine sleeps.
         wall_epoch_ns = time.time_ns() - now
-        session = Session(self.plan, wall_epoch_ns=wall_epoch_ns, seed=seed, now=now, client=address)
+        session = Session(
+            self.plan, wall_epoch_ns=wall_epoch_ns, seed=seed, now=now, client=address, plans=self._plans
+        )
         client = Client(self, channel, session)
         self.clients.add(client)
         try:
@@ -449,6 +455,15 @@ class Gateway:
         else:
             event.keep_in(self._health)
         self._tell_all(event)
+
+    def reconfigure(self, plan: Plan, tls: Callable[[Endpoint], ssl.SSLContext]) -> None:
+        """This generation of the configuration counts from now on: for each session from its next request."""
+        before, self.plan, self.tls = self.plan, plan, tls
+        self._plans[plan.generation] = plan
+        self._tell_all(Reconfigured(plan.generation))
+        del self._plans[before.generation]
+        self.tell_pool(BoundsChanged(*msgspec.structs.astuple(plan.limits.pool)))
+        self.connections.total_tokens = plan.config.gateway.max_connections
 
     def _tell_all(self, event: SessionEvent) -> None:
         for client in tuple(self.clients):

@@ -8,12 +8,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from stargate.asyncio_shell.gateway import Gateway
-from stargate.shell_common.listening import OUT_OF_DESCRIPTORS, RECOVERY_SECONDS
+from stargate.shell_common.listening import OUT_OF_DESCRIPTORS, RECOVERY_SECONDS, Door
 
 
-async def accept(
-    sock: socket.socket, gateway: Gateway, nursery: TaskGroup, tls: ssl.SSLContext | None
-) -> None:
+async def accept(sock: socket.socket, gateway: Gateway, nursery: TaskGroup, door: Door) -> None:
     """Accept for ever. At the limit of connections new ones wait in the backlog."""
     limiter = gateway.connections
     failing = False
@@ -37,7 +35,7 @@ async def accept(
             if failing:
                 failing = False
                 gateway.note("info", "accepting connections again")
-            nursery.start_soon(_serve, accepted, gateway, tls, token)
+            nursery.start_soon(_serve, accepted, gateway, door.tls, token)
 
 
 async def _accepted(sock: socket.socket) -> socket.socket:

@@ -11,11 +11,13 @@ import click
 import msgspec
 import trio
 
-from stargate.cli.configuration import read_configuration
+from stargate.cli.configuration import told
+from stargate.outside import Outside
 from stargate.plugins import BadPlugin, installed
 from stargate.shell_common.listening import CannotListen
 from stargate.shell_common.starting import Started
 from stargate.shell_common.threads import left_behind
+from stargate.sources import Source
 from stargate.tls import BadTls
 from stargate_core.config.problems import Misfit
 from stargate_core.config.schema import Config, Listener, Store
@@ -46,6 +48,7 @@ from stargate_core.gateway.plan import Plan
     show_default=True,
     help="The event loop under asyncio. auto: uvloop where it is installed.",
 )
+@click.option("--watch", is_flag=True, help="Reload when the configuration's file changes, as on SIGHUP.")
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -53,53 +56,68 @@ from stargate_core.gateway.plan import Plan
     show_default=True,
     help="What is told on standard error.",
 )
-def serve(path: str | None, listen: tuple[str, ...], shell: str, loop: str, log_level: str) -> None:
+def serve(
+    path: str | None, listen: tuple[str, ...], shell: str, loop: str, watch: bool, log_level: str
+) -> None:
     """Serve OpenAI's and Bedrock's own API in front of AWS Bedrock."""
     try:
         plugins = installed()
     except BadPlugin as error:
         raise click.ClickException(str(error)) from None
-    config = read_configuration(path, plugins)
-    if listen:
-        try:
-            listeners = [Listener(address) for address in listen]
-        except Misfit as misfit:
-            raise click.BadParameter(str(misfit), param_hint="--listen") from None
-        config = msgspec.structs.replace(
-            config, gateway=msgspec.structs.replace(config.gateway, listen=listeners)
-        )
+    source = Source(path, plugins, _changed_by(listen))
+    if watch and not source.is_file:
+        raise click.BadParameter("there is no file to watch", param_hint="--watch")
+    config = told(source.examine_now())
     _need_client_of(config.gateway.store)
     if shell == "trio" and loop != "auto":
         raise click.BadParameter("trio is a loop of its own", param_hint="--loop")
     new_loop = _new_loop(loop) if shell == "asyncio" else None
     plan = Plan(config, plugins)
+    outside = Outside(source if source.is_file else None, watch=watch)
     try:
         if shell == "asyncio":
-            _serve_on_asyncio(plan, lambda what: _tell(plan, config, what), log_level, new_loop)
+            _serve_on_asyncio(plan, lambda what: _tell(plan, config, what), log_level, outside, new_loop)
         else:
-            _serve_on_trio(plan, lambda what: _tell(plan, config, what), log_level)
+            _serve_on_trio(plan, lambda what: _tell(plan, config, what), log_level, outside)
     except* (CannotListen, BadTls) as group:
         for reason in _leaves(group):
             click.echo(f"error: {reason}", err=True)
         sys.exit(1)
 
 
-def _serve_on_trio(plan: Plan, started: Callable[[Started], None], level: str) -> None:
+def _changed_by(listen: tuple[str, ...]) -> Callable[[Config], Config]:
+    """What the command line says in the place of the file."""
+    try:
+        listeners = [Listener(address) for address in listen]
+    except Misfit as misfit:
+        raise click.BadParameter(str(misfit), param_hint="--listen") from None
+
+    def change(config: Config) -> Config:
+        gateway = config.gateway
+        if listeners:
+            gateway = msgspec.structs.replace(gateway, listen=listeners)
+        return msgspec.structs.replace(config, gateway=gateway)
+
+    return change
+
+
+def _serve_on_trio(plan: Plan, started: Callable[[Started], None], level: str, outside: Outside) -> None:
     from stargate.trio_shell.serve import serve  # Each shell is imported where it is wanted alone.
 
-    trio.run(lambda: serve(plan, started=started, level=level))
+    trio.run(lambda: serve(plan, started=started, level=level, outside=outside))
 
 
 def _serve_on_asyncio(
     plan: Plan,
     started: Callable[[Started], None],
     level: str,
+    outside: Outside,
     new_loop: Callable[[], asyncio.AbstractEventLoop] | None,
 ) -> None:
     from stargate.asyncio_shell.serve import serve
 
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(serve(plan, started=started, level=level))
+        runner.run(serve(plan, started=started, level=level, outside=outside))
     if left_behind():
         # Everything has been written and closed: nothing is lost but what somebody still looks for.
         sys.stdout.flush()

@@ -18,6 +18,9 @@ always: when others have come since, when there are others now, when there are n
 Within five seconds of a search there is no second one: a refusal then has another reason, and a thousand
 requests refused at once are one question.
 
+Accounts may come and go while it runs: what is new is looked for before anybody needs it, and what nobody
+needs any more is asked for no longer.
+
 A search runs in a thread, which can't be ended. One that hangs is left behind after a while and the account
 asked for again, with room for two: then searches fail until one of the two has ended.
 """
@@ -29,6 +32,7 @@ from typing import Final, TypeAlias
 import anyio
 import anyio.to_thread
 import msgspec
+from anyio.abc import TaskGroup
 
 from stargate.credentials.chain import Found, find
 from stargate_core.aws.bearer import BearerToken
@@ -63,6 +67,7 @@ class _Kept:
         "failing",
         "found",
         "running",
+        "scope",
         "settled",
         "wanted",
     )
@@ -75,6 +80,8 @@ class _Kept:
         """Why the last search failed, where there are credentials nevertheless."""
         self.asked_at: float | None = None
         self.running = False
+        self.scope = anyio.CancelScope()
+        """Of its task."""
         self.asking = False
         self.wanted = anyio.Event()
         self.settled = anyio.Event()
@@ -98,6 +105,7 @@ class Keeper:
         ask: Ask | None = None,
     ) -> None:
         self._kept = {account.name: _Kept(account) for account in accounts}
+        self._group: TaskGroup | None = None
         self._wall_ns = wall_ns
         self._changed = changed
         self._note = note
@@ -105,19 +113,47 @@ class Keeper:
 
     async def first(self, seconds: float) -> dict[str, Found]:
         """Look for the credentials of all accounts, side by side, for so long at most. Tells `changed`."""
-        with anyio.move_on_after(seconds):
-            async with anyio.create_task_group() as group:
-                for kept in self._kept.values():
-                    group.start_soon(self._first, kept)
-        found = {name: kept.found for name, kept in self._kept.items()}
-        self._changed({name: one.credentials for name, one in found.items()})
-        return found
+        return await self._look(self._kept, seconds)
 
     async def run(self) -> None:
         """Keep them fresh, for ever."""
         async with anyio.create_task_group() as group:
+            self._group = group
             for kept in self._kept.values():
                 group.start_soon(self._keep, kept)
+            await anyio.sleep_forever()  # Others may come.
+
+    async def change(self, accounts: Sequence[Account], seconds: float) -> None:
+        """These are the accounts from now on. Those that are new, or other than before, are looked for at
+        once, for so long at most. Tells `changed`.
+        """
+        before = self._kept
+        now: dict[str, _Kept] = {}
+        for account in accounts:
+            known = before.get(account.name)
+            now[account.name] = known if known is not None and known.account == account else _Kept(account)
+        fresh = {name: kept for name, kept in now.items() if kept is not before.get(name)}
+        found = await self._look(fresh, seconds)
+        self._kept = now
+        for name, kept in before.items():
+            if now.get(name) is not kept:
+                kept.scope.cancel()
+        for name, kept in fresh.items():
+            if found[name].credentials is None:
+                self._note("warning", f"no AWS credentials of {name or 'default'}: {found[name].problem}")
+            if self._group is not None:
+                self._group.start_soon(self._keep, kept)
+
+    async def _look(self, which: Mapping[str, _Kept], seconds: float) -> dict[str, Found]:
+        """Search for all of these, side by side; what was found by then."""
+        if which:
+            with anyio.move_on_after(seconds):
+                async with anyio.create_task_group() as group:
+                    for kept in which.values():
+                        group.start_soon(self._first, kept)
+        found = {name: kept.found for name, kept in which.items()}
+        self._changed({name: one.credentials for name, one in found.items()})
+        return found
 
     async def refresh(self, name: str, access_key_id: str) -> None:
         """AWS has refused these credentials of the account: return once there are others, or there can't be.
@@ -144,14 +180,15 @@ class Keeper:
     async def _keep(self, kept: _Kept) -> None:
         kept.running = True
         try:
-            while True:
-                pause = self._pause_seconds(kept)
-                if pause > 0:
-                    with anyio.move_on_after(min(pause, _LOOK_SECONDS)):
-                        await kept.wanted.wait()
-                    if not kept.wanted.is_set() and self._pause_seconds(kept) > 0:
-                        continue
-                await self._renew(kept)
+            with kept.scope:
+                while True:
+                    pause = self._pause_seconds(kept)
+                    if pause > 0:
+                        with anyio.move_on_after(min(pause, _LOOK_SECONDS)):
+                            await kept.wanted.wait()
+                        if not kept.wanted.is_set() and self._pause_seconds(kept) > 0:
+                            continue
+                    await self._renew(kept)
         finally:
             kept.running = False
             kept.settled.set()

@@ -7,6 +7,7 @@ is non-blocking.
 import errno
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -23,6 +24,15 @@ RECOVERY_SECONDS: Final = 0.1
 
 class CannotListen(Exception):
     """An address can't be had; the text says which, and why."""
+
+
+class Door:
+    """Where clients come in: a listener, and its TLS at this moment; None: plain."""
+
+    __slots__ = ("tls",)
+
+    def __init__(self, tls: ssl.SSLContext | None) -> None:
+        self.tls = tls
 
 
 def open_listeners(listeners: Sequence[Listener]) -> list[list[socket.socket]]:

@@ -6,13 +6,11 @@ import ssl
 
 import trio
 
-from stargate.shell_common.listening import OUT_OF_DESCRIPTORS, RECOVERY_SECONDS
+from stargate.shell_common.listening import OUT_OF_DESCRIPTORS, RECOVERY_SECONDS, Door
 from stargate.trio_shell.gateway import Gateway
 
 
-async def accept(
-    sock: socket.socket, gateway: Gateway, nursery: trio.Nursery, tls: ssl.SSLContext | None
-) -> None:
+async def accept(sock: socket.socket, gateway: Gateway, nursery: trio.Nursery, door: Door) -> None:
     """Accept for ever. At the limit of connections new ones wait in the backlog."""
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(sock))
     limiter = gateway.connections
@@ -37,7 +35,7 @@ async def accept(
             if failing:
                 failing = False
                 gateway.note("info", "accepting connections again")
-            nursery.start_soon(_serve, stream, gateway, tls, token)
+            nursery.start_soon(_serve, stream, gateway, door.tls, token)
 
 
 async def _serve(

@@ -2,16 +2,19 @@
 
 In order: credentials are looked for, listeners opened, everything told, connections accepted. SIGTERM or
 SIGINT drains: no new connections, what runs may finish within the grace time. A second signal ends at once.
+SIGHUP reloads the configuration (reloading.py).
 """
 
-import signal
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
+import anyio
 import trio
 
 from stargate.credentials import Keeper
-from stargate.shell_common.listening import names, open_listeners
+from stargate.outside import Orders, Outside
+from stargate.reloading import Reloader
+from stargate.shell_common.listening import Door, names, open_listeners
 from stargate.shell_common.starting import CREDENTIALS_SECONDS, Started, settle_memory
 from stargate.tls import listener_context, upstream_contexts
 from stargate.trio_shell.gateway import Gateway
@@ -21,13 +24,15 @@ from stargate.trio_shell.store import RedisStore
 from stargate_core.gateway.plan import Plan
 
 
-async def serve(plan: Plan, *, started: Callable[[Started], None], level: str = "info") -> None:
+async def serve(
+    plan: Plan, *, started: Callable[[Started], None], level: str = "info", outside: Outside | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotListen and BadTls, in exception groups."""
     async with trio.open_nursery() as sink_nursery:
         sinks = Sinks(sink_nursery, level=level)
         try:
             async with trio.open_nursery() as nursery:
-                await _serve(plan, nursery, sinks, started)
+                await _serve(plan, nursery, sinks, started, outside or Outside())
                 nursery.cancel_scope.cancel()
         finally:
             with trio.CancelScope(shield=True):
@@ -35,12 +40,21 @@ async def serve(plan: Plan, *, started: Callable[[Started], None], level: str = 
         sink_nursery.cancel_scope.cancel()
 
 
-async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Callable[[Started], None]) -> None:
+async def _serve(
+    plan: Plan,
+    nursery: trio.Nursery,
+    sinks: Sinks,
+    started: Callable[[Started], None],
+    outside: Outside,
+) -> None:
     gateway = Gateway(plan, nursery, sinks=sinks, tls=upstream_contexts(plan.config.gateway.upstream_tls))
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    orders = Orders(outside)
+    with trio.open_signal_receiver(*outside.signals) as signals:
         listeners = plan.config.gateway.listen
-        contexts = [listener_context(listener, plan) for listener in listeners]
-        opened = await trio.to_thread.run_sync(open_listeners, listeners)
+        doors = [Door(listener_context(listener, plan)) for listener in listeners]
+        opened = outside.sockets
+        if opened is None:
+            opened = await trio.to_thread.run_sync(open_listeners, listeners)
         keeper = Keeper(
             plan.accounts, wall_ns=time.time_ns, changed=gateway.change_credentials, note=sinks.note
         )
@@ -49,19 +63,22 @@ async def _serve(plan: Plan, nursery: trio.Nursery, sinks: Sinks, started: Calla
         found = await keeper.first(CREDENTIALS_SECONDS)
         async with trio.open_nursery() as accepting:
             urls: list[str] = []
-            for listener, context, sockets in zip(listeners, contexts, opened, strict=True):
+            for listener, door, sockets in zip(listeners, doors, opened, strict=True):
                 urls += names(sockets, listener)
                 for sock in sockets:
-                    accepting.start_soon(accept, sock, gateway, nursery, context)
+                    accepting.start_soon(accept, sock, gateway, nursery, door)
             settle_memory()
             started(Started(urls, found))
             nursery.start_soon(keeper.run)
-            await anext(signals)
+            source = outside.source
+            reloader = None if source is None else Reloader(source, gateway, keeper, doors, sinks.note)
+            nursery.start_soon(orders.heed, signals, reloader)
+            await orders.draining.wait()
             accepting.cancel_scope.cancel()
-        grace = plan.config.gateway.drain_seconds
+        grace = gateway.plan.config.gateway.drain_seconds
         sinks.note("info", f"draining: what runs may take {grace:g} seconds more")
         async with trio.open_nursery() as draining:
-            draining.start_soon(_cancel_at_next, signals, draining.cancel_scope)
+            draining.start_soon(_cancel_at, orders.ending, draining.cancel_scope)
             await gateway.drain(grace)
             draining.cancel_scope.cancel()
 
@@ -86,6 +103,6 @@ def share_store(plan: Plan, gateway: Gateway, nursery: trio.Nursery) -> None:
     user.share(clustered)
 
 
-async def _cancel_at_next(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    await anext(signals)
+async def _cancel_at(event: anyio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
     scope.cancel()

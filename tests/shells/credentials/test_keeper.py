@@ -157,8 +157,70 @@ class TestFirst:
     async def test_without_accounts_there_is_nothing_to_do(self, autojump_clock: MockClock) -> None:
         keeper = Keeper((), wall_ns=lambda: 0, changed=lambda _: None, note=lambda *_: None)
         assert await keeper.first(5) == {}
-        await keeper.run()
+        with trio.move_on_after(HOUR):
+            await keeper.run()
         await keeper.refresh("", "A")
+
+
+@pytest.mark.trio
+class TestOtherAccounts:
+    async def test_a_new_one_is_looked_for_at_once_and_kept_fresh(self, autojump_clock: MockClock) -> None:
+        world = World()
+        world.chain.give("A")
+        async with world.running():
+            world.chain.give("B", 2 * HOUR)
+            await world.keeper.change((USUAL, NAMED), 5)
+            assert world.changes[-1] == (0, "team=B")
+            world.chain.give("C", 9 * HOUR)
+            await world.until(2 * HOUR)
+        assert Told(2 * HOUR - 15 * MINUTE, "team=C") in world.changes
+
+    async def test_one_that_stays_is_not_asked_again(self, autojump_clock: MockClock) -> None:
+        world = World()
+        world.chain.give("A", 2 * HOUR)
+        async with world.running():
+            await world.keeper.change((USUAL,), 5)
+        assert world.chain.asked == [0]
+
+    async def test_one_that_is_gone_is_asked_for_no_more(self, autojump_clock: MockClock) -> None:
+        world = World(USUAL, NAMED)
+        world.chain.give("A", 2 * HOUR)
+        async with world.running():
+            await world.keeper.change((), 5)
+            await world.until(3 * HOUR)
+            await world.keeper.refresh("", "A")
+        assert world.chain.asked == [0, 0]
+
+    async def test_one_of_the_same_name_but_another_role_is_new(self, autojump_clock: MockClock) -> None:
+        world = World(NAMED)
+        world.chain.give("A")
+        async with world.running():
+            world.chain.give("B")
+            await world.keeper.change((Account("team", profile="other"),), 5)
+        assert [change.what for change in world.changes] == ["team=A", "team=B"]
+
+    async def test_one_without_credentials_is_told_of_and_looked_for_again(
+        self, autojump_clock: MockClock
+    ) -> None:
+        world = World()
+        world.chain.give("A")
+        async with world.running():
+            world.chain.fail("no such profile")
+            await world.keeper.change((USUAL, NAMED), 5)
+            assert world.notes == ["warning: no AWS credentials of team: no such profile"]
+            world.chain.give("B")
+            await world.until(MINUTE)
+        assert world.changes[-1].what == "team=B"
+
+    async def test_who_takes_too_long_is_not_waited_for(self, autojump_clock: MockClock) -> None:
+        world = World()
+        async with world.running():
+            world.chain.give("B")
+            world.chain.takes = 8
+            await world.keeper.change((NAMED,), 5)
+            assert world.chain.since() == 5
+            await world.until(20)
+        assert world.changes[-1].what == "team=B"
 
 
 @pytest.mark.trio
