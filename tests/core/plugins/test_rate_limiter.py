@@ -458,9 +458,9 @@ class TestTokens:
 
     def test_a_maximum_beyond_all_numbers_is_only_too_much(self) -> None:
         world = World(ALL_UNITS)
-        body = b'{"messages":[],"inferenceConfig":{"maxTokens":%d}}' % 2**70
-        path = f"/model/{HAIKU}/converse".encode()
-        exchange = world.ask(dialect=BEDROCK_NATIVE, path=path, body=body).enter()
+        asked = world.ask()
+        asked.ctx._ask = Ask(HAIKU, False, output_tokens_max=2**70)  # pyright: ignore[reportPrivateUsage]
+        exchange = asked.enter()
         assert exchange.refused.cause is Cause.LIMIT_TOO_SMALL
         assert max(exchange.claims.values()) == AMOUNT_MAX
 
