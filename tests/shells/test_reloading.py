@@ -10,7 +10,7 @@ from stargate.reloading import Unfit, prepare, refusal
 from stargate.sources import Source
 from stargate_core.gateway.plan import Plan
 from stargate_core.plugins.registry import BUILT_IN
-from stargate_core.plugins.request_logger import RequestLogger
+from stargate_core.plugins.request_logger import RequestLoggerPlugin
 from support.tls import Authority
 
 RUNNING = "gateway: {listen: ['127.0.0.1:8080'], workers: 1}\n"
@@ -90,7 +90,7 @@ class TestBad:
             prepared(f"gateway: {{{gateway}}}")
 
     def test_a_plugin_that_cannot_be_made_is_a_mistake_of_the_file(self) -> None:
-        class Broken(RequestLogger):
+        class Broken(RequestLoggerPlugin):
             def __init__(self, config: Any) -> None:
                 raise LookupError("no such thing")
 

@@ -38,6 +38,7 @@ from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.admission import begin
 from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.exchange import SETTLED, Exchange
+from stargate_core.gateway.framing import fault_of_framing, origin
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers
 from stargate_core.messages import (
@@ -248,7 +249,7 @@ class Session:
             try:
                 exchange = self._read(now, out)
             except ProtocolError as error:
-                return self.refuse(_fault_of_framing(error), error.target or b"", out)
+                return self.refuse(fault_of_framing(error), error.target or b"", out)
             if not isinstance(exchange, Exchange):
                 return exchange
             begin(exchange, now, out)
@@ -315,7 +316,7 @@ class Session:
             self.codec = server_codec(codec=limits.http_codec, limits=limits.http1)
 
     def _exchange(self, now: int, head: RequestHead, body: bytes, out: list[SessionCommand]) -> Exchange:
-        path, query = _origin(head.target)
+        path, query = origin(head.target)
         request = Request(
             method=head.method,
             target=head.target,
@@ -343,7 +344,7 @@ class Session:
         state = self.state
         if not target and isinstance(state, Receiving) and state.head is not None:
             target = state.head.target
-        path, _ = _origin(target)
+        path, _ = origin(target)
         dialect = self.plan.routes.guess(path)
         request = Request(b"", path, path, b"", [], b"", self.chance.request_id(), 0)
         reply = dialect.failure(fault, request.request_id)
@@ -356,29 +357,6 @@ class Session:
         self.timers.clear()
         out.append(CloseClient())
         return _CLOSED
-
-
-def _origin(target: bytes) -> tuple[bytes, bytes]:
-    """Path and query of a target; of an absolute-form one, what follows its authority (RFC 9112, 3.2.2)."""
-    path, _, query = target.partition(b"?")
-    if not path.startswith(b"/") and b"://" in path:
-        _, slash, rest = path.partition(b"://")[2].partition(b"/")
-        path = slash + rest or b"/"
-    return path, query
-
-
-_FRAMING: Final = {
-    413: Cause.BODY_TOO_LARGE,
-    414: Cause.TARGET_TOO_LONG,
-    431: Cause.HEAD_TOO_LARGE,
-    501: Cause.HTTP_UNSUPPORTED,
-    505: Cause.HTTP_VERSION,
-}
-
-
-def _fault_of_framing(error: ProtocolError) -> Fault:
-    cause = _FRAMING.get(error.status, Cause.HTTP_MALFORMED)
-    return Fault(cause, message=str(error), detail=error.reason)
 
 
 # ------------------------------------------------------------------------------------------ rules: the client

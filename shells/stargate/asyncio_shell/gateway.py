@@ -13,10 +13,9 @@ import os
 import socket
 import ssl
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, assert_never
+from typing import Final, assert_never
 
 import anyio
 import msgspec
@@ -32,6 +31,7 @@ from stargate.asyncio_shell.sinks import Sinks
 from stargate.asyncio_shell.ticker import Look, Ticker, Timed, now_ns
 from stargate.fetcher import Fetcher
 from stargate.shell_common.channels import ClientChannel
+from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
 from stargate.shell_common.tickets import Tickets
 from stargate.shell_common.troubles import detail_of, trouble_of
 from stargate_core.aws.bearer import BearerToken
@@ -42,14 +42,10 @@ from stargate_core.gateway.pool import Pool
 from stargate_core.gateway.session import Session
 from stargate_core.messages import (
     AbortClient,
-    AnswerBegan,
     Answered,
-    AnswerEnded,
-    AnswerFailed,
     AnswerOrdered,
     AnswerPaused,
     AnswerResumed,
-    AnswerSent,
     AnswerUnwanted,
     Ask,
     AskWithdrawn,
@@ -99,15 +95,8 @@ from stargate_core.messages import (
 )
 from stargate_core.questions import Answer
 
-SharedFact: TypeAlias = AnswerBegan | AnswerSent | AnswerEnded | AnswerFailed
 LINGER_SECONDS: Final = 2.0
 _TICKED: Final = Ticked()
-
-
-class CacheFact(msgspec.Struct, frozen=True, gc=False):
-    """A fact for the cache, in the queue."""
-
-    event: CacheEvent
 
 
 class Gateway:
@@ -170,10 +159,9 @@ class Gateway:
         seed = int.from_bytes(os.urandom(16), "big")
         now = now_ns()
         # Told anew to each: clocks are set, and monotonic time stands still while a machine sleeps.
-        wall_epoch_ns = time.time_ns() - now
-        session = Session(
-            self.plan, wall_epoch_ns=wall_epoch_ns, seed=seed, now=now, client=address, plans=self._plans
-        )
+        wall_ns = time.time_ns() - now
+        plans = self._plans
+        session = Session(self.plan, wall_epoch_ns=wall_ns, seed=seed, now=now, client=address, plans=plans)
         client = Client(self, channel, session)
         self.clients.add(client)
         try:
@@ -265,7 +253,7 @@ class Gateway:
         if asked is None:
             return
         caller, ticket = asked
-        if isinstance(event, AnswerEnded | AnswerFailed):
+        if isinstance(event, LAST):
             self._tickets.redeem(number)
         self.tell(caller, msgspec.structs.replace(event, ticket=ticket))
 
@@ -304,7 +292,7 @@ class Gateway:
     def _break(self, client: Caller, event: FlightEvent, error: Exception) -> None:
         """End a session that failed by a bug of ours: cut its connection, take back what it held."""
         client.broken = True
-        self.note("error", f"{_bug(error)} on {type(event).__name__}; one session was ended")
+        self.note("error", f"{bug(error)} on {type(event).__name__}; one session was ended")
         client.abort()
         self.flights.land(client)
         for lease, link in tuple(self._links.items()):
@@ -485,7 +473,7 @@ class Gateway:
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours outside the core, while serving one connection."""
-        self.note("error", f"{_bug(error)}; one connection was ended")
+        self.note("error", f"{bug(error)}; one connection was ended")
 
     def note(self, level: str, text: str) -> None:
         """Tell the operator something."""
@@ -494,9 +482,3 @@ class Gateway:
     def statistics(self) -> dict[str, int]:
         """How much of everything there is at this moment."""
         return {"clients": len(self.clients), "tickets": len(self._tickets), **self._pool.statistics()}
-
-
-def _bug(error: Exception) -> str:
-    """What a bug of ours was, and where: no text of the exception's own, which may hold what a peer sent."""
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"bug: {type(error).__name__} at {place.filename}:{place.lineno}"
