@@ -21,7 +21,7 @@ import anyio
 
 from stargate.in_memory.call import Answer, Callee, Cut, NotRunning, call, compose
 
-INSTALL: Final = "install httpx or httpx2"
+INSTALL: Final = "install stargate-gateway[httpx] or stargate-gateway[httpx2]"
 
 T = TypeVar("T")
 
