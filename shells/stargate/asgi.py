@@ -23,8 +23,6 @@ loop; on another one it starts again.
 Source: https://asgi.readthedocs.io/en/latest/specs/ (www, lifespan; version 3).
 """
 
-import asyncio
-import contextvars
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AsyncExitStack
@@ -39,6 +37,7 @@ import sniffio
 
 from stargate.embedding.configuration import Configuration, compiled
 from stargate.embedding.gateway import Embedded, Level
+from stargate.embedding.lazy import Lazy
 from stargate.in_memory.call import OF_CONNECTIONS, Answer, Cut, NotRunning, announce, call, compose
 from stargate_core.views import Plugin
 
@@ -77,7 +76,7 @@ class Gateway:
         """The gateway, where somebody sees to its end; `_lazy` has the one that began by itself."""
         self._token: object = None
         """The loop it lives on."""
-        self._lazy: _Lazy | None = None
+        self._lazy: Lazy | None = None
         self._stack = AsyncExitStack()
 
     def _examined(self, config: Configuration) -> Configuration:
@@ -119,7 +118,7 @@ class Gateway:
             return self._entered
         lazy = self._lazy
         if lazy is None or lazy.over or lazy.token != token:
-            lazy = self._lazy = _Lazy(self._made(), token)
+            lazy = self._lazy = Lazy(self._made(), token)
             lazy.start()
         await lazy.ready.wait()
         if lazy.error is not None:
@@ -247,43 +246,6 @@ def _below(path: bytes, root: str) -> bytes:
     if not root or unquote(b"/".join(parts[:depth])) != root:
         return path
     return b"/" + b"/".join(parts[depth:])
-
-
-# --------------------------------------------------------------------------------------- without a lifespan
-
-
-class _Lazy:
-    """A gateway that runs in a task of its own until its loop ends."""
-
-    def __init__(self, gateway: Embedded, token: object) -> None:
-        self.gateway = gateway
-        self.token = token
-        self.ready = anyio.Event()
-        """Set when it runs, or can't."""
-        self.over = False
-        self.error: Exception | None = None
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin, outside of the request that is at hand."""
-        if sniffio.current_async_library() == "trio":
-            import trio
-
-            trio.lowlevel.spawn_system_task(self._run)
-        else:
-            run = self._run()
-            self._task = asyncio.get_running_loop().create_task(run, context=contextvars.Context())
-
-    async def _run(self) -> None:
-        try:
-            async with self.gateway:
-                self.ready.set()
-                await anyio.sleep_forever()
-        except Exception as error:  # noqa: BLE001  (whoever waits for it has it)
-            self.error = error
-        finally:
-            self.over = True
-            self.ready.set()
 
 
 class _FromEnvironment(Gateway):

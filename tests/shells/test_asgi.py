@@ -15,6 +15,7 @@ import trio
 
 import stargate.asgi
 from stargate.in_memory.call import Cut
+from stargate.tls import BadTls
 from stargate_core.config.problems import ConfigProblems
 from support.embedded import LOOPS
 from support.gateway import KEY, configuration
@@ -263,6 +264,13 @@ class TestLifespan:
         monkeypatch.setenv("STARGATE_CONFIG", str(file))
         async with stargate.asgi.app as app:
             assert b'"nova"' in (await answered(app, "GET", "/v1/models")).body
+
+
+async def test_what_it_cannot_start_with_everybody_who_waits_is_told() -> None:
+    app = an_app(gateway={"upstream_tls": {"ca": "/nowhere.pem"}})
+    for _ in range(2):
+        with pytest.raises(BadTls, match="upstream_tls"):
+            await answered(app, "GET", "/healthz")
 
 
 @pytest.mark.parametrize("loop", LOOPS)
