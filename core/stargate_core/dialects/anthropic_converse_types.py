@@ -20,10 +20,10 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from stargate_core.dialects.bounds import INT32_MAX, MESSAGES_MAX, TOOLS_MAX
 from stargate_core.faults import Cause, Refused, refuse
 from stargate_core.secret import Private
 
-INT32_MAX: Final = 2**31 - 1
 _Name: TypeAlias = Annotated[str, msgspec.Meta(min_length=1)]
 _Share: TypeAlias = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=INT32_MAX)]
@@ -368,14 +368,14 @@ class PerformanceConfig(Private, msgspec.Struct):
 class MessagesRequest(Private, msgspec.Struct):
     """A request, as far as Converse has a place for it."""
 
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1, max_length=MESSAGES_MAX)]
     max_tokens: _Tokens | None = None
     system: str | list[TextBlock] | None = None
     temperature: _Share | None = None
     top_p: _Share | None = None
     top_k: Annotated[int, msgspec.Meta(ge=0, le=INT32_MAX)] | None = None
     stop_sequences: list[str] | None = None
-    tools: list[Tool] | None = None
+    tools: Annotated[list[Tool], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
     tool_choice: ToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None

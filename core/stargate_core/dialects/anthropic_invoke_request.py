@@ -35,6 +35,7 @@ from stargate_core.dialects.anthropic_invoke_caching import mark_by_itself
 from stargate_core.dialects.anthropic_invoke_signs import Signs, signs_of
 from stargate_core.dialects.anthropic_invoke_sources import bring, urls_of
 from stargate_core.dialects.converse import NOT_JSON
+from stargate_core.dialects.converse_headers import MEMBERS as SERVED_MEMBERS
 from stargate_core.dialects.face import Ask, Fetched, Options, PromptCaching, Request, Target
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
 from stargate_core.dialects.guardrails import Guardrail
@@ -63,6 +64,7 @@ LACKS: Final = (
     Lack("service_tier", "Bedrock's own tiers are asked for with X-Amzn-Bedrock-Service-Tier"),
     Lack("container", "Bedrock runs no code in containers", ("code-execution-", "skills-")),
     Lack("mcp_servers", "Bedrock connects to no MCP server", ("mcp-client-", "mcp-tunnels-")),
+    Lack("additionalModelResponseFieldPaths", "a model that is asked in its own words answers whole"),
     Lack("inference_geo", "on Bedrock the region and the inference profile say where a model runs"),
 )
 SCOPE: Final = Lack("cache_control.scope", "Bedrock's prompt cache has no scopes", ("prompt-caching-scope-",))
@@ -184,7 +186,7 @@ def invoke_body(
 ) -> bytes:
     """The body of InvokeModel. fetched: what was at the URLs of the request. Raises Refused."""
     options = target.options
-    left_out = ("model", "stream", GUARDRAIL)
+    left_out = ("model", "stream", GUARDRAIL, *SERVED_MEMBERS)
     sent = {name: value for name, value in ask.members.items() if name not in left_out}
     told = betas.betas_of(request, ask.members.get(betas.MEMBER))
     without = _leave_out(sent, ask.signs, options)

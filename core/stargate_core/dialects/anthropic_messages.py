@@ -26,7 +26,7 @@ from stargate_core.dialects.anthropic_errors import failure
 from stargate_core.dialects.anthropic_invoke_request import ask_of, asked, guardrail_member, invoke_body
 from stargate_core.dialects.anthropic_invoke_stream import InvokeTranslator
 from stargate_core.dialects.anthropic_passing import MessagesPassing, passed_body, passed_headers
-from stargate_core.dialects.converse_headers import served_headers
+from stargate_core.dialects.converse_headers import headers_of_members
 from stargate_core.dialects.face import Ask, Call, Headers, ModelCard, Reply, Request, Target, Translator
 from stargate_core.dialects.guardrails import guardrail_headers, guardrail_of
 from stargate_core.dialects.paths import model_of, model_path
@@ -88,7 +88,7 @@ class AnthropicMessages:
                     "This model is reached through an API of OpenAI's only, which messages cannot use",
                     param="model",
                 )
-        headers += served_headers(request)
+        headers += headers_of_members(request, messages.members)
         headers += guardrail_headers(guardrail, target.options.guardrail)
         return Call(operation, b"POST", path, headers, body, stream)
 

@@ -8,18 +8,23 @@ InvokeModel takes headers for how a call is to be served, and Converse members o
 
 A caller of a vendor's API need not know which of the two a model is reached through, so the headers are taken
 either way: here they become members, and where a surface takes headers they travel as they came
-(`served_headers`). What a body says by itself wins. Guardrails are told apart (`guardrails`).
+(`served_headers`), and members of the body that are Converse's own become headers (`headers_of_members`).
+What a body says by itself wins. Guardrails are told apart (`guardrails`).
 
 Source: botocore's bedrock-runtime model (InvokeModelRequest, ConverseRequest).
 """
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 import msgspec
+from msgspec import Raw
 
 from stargate_core.dialects.converse import NOT_JSON
 from stargate_core.dialects.face import Headers, Request
+from stargate_core.dialects.openai_chat_request import invalid
 from stargate_core.faults import Cause, refuse
+from stargate_core.secret import Private
 
 _LATENCY: Final = b"x-amzn-bedrock-performanceconfig-latency"
 _TIER: Final = b"x-amzn-bedrock-service-tier"
@@ -29,11 +34,48 @@ _LATENCIES: Final = ("standard", "optimized")
 TIERS: Final = ("default", "priority", "flex", "reserved")
 """Bedrock's own."""
 _PAIRS: Final = msgspec.json.Decoder(dict[str, str])
+_PAIRS_OR_NOT: Final = msgspec.json.Decoder(dict[str, str] | None)
+PERFORMANCE: Final = "performanceConfig"
+METADATA: Final = "requestMetadata"
+MEMBERS: Final = frozenset({PERFORMANCE, METADATA})
+"""Members of Converse's that InvokeModel has headers for."""
+
+
+class _Performance(Private, msgspec.Struct):
+    latency: Literal["standard", "optimized"]
+
+
+_LATENCY_OF: Final = msgspec.json.Decoder(_Performance | None)
 
 
 def served_headers(request: Request) -> Headers:
     """Those of a request's headers that say how Bedrock is to serve it, as they came."""
     return [(name, value) for name, value in request.headers if name in _SERVED]
+
+
+def headers_of_members(request: Request, members: Mapping[str, Raw]) -> Headers:
+    """The headers that stand for a request's headers and for members of its body. Raises Refused for a member
+    that is not as Converse has it.
+    """
+    told: dict[bytes, bytes] = {}
+    for name, value in served_headers(request):
+        told.setdefault(name, value)
+    try:
+        if (raw := members.get(PERFORMANCE)) is not None and (latency := _LATENCY_OF.decode(raw)) is not None:
+            told[_LATENCY] = latency.latency.encode()
+        if (raw := members.get(METADATA)) is not None and (pairs := _PAIRS_OR_NOT.decode(raw)) is not None:
+            told[_METADATA] = _as_header(pairs)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    return list(told.items())
+
+
+def _as_header(pairs: dict[str, str]) -> bytes:
+    """The pairs as JSON; a header has no place for what is beyond ASCII. Raises Refused."""
+    encoded = msgspec.json.encode(pairs)
+    if not encoded.isascii():
+        raise refuse(Cause.BODY_INVALID, f"{METADATA}: only ASCII travels to this model", param=METADATA)
+    return encoded
 
 
 def members_of_headers(request: Request) -> dict[str, Any]:

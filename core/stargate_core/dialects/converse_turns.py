@@ -19,7 +19,8 @@ from typing import Any, Final, TypeAlias
 Block: TypeAlias = dict[str, Any]
 
 _NOTHING_BESIDE_RESULTS: Final = ("meta.llama", "mistral.")
-_STANDS_APART: Final = frozenset({"toolResult", "cachePoint"})
+_GOES_INSIDE: Final = frozenset({"text", "image", "document", "video", "searchResult"})
+"""What a result of Converse's has a place for; all else stays where it is."""
 
 
 def without_thoughts(messages: Sequence[Block]) -> list[Block]:
@@ -59,8 +60,8 @@ def with_all_inside(messages: Sequence[Block]) -> list[Block]:
 
 def _inside(content: list[Block]) -> list[Block]:
     """A turn's content: what stands beside its results becomes the end of the last one."""
-    said = [block for block in content if not _STANDS_APART & block.keys()]
-    apart = [block for block in content if _STANDS_APART & block.keys()]
+    said = [block for block in content if _GOES_INSIDE & block.keys()]
+    apart = [block for block in content if not _GOES_INSIDE & block.keys()]
     last = next((at for at in reversed(range(len(apart))) if "toolResult" in apart[at]), None)
     if last is None or not said:
         return content

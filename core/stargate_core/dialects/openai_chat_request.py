@@ -24,13 +24,12 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from stargate_core.dialects.bounds import INT32_MAX, MESSAGES_MAX, TOOLS_MAX
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS
 from stargate_core.dialects.parameters import Fate
 from stargate_core.faults import Cause, Refused, refuse
 from stargate_core.secret import Private
-
-INT32_MAX: Final = 2**31 - 1
 
 # ---------------------------------------------------------------------------------------------- message parts
 
@@ -316,7 +315,7 @@ _Tokens: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=INT32_MAX)]
 class ChatRequest(Private, msgspec.Struct, forbid_unknown_fields=True):
     """A request, as far as Converse has a place for it."""
 
-    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[ChatMessage], msgspec.Meta(min_length=1, max_length=MESSAGES_MAX)]
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -326,7 +325,7 @@ class ChatRequest(Private, msgspec.Struct, forbid_unknown_fields=True):
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     stop: str | list[str] | None = None
     n: int | None = None
-    tools: list[FunctionTool | CustomTool] | None = None
+    tools: Annotated[list[FunctionTool | CustomTool], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     response_format: TextFormat | JsonObjectFormat | JsonSchemaFormat | None = None

@@ -17,9 +17,9 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from stargate_core.dialects.bounds import INT32_MAX, MESSAGES_MAX, TOOLS_MAX
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_request import (
-    INT32_MAX,
     CacheControl,
     Effort,
     InputAudio,
@@ -224,14 +224,14 @@ _Pointer: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 class ResponsesRequest(Private, msgspec.Struct):
     """A request, as far as Converse has a place for it, or its answer says it again."""
 
-    input: str | list[Raw] | UnsetType = UNSET
+    input: str | Annotated[list[Raw], msgspec.Meta(max_length=MESSAGES_MAX)] | UnsetType = UNSET
     model: str | None = None
     stream: bool | None = None
     instructions: str | None = None
     max_output_tokens: _Tokens | None = None
     temperature: float | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    tools: list[Raw] | None = None
+    tools: Annotated[list[Raw], msgspec.Meta(max_length=TOOLS_MAX)] | None = None
     tool_choice: Raw | UnsetType = UNSET
     parallel_tool_calls: bool | None = None
     text: TextConfig | None = None

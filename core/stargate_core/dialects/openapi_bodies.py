@@ -20,6 +20,7 @@ import msgspec
 from stargate_core.aws.operations import Operation
 from stargate_core.dialects import anthropic_converse_types as anthropic
 from stargate_core.dialects import openai_responses_request as responses
+from stargate_core.dialects.bounds import INT32_MAX
 from stargate_core.dialects.openai_chat_parameters import EXTENSIONS, PARAMETERS
 from stargate_core.dialects.openai_chat_request import ChatRequest
 from stargate_core.dialects.openai_embeddings_request import TEXTS_MAX, EmbeddingRequest
@@ -149,7 +150,7 @@ def _anthropic() -> dict[str, Schema]:
     members = request["properties"]
     members["model"] = {**_TEXT, "description": "A name from the configuration, a model id or an ARN."}
     members["stream"] = {"type": ["boolean", "null"]}
-    members["max_tokens"] = {"type": "integer", "minimum": 1, "maximum": anthropic.INT32_MAX}
+    members["max_tokens"] = {"type": "integer", "minimum": 1, "maximum": INT32_MAX}
     members["anthropic_beta"] = {"type": "array", "items": _TEXT}
     counted = {**request, "title": "CountTokensRequest", "description": "What is to be counted."}
     request["required"] = ["messages", "max_tokens"]

@@ -278,6 +278,7 @@ class TestLacks:
         "service_tier": "auto",
         "container": {"id": "c"},
         "mcp_servers": [{"type": "url", "name": "a"}],
+        "additionalModelResponseFieldPaths": ["/stop_sequence"],
         "inference_geo": "us",
     }
 

@@ -136,3 +136,49 @@ def test_where_a_surface_takes_headers_they_travel_as_they_came(api: Any, surfac
     call = dialect.compose(request, dialect.read(request), Target("anthropic.claude-x", surface))
     told = [one for one in call.headers if one[0].startswith(b"x-amzn-") or one[0] == b"authorization"]
     assert told == served_headers(request) == [headers[0], headers[2], headers[3]]
+
+
+class TestMembersAsHeaders:
+    """Converse's own members in a request that goes to a model in its vendor's words."""
+
+    def told(self, headers: Headers, **members: Any) -> tuple[Headers, Any]:
+        body = msgspec.json.encode({"model": "m", "messages": HI, "max_tokens": 8, **members})
+        request = a_request(body, b"/v1/messages", headers=headers)
+        call = ANTHROPIC_MESSAGES.compose(
+            request, ANTHROPIC_MESSAGES.read(request), Target("anthropic.claude-x", Surface.INVOKE)
+        )
+        return [one for one in call.headers if one[0].startswith(b"x-amzn-")], msgspec.json.decode(call.body)
+
+    def test_they_travel_as_headers_and_not_in_the_body(self) -> None:
+        headers, body = self.told(
+            [], requestMetadata={"team": "a"}, performanceConfig={"latency": "optimized"}
+        )
+        assert dict(headers) == {LATENCY: b"optimized", METADATA: b'{"team":"a"}'}
+        assert not {"requestMetadata", "performanceConfig"} & set(body)
+
+    def test_the_body_wins(self) -> None:
+        headers, _ = self.told(
+            [(LATENCY, b"standard"), (TIER, b"flex")], performanceConfig={"latency": "optimized"}
+        )
+        assert dict(headers) == {LATENCY: b"optimized", TIER: b"flex"}
+
+    def test_null_says_nothing(self) -> None:
+        headers, body = self.told([], requestMetadata=None, performanceConfig=None)
+        assert headers == []
+        assert "requestMetadata" not in body
+
+    @pytest.mark.parametrize(
+        "members",
+        [
+            {"requestMetadata": {"team": 1}},
+            {"requestMetadata": {"team": "ä"}},
+            {"requestMetadata": []},
+            {"performanceConfig": {"latency": "fast"}},
+            {"performanceConfig": "optimized"},
+            {"additionalModelResponseFieldPaths": ["/stop_sequence"]},
+        ],
+    )
+    def test_what_cannot_travel_is_refused(self, members: dict[str, Any]) -> None:
+        with pytest.raises(Refused) as refused:
+            self.told([], **members)
+        assert refused.value.fault.cause is Cause.BODY_INVALID

@@ -618,7 +618,8 @@ def _assert_what_the_model_does_not_say(sent: dict[str, Any]) -> None:
         if results:
             assert set(kinds[: results[-1]]) <= {"toolResult", "cachePoint"}
         for block in content:
-            assert all(part["text"].strip() for part in block.get("toolResult", {}).get("content", []))
+            parts = block.get("toolResult", {}).get("content", [])
+            assert all(part["text"].strip() for part in parts if "text" in part)
         if "document" in kinds:
             assert "text" in kinds
     if has_tools and any("toolUse" in b for m in sent["messages"] for b in m["content"]):
