@@ -1,8 +1,8 @@
 """Views: what a plugin's author types a hook with.
 
 One object, `Context` (phases.py), stands behind every phase. Each protocol here shows what it allows in one
-of them, so both type checkers say what would otherwise be refused at run time; a test holds them to the table of
-capabilities. `Plugin` says what a plugin is.
+of them, so both type checkers say what would otherwise be refused at run time; a test holds them to the table
+of capabilities. `Plugin` says what a plugin is.
 """
 
 from collections.abc import Mapping, Sequence

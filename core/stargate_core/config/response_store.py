@@ -1,7 +1,7 @@
 """response-store's config: for how long answers can be referred to, and how much of them is kept.
 
-Conversations are kept, words and all: nothing else of the gateway's does that but the response cache, so it is
-off unless this plugin is there. They are kept in `gateway.store`, under the consumer's name.
+Conversations are kept, words and all: nothing else of the gateway's does that but the response cache, so it
+is off unless this plugin is there. They are kept in `gateway.store`, under the consumer's name.
 """
 
 from typing import Annotated
