@@ -11,14 +11,18 @@ import anyio
 import msgspec
 import pytest
 
+from stargate.asyncio_shell import gateway as asyncio_gateway
 from stargate.embedding.configuration import compiled
 from stargate.in_memory.call import Cut, NotRunning
 from stargate.plugins import installed, schemas
 from stargate.shell_common.listening import CannotListen
 from stargate.tls import BadTls
+from stargate.trio_shell import gateway as trio_gateway
 from stargate_core.config.load import load
 from stargate_core.config.problems import ConfigProblems
 from stargate_core.config.schema import Config
+from stargate_core.gateway.session import Session
+from stargate_core.messages import ClientSent, SessionCommand, SessionEvent
 from support.embedded import LOOPS, embedded
 
 pytestmark = pytest.mark.anyio
@@ -165,6 +169,29 @@ class TestLife:
             async with anyio.create_task_group() as group:
                 for _ in range(20):
                     group.start_soon(gateway.ask, "GET", "/healthz")
+
+
+class Faulty(Session):
+    """A session with a bug, which strikes when the client says so."""
+
+    __slots__ = ()
+
+    def handle(self, now: int, event: SessionEvent) -> list[SessionCommand]:
+        if isinstance(event, ClientSent) and b"strike" in event.data:
+            raise AssertionError("a bug")
+        return super().handle(now, event)
+
+
+class TestBugs:
+    async def test_a_bug_of_ours_cuts_one_call_and_nothing_else(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for shell in (asyncio_gateway, trio_gateway):
+            monkeypatch.setattr(shell, "Session", Faulty)
+        async with embedded(MAPPING) as gateway:
+            with pytest.raises(Cut):
+                await gateway.ask("GET", "/strike")
+            assert (await gateway.ask("GET", "/healthz")).status == 200
 
 
 class TestServing:
