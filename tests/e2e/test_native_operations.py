@@ -5,7 +5,7 @@ Every operation of the service models is either served here or refused in words 
 """
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import boto3
@@ -152,13 +152,14 @@ class TestJobs:
 
     def test_a_narrow_key_begins_what_it_may_and_reads_none(self, narrow: Any) -> None:
         started = narrow.start_async_invoke(modelId="reel", modelInput=VIDEO, outputDataConfig=OUTPUT)
-        for call in (
+        calls: tuple[Callable[[], Any], ...] = (
             lambda: narrow.start_async_invoke(
                 modelId="luma.ray-v2:0", modelInput=VIDEO, outputDataConfig=OUTPUT
             ),
             lambda: narrow.get_async_invoke(invocationArn=started["invocationArn"]),
             lambda: narrow.list_async_invokes(),
-        ):
+        )
+        for call in calls:
             with pytest.raises(ClientError) as error:
                 call()
             assert refused(error) == (403, "AccessDeniedException")
@@ -217,11 +218,12 @@ class TestControlPlane:
         sdk = control_client(gateway, NARROW_KEY_ID, NARROW_KEY)
         assert sdk.get_foundation_model(modelIdentifier="claude")["modelDetails"]["modelId"] == CLAUDE
         assert sdk.list_foundation_models()["modelSummaries"]
-        for call in (
+        calls: tuple[Callable[[], Any], ...] = (
             lambda: sdk.get_foundation_model(modelIdentifier=CLAUDE),
             lambda: sdk.get_inference_profile(inferenceProfileIdentifier="profile"),
             lambda: sdk.list_inference_profiles(),
-        ):
+        )
+        for call in calls:
             with pytest.raises(ClientError) as error:
                 call()
             assert refused(error) == (403, "AccessDeniedException")
@@ -230,10 +232,11 @@ class TestControlPlane:
     def test_nothing_is_changed(self, control: Any, simulator: RunningSimulator) -> None:
         before = len(simulator.requests())
         source = {"copyFrom": f"arn:aws:bedrock:{REGION}::foundation-model/{CLAUDE}"}
-        for call in (
+        calls: tuple[Callable[[], Any], ...] = (
             lambda: control.create_inference_profile(inferenceProfileName="mine", modelSource=source),
             lambda: control.delete_inference_profile(inferenceProfileIdentifier="mine"),
-        ):
+        )
+        for call in calls:
             with pytest.raises(ClientError) as error:
                 call()
             assert refused(error) == (405, "UnknownOperationException")

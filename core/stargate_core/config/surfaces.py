@@ -109,7 +109,8 @@ def misfit_rows(
     served: dict[SurfaceName, Path] = {
         name: ("surfaces", name, "models") for name, row in rows.items() if row.models
     }
-    for name, path in {**served, **used}.items():
+    everything: dict[SurfaceName, Path] = {**served, **used}
+    for name, path in everything.items():
         row = rows.get(name)
         if fips and name.startswith("mantle") and (row is None or row.url is None):
             yield Misfit(

@@ -101,7 +101,7 @@ def converse_body(
     ready = prepared(ask)
     request, model = ask.request, target.model
     may_drop = target.options.drop_params
-    body = ready.body
+    body: dict[str, Any] = ready.body
     extras: dict[str, Any] = {}
     if ask.refused:
         _check_members(ask.refused, may_drop=may_drop)
