@@ -28,13 +28,13 @@ class Line:
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
-        self._sock = sock
+        self.sock = sock
 
     def tell(self, **members: Any) -> None:
         """Tell the supervisor; one that is gone is not told."""
         try:
             # A few bytes, a few times in a life: they have room.
-            self._sock.send(json.dumps(members).encode() + b"\n")
+            self.sock.send(json.dumps(members).encode() + b"\n")
         except OSError:
             return
 
@@ -43,9 +43,9 @@ class Line:
         pending = b""
         while True:
             try:
-                data = self._sock.recv(_READ_BYTES)
+                data = self.sock.recv(_READ_BYTES)
             except BlockingIOError:
-                await anyio.wait_readable(self._sock)
+                await anyio.wait_readable(self.sock)
                 continue
             except OSError:
                 return

@@ -18,7 +18,7 @@ import msgspec
 from stargate.plugins import schemas
 from stargate.public_keys import missing_for
 from stargate_core.config.load import Examined, examine
-from stargate_core.config.problems import Problem
+from stargate_core.config.problems import Misfit, Problem
 from stargate_core.config.schema import Config
 from stargate_core.views import Plugin
 
@@ -40,7 +40,7 @@ def _as_it_is(config: Config) -> Config:
 class Source:
     """A configuration's file, and who may stand in it. path: None for the defaults, `-` for standard input.
 
-    change: what the command line says beside the file.
+    change: what the command line says beside the file; raises Misfit where the two don't go together.
     """
 
     def __init__(
@@ -106,7 +106,11 @@ class Source:
         missing = missing_for(found.config)
         if missing:
             warnings = (*warnings, Problem(self.name, 1, 1, "", missing))
-        return msgspec.structs.replace(found, config=self._change(found.config), warnings=warnings)
+        try:
+            config = self._change(found.config)
+        except Misfit as misfit:
+            return Examined(None, (Problem(self.name, 1, 1, "", str(misfit)),), warnings)
+        return msgspec.structs.replace(found, config=config, warnings=warnings)
 
     def examine_now(self) -> Examined:
         """Everything there is to say about what it says now. Raises nothing: unreadable is a problem too."""

@@ -8,7 +8,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
@@ -106,18 +106,20 @@ class TestBadFiles:
         assert configured.gateway.record(status=200)["generation"] == 1
 
     @pytest.mark.parametrize(
-        ("spoil", "told"),
+        ("content", "told"),
         [
-            (lambda file: file.unlink(), "can't be read: No such file or directory"),
-            (lambda file: file.write_bytes(b"gateway: {workers: \xff}"), "1:20: expected UTF-8"),
-            (lambda file: file.write_bytes(b"gateway: ["), "1:"),
+            (None, "can't be read: No such file or directory"),
+            (b"gateway: {workers: \xff}", "1:20: expected UTF-8"),
+            (b"gateway: [", "1:"),
         ],
         ids=["gone", "no text", "no YAML"],
     )
     def test_neither_does_one_that_cannot_be_read(
-        self, configured: Configured, spoil: Callable[[Path], object], told: str
+        self, configured: Configured, content: bytes | None, told: str
     ) -> None:
-        spoil(configured.file)
+        configured.file.unlink()
+        if content is not None:
+            configured.file.write_bytes(content)
         first, last = configured.refused()
         assert told in first
         assert "stays (generation 1)" in last

@@ -205,7 +205,9 @@ def _line(walk: Walk, path: Path) -> str:
 def _gateway(walk: Walk, path: Path, gateway: Gateway) -> None:
     if gateway.workers > 1 and gateway.store.kind == "memory" and not gateway.per_worker_limits:
         message = f"{gateway.workers} workers need a store that they share, found memory:"
-        hint = "set store to a redis:// URL, or per_worker_limits to true if each may count for itself"
+        hint = (
+            "set store to a redis:// URL, or per_worker_limits to true if each may count and cache for itself"
+        )
         walk.problem((*path, "workers"), message, hint)
     taken: dict[TcpAddress | UnixAddress, str] = {}
     for index, listener in enumerate(gateway.listen):
@@ -254,6 +256,9 @@ def _warnings(walk: Walk) -> None:
         if gateway.admin_token is not None and len(gateway.admin_token.reveal()) < _KEY_CHARS_GOOD:
             message = f"a token of less than {_KEY_CHARS_GOOD} characters can be guessed"
             walk.warning((*path, "admin_token"), message)
+        if gateway.workers > 1 and gateway.store.kind == "memory":
+            message = f"each of {gateway.workers} workers counts limits and keeps answers for itself"
+            walk.warning((*path, "workers"), message)
         for name in _without_effect(gateway):
             walk.warning((*path, name), "this version does nothing with it yet")
         if not gateway.upstream_tls.verify:
@@ -277,7 +282,6 @@ def _may_have_live_keys(walk: Walk) -> bool:
 def _without_effect(gateway: Gateway) -> list[str]:
     """Settings that are understood, and not acted on yet."""
     settings = {
-        "workers": gateway.workers > 1,
         "admin_listen": gateway.admin_listen is not None,
         "journal": gateway.journal.directory is not None,
     }

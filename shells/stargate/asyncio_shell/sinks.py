@@ -14,7 +14,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from stargate.shell_common.lines import write
+from stargate.shell_common.lines import LEVELS, write
 from stargate.shell_common.threads import in_thread
 
 BUFFERED_BYTES_MAX: Final = 8 * 1024 * 1024
@@ -22,7 +22,6 @@ _GATHER_SECONDS: Final = 0.05
 _AGAIN_SECONDS: Final = 1.0
 _LAST_WORDS_SECONDS: Final = 1.0
 NOTES: Final = "/dev/stderr"
-_LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
 class Sink:
@@ -103,7 +102,7 @@ class Sinks:
 
     def __init__(self, nursery: TaskGroup, *, level: str = "info") -> None:
         self._nursery = nursery
-        self._level = _LEVELS[level]
+        self._level = LEVELS[level]
         self._sinks: dict[str, Sink] = {}
 
     def emit(self, path: str, line: bytes) -> None:
@@ -117,7 +116,7 @@ class Sinks:
 
     def note(self, level: str, text: str) -> None:
         """Tell the operator something, on standard error."""
-        if _LEVELS.get(level, 40) >= self._level:
+        if LEVELS.get(level, 40) >= self._level:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             self.emit(NOTES, f"{stamp} {level}: {text}\n".encode())
 

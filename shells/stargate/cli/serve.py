@@ -4,23 +4,25 @@ import asyncio
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import click
-import msgspec
 import trio
 
 from stargate.cli.configuration import told
-from stargate.outside import Outside
+from stargate.cli.sockets import changed_by, handed_in
+from stargate.outside import Line, Outside
 from stargate.plugins import BadPlugin, installed
-from stargate.shell_common.listening import CannotListen
+from stargate.shell_common.lines import LEVELS
+from stargate.shell_common.listening import CannotListen, open_for_workers
 from stargate.shell_common.starting import Started
 from stargate.shell_common.threads import left_behind
 from stargate.sources import Source
-from stargate.tls import BadTls
-from stargate_core.config.problems import Misfit
-from stargate_core.config.schema import Config, Listener, Store
+from stargate.supervisor import Share, Supervisor
+from stargate.tls import BadTls, listener_context, upstream_contexts
+from stargate_core.config.schema import Config, Store
 from stargate_core.gateway.plan import Plan
 
 
@@ -33,6 +35,20 @@ from stargate_core.gateway.plan import Plan
     multiple=True,
     metavar="ADDR",
     help="Listen here instead: host:port or unix:/path. May repeat.",
+)
+@click.option(
+    "--fd",
+    "descriptors",
+    multiple=True,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Serve on a socket that is open already, by its descriptor. May repeat.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="How many processes serve, in the place of gateway.workers.",
 )
 @click.option(
     "--shell",
@@ -57,14 +73,22 @@ from stargate_core.gateway.plan import Plan
     help="What is told on standard error.",
 )
 def serve(
-    path: str | None, listen: tuple[str, ...], shell: str, loop: str, watch: bool, log_level: str
+    path: str | None,
+    listen: tuple[str, ...],
+    descriptors: tuple[int, ...],
+    workers: int | None,
+    shell: str,
+    loop: str,
+    watch: bool,
+    log_level: str,
 ) -> None:
     """Serve OpenAI's and Bedrock's own API in front of AWS Bedrock."""
     try:
         plugins = installed()
     except BadPlugin as error:
         raise click.ClickException(str(error)) from None
-    source = Source(path, plugins, _changed_by(listen))
+    sockets = handed_in(descriptors, listen, os.environ)
+    source = Source(path, plugins, changed_by(listen, sockets, workers))
     if watch and not source.is_file:
         raise click.BadParameter("there is no file to watch", param_hint="--watch")
     config = told(source.examine_now())
@@ -73,32 +97,70 @@ def serve(
         raise click.BadParameter("trio is a loop of its own", param_hint="--loop")
     new_loop = _new_loop(loop) if shell == "asyncio" else None
     plan = Plan(config, plugins)
-    outside = Outside(source if source.is_file else None, watch=watch)
+
+    def run(plan: Plan, outside: Outside, started: Callable[[Started], None]) -> int:
+        try:
+            if shell == "asyncio":
+                _serve_on_asyncio(plan, started, log_level, outside, new_loop)
+            else:
+                _serve_on_trio(plan, started, log_level, outside)
+        except* (CannotListen, BadTls) as group:
+            for reason in _leaves(group):
+                click.echo(f"error: {reason}", err=True)
+            sys.exit(1)
+        return 0
+
+    opened = [[sock] for sock in sockets] or None
+    if config.gateway.workers > 1:
+        importlib.import_module(f"stargate.{shell}_shell.serve")  # Once, and not in each worker.
+        sys.exit(_supervise(plan, source, opened, run, watch=watch, level=log_level))
+    outside = Outside(source if source.is_file else None, watch=watch, sockets=opened)
+    run(plan, outside, lambda what: _echo([*_news(plan, what), _ready(config)]))
+
+
+def _supervise(
+    plan: Plan,
+    source: Source,
+    opened: Share | None,
+    run: Callable[[Plan, Outside, Callable[[Started], None]], int],
+    *,
+    watch: bool,
+    level: str,
+) -> int:
+    """Serve with several workers; the exit status."""
+    gateway = plan.config.gateway
+
+    def work(plan: Plan, share: Share, line: Line) -> int:
+        outside = Outside(source, sockets=share, line=line)
+        return run(plan, outside, lambda what: line.tell(ready=_news(plan, what)))
+
+    def note(of: str, text: str) -> None:
+        if LEVELS[of] >= LEVELS[level]:
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            click.echo(f"{stamp} {of}: {text}", err=True)
+
     try:
-        if shell == "asyncio":
-            _serve_on_asyncio(plan, lambda what: _tell(plan, config, what), log_level, outside, new_loop)
-        else:
-            _serve_on_trio(plan, lambda what: _tell(plan, config, what), log_level, outside)
-    except* (CannotListen, BadTls) as group:
-        for reason in _leaves(group):
-            click.echo(f"error: {reason}", err=True)
-        sys.exit(1)
-
-
-def _changed_by(listen: tuple[str, ...]) -> Callable[[Config], Config]:
-    """What the command line says in the place of the file."""
-    try:
-        listeners = [Listener(address) for address in listen]
-    except Misfit as misfit:
-        raise click.BadParameter(str(misfit), param_hint="--listen") from None
-
-    def change(config: Config) -> Config:
-        gateway = config.gateway
-        if listeners:
-            gateway = msgspec.structs.replace(gateway, listen=listeners)
-        return msgspec.structs.replace(config, gateway=gateway)
-
-    return change
+        for listener in gateway.listen:
+            listener_context(listener, plan)
+        upstream_contexts(gateway.upstream_tls)
+        shares = (
+            [opened] * gateway.workers
+            if opened is not None
+            else open_for_workers(gateway.listen, gateway.workers)
+        )
+    except (CannotListen, BadTls) as error:
+        click.echo(f"error: {error}", err=True)
+        return 1
+    supervisor = Supervisor(
+        plan,
+        source,
+        shares,
+        work=work,
+        note=note,
+        ready=lambda news: _echo([*news, _ready(plan.config)]),
+        watch=watch,
+    )
+    return supervisor.run()
 
 
 def _serve_on_trio(plan: Plan, started: Callable[[Started], None], level: str, outside: Outside) -> None:
@@ -157,20 +219,27 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield error
 
 
-def _tell(plan: Plan, config: Config, started: Started) -> None:
+def _news(plan: Plan, started: Started) -> list[str]:
     """What a person wants to know when it runs."""
-    for url in started.urls:
-        click.echo(f"stargate: listening on {url}", err=True)
+    lines = [f"listening on {url}" for url in started.urls]
     for account, found in started.credentials.items():
         name = f"credentials for account {account}" if account else "AWS credentials"
         if found.credentials is None:
-            click.echo(
-                f"stargate: no {name}: {found.problem}; calls will be answered 503 until there are some",
-                err=True,
-            )
+            lines.append(f"no {name}: {found.problem}; calls will be answered 503 until there are some")
         else:
-            click.echo(f"stargate: {name} from {found.method}", err=True)
+            lines.append(f"{name} from {found.method}")
     if not plan.has("bedrock-proxy"):
-        click.echo("stargate: no plugin bedrock-proxy: calls have nowhere to go", err=True)
-    consumers = len(config.consumers)
-    click.echo(f"stargate: ready ({consumers} consumer{'' if consumers == 1 else 's'})", err=True)
+        lines.append("no plugin bedrock-proxy: calls have nowhere to go")
+    return lines
+
+
+def _ready(config: Config) -> str:
+    """That it runs."""
+    consumers, workers = len(config.consumers), config.gateway.workers
+    beside = f", {workers} workers" if workers > 1 else ""
+    return f"ready ({consumers} consumer{'' if consumers == 1 else 's'}{beside})"
+
+
+def _echo(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(f"stargate: {line}", err=True)

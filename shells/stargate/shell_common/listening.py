@@ -9,6 +9,7 @@ import os
 import socket
 import ssl
 import stat
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -18,6 +19,7 @@ from stargate_core.config.schema import Listener
 BACKLOG: Final = 2048
 OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What accepting fails with while there is no room; it passes."""
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 RECOVERY_SECONDS: Final = 0.1
 """Until it is tried again."""
 
@@ -47,6 +49,54 @@ def open_listeners(listeners: Sequence[Listener]) -> list[list[socket.socket]]:
     return opened
 
 
+def open_for_workers(listeners: Sequence[Listener], workers: int) -> list[list[list[socket.socket]]]:
+    """Sockets for several workers: for each worker, the sockets of each listener. Raises CannotListen.
+
+    On Linux each worker has TCP sockets of its own at the same addresses. Otherwise they share.
+    """
+    # Sockets that share their address would share it with a stranger's as well: that it is free shows now.
+    opened = open_listeners(listeners)
+    shares: list[list[list[socket.socket]]] = [[] for _ in range(workers)]
+    for listener, sockets in zip(listeners, opened, strict=True):
+        if sys.platform != "linux" or any(sock.family == socket.AF_UNIX for sock in sockets):
+            for share in shares:
+                share.append(sockets)
+            continue
+        places = [(sock.family, sock.getsockname()) for sock in sockets]
+        _close(sockets)
+        try:
+            for share in shares:
+                share.append([_open_beside(family, place) for family, place in places])
+        except OSError as error:
+            _close(sock for share in shares for sockets in share for sock in sockets)
+            raise CannotListen(
+                f"cannot listen on {listener.address}: {os.strerror(error.errno or 0)}"
+            ) from error
+    return shares
+
+
+def inherited(descriptors: Sequence[int]) -> list[socket.socket]:
+    """Sockets that somebody else has opened, by their descriptors. Raises CannotListen."""
+    found: list[socket.socket] = []
+    try:
+        for descriptor in descriptors:
+            try:
+                sock = socket.socket(fileno=descriptor)
+                found.append(sock)
+                if sock.type != socket.SOCK_STREAM or sock.family not in _FAMILIES:
+                    raise OSError(errno.EPROTOTYPE, os.strerror(errno.EPROTOTYPE))
+                sock.setblocking(False)
+                sock.set_inheritable(False)
+                sock.listen(BACKLOG)  # Harmless where it does already.
+            except OSError as error:
+                why = os.strerror(error.errno or 0)
+                raise CannotListen(f"cannot listen on descriptor {descriptor}: {why}") from error
+    except BaseException:
+        _close(found)
+        raise
+    return found
+
+
 def open_listener(listener: Listener) -> list[socket.socket]:
     """Sockets that listen at an address. Raises CannotListen."""
     address = listener.endpoint
@@ -74,9 +124,7 @@ def _open_tcp(host: str, port: int) -> list[socket.socket]:
                     continue
                 raise
             opened.append(sock)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            _prepare(sock)
             _listen(sock, address)
         if not opened:
             raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
@@ -84,6 +132,25 @@ def _open_tcp(host: str, port: int) -> list[socket.socket]:
         _close(opened)
         raise
     return opened
+
+
+def _prepare(sock: socket.socket) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+
+
+def _open_beside(family: int, address: object) -> socket.socket:
+    """A socket at an address that others have as well. Raises OSError."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        _prepare(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        _listen(sock, address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _clear_unix(path: str) -> None:

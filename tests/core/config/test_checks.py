@@ -263,7 +263,7 @@ WARNED_BESIDE = [
     (
         "gateway: {workers: »2, per_worker_limits: true}",
         "gateway.workers",
-        "this version does nothing with it yet",
+        "each of 2 workers counts limits and keeps answers for itself",
         "",
     ),
     (

@@ -1,15 +1,17 @@
 """What is said of a bug: what it was and where, and nothing that a peer may have sent."""
 
-from typing import get_args
+from typing import Any, get_args
+
+import pytest
 
 from stargate.shell_common.facts import LAST, SharedFact, bug
 
 
 def test_a_bug_is_told_by_its_kind_and_place_alone() -> None:
-    try:
-        dict[str, int]()["a caller's own words"]
-    except KeyError as error:
-        told = bug(error)
+    nothing: dict[str, Any] = {}
+    with pytest.raises(KeyError) as caught:
+        nothing["a caller's own words"]
+    told = bug(caught.value)
     assert told.startswith(f"bug: KeyError at {__file__}:")
     assert "words" not in told
 

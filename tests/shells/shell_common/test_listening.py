@@ -2,12 +2,19 @@
 
 import contextlib
 import socket
+import sys
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 
-from stargate.shell_common.listening import CannotListen, names, open_listener, open_listeners
+from stargate.shell_common.listening import (
+    CannotListen,
+    names,
+    open_for_workers,
+    open_listener,
+    open_listeners,
+)
 from stargate_core.config.schema import Listener
 
 
@@ -74,3 +81,37 @@ class TestOpening:
     def test_an_unknown_host_is_told_as_one(self) -> None:
         with pytest.raises(CannotListen, match=r"cannot listen on nowhere\.invalid:80: "):
             open_listener(Listener("nowhere.invalid:80"))
+
+
+def close(shares: list[list[list[socket.socket]]]) -> None:
+    for sock in {sock for share in shares for sockets in share for sock in sockets}:
+        sock.close()
+
+
+class TestWorkers:
+    @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere they share")
+    def test_each_has_a_socket_of_its_own_at_the_same_address(self) -> None:
+        shares = open_for_workers([Listener("127.0.0.1:0"), Listener("127.0.0.1:0")], 3)
+        try:
+            places = [[sock.getsockname() for sockets in share for sock in sockets] for share in shares]
+            assert all(each == places[0] for each in places)
+            assert len(set(places[0])) == 2
+            assert len({sock.fileno() for share in shares for sockets in share for sock in sockets}) == 6
+        finally:
+            close(shares)
+
+    def test_unix_sockets_are_shared(self, tmp_path: Path) -> None:
+        shares = open_for_workers([Listener(f"unix:{tmp_path}/s")], 2)
+        try:
+            assert shares[0] == shares[1]
+        finally:
+            close(shares)
+
+    def test_an_address_that_is_taken_is_not_shared_with_a_stranger(self) -> None:
+        with socket.socket() as stranger:
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            stranger.bind(("127.0.0.1", 0))
+            stranger.listen()
+            address = f"127.0.0.1:{stranger.getsockname()[1]}"
+            with pytest.raises(CannotListen, match="Address already in use"):
+                open_for_workers([Listener(address)], 2)
