@@ -208,7 +208,9 @@ class TestErrors:
         with pytest.raises(botocore.exceptions.ClientError) as caught:
             bedrock.converse(modelId="simulator.iam-denied", messages=[user("Hello")])
         assert "assumed-role" not in str(caught.value.response)
-        assert "assumed-role/gateway" in gateway.record(model="simulator.iam-denied")["detail"]
+        request_id = caught.value.response["ResponseMetadata"]["RequestId"]
+        record = gateway.record(request_id=request_id)
+        assert "assumed-role/gateway" in record["detail"]
 
     def test_the_sdk_tries_a_throttled_call_again(self, gateway: RunningGateway) -> None:
         client = gateway.bedrock(retries=1)

@@ -266,7 +266,7 @@ class TestStream:
         assert use.name == "get_weather"
         assert isinstance(use.input, dict)
         assert use.input["city"]
-        assert fragments > 1
+        assert fragments >= 1
 
     @pytest.mark.parametrize("scenario", ["slow ms=400 words=3", "first-token-ms=700 words=3"])
     def test_silence_is_filled_with_pings_that_the_sdk_skips(

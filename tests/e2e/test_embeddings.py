@@ -278,8 +278,8 @@ class TestErrors:
         assert caught.value.response.headers["x-should-retry"] == "true"
         record = embedding.record(request_id=caught.value.request_id)
         assert (record["outcome"], record["cause"]) == ("failed", "UPSTREAM_THROTTLED")
-        assert 1 <= record["attempts"] <= place + 8
-        assert calls(bedrock) <= place + 8
+        # Eight are in the air at a time; while the throttled one is, others land and more are made.
+        assert 1 <= record["attempts"] <= calls(bedrock) <= len(every)
 
     def test_one_throttled_call_is_repeated_by_itself(self, bedrock: RunningSimulator) -> None:
         every = texts(20)

@@ -240,45 +240,54 @@ class TestTelling:
         assert ask(gateway.url) == 200
 
 
+SYSTEMD: Final = """\
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""What systemd does for a service with a socket, as a program: the descriptor's number, then the command."""
+
+
 @contextlib.contextmanager
-def handed(simulator: RunningSimulator, folder: Path, *options: str, shell: str = "") -> Generator[str]:
-    """A gateway on a socket of ours, under `sh -c shell` or as it is; its URL."""
+def handed(
+    simulator: RunningSimulator, folder: Path, *options: str, as_systemd: bool = False
+) -> Generator[str]:
+    """A gateway on a socket of ours, named by `--fd` or as systemd names it; its URL."""
     file = folder / "stargate.yaml"
     file.write_text(json.dumps(configuration(simulator.url, folder / "log", gateway=APART)))
     with socket.create_server(("127.0.0.1", 0)) as sock:
-        os.dup2(sock.fileno(), 57)
+        number = sock.fileno()
         command = [sys.executable, "-m", "stargate", "serve", "-c", str(file), *options]
-        if shell:
-            command = ["/bin/sh", "-c", shell, "sh", *command]
-        try:
-            with subprocess.Popen(command, pass_fds=(57,), stderr=subprocess.PIPE, text=True) as process:
-                gateway = RunningGateway(process, folder / "log")
-                try:
-                    gateway.wait_until_ready()
-                    assert gateway.port == sock.getsockname()[1]
-                    yield gateway.url
-                    process.send_signal(signal.SIGTERM)
-                    assert gateway.wait_until_ended() == 0
-                finally:
-                    process.kill()
-        finally:
-            os.close(57)
+        if as_systemd:
+            command = [sys.executable, "-c", SYSTEMD, str(number), *command]
+        else:
+            command += ["--fd", str(number)]
+        with subprocess.Popen(command, pass_fds=(number,), stderr=subprocess.PIPE, text=True) as process:
+            gateway = RunningGateway(process, folder / "log")
+            try:
+                gateway.wait_until_ready()
+                assert gateway.port == sock.getsockname()[1]
+                yield gateway.url
+                process.send_signal(signal.SIGTERM)
+                assert gateway.wait_until_ended() == 0
+            finally:
+                process.kill()
 
 
 class TestHandedIn:
     def test_a_socket_by_its_descriptor(
         self, simulator: RunningSimulator, options: tuple[str, ...], tmp_path: Path
     ) -> None:
-        with handed(simulator, tmp_path, "--fd", "57", *options) as url:
+        with handed(simulator, tmp_path, *options) as url:
             assert ask(url) == 200
 
     def test_with_several_workers(
         self, simulator: RunningSimulator, options: tuple[str, ...], tmp_path: Path
     ) -> None:
-        with handed(simulator, tmp_path, "--fd", "57", "--workers", "2", *options) as url:
+        with handed(simulator, tmp_path, "--workers", "2", *options) as url:
             assert [ask(url) for _ in range(4)] == [200] * 4
 
     def test_as_systemd_hands_it_over(self, simulator: RunningSimulator, tmp_path: Path) -> None:
-        shell = 'exec 3<&57; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
-        with handed(simulator, tmp_path, shell=shell) as url:
+        with handed(simulator, tmp_path, as_systemd=True) as url:
             assert ask(url) == 200

@@ -174,7 +174,10 @@ def check(call: Call, headers: Mapping[str, str], body: bytes) -> dict[str, Any]
         members[payload] = body
     elif operation_model(call.operation).http["method"] != "GET":
         members.update(_body_members(shape, headers, body))
-    report = ParamValidator().validate(members, shape)
+    try:
+        report = ParamValidator().validate(members, shape)
+    except RuntimeError:
+        raise invalid("A timestamp cannot be read.") from None  # What dateutil makes of `INF`.
     if report.has_errors():
         raise malformed(report.generate_report().replace("\n", "#"))
     violations = list(_violations(members, shape, ""))

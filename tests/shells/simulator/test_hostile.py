@@ -5,7 +5,7 @@ import shlex
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stargate.simulator.directives import COMMON_OPTIONS
@@ -146,6 +146,7 @@ def test_so_is_one_to_an_api_that_nobody_has_recorded(data: st.DataObject) -> No
 
 @settings(max_examples=100)
 @given(st.text(max_size=20), st.sampled_from(["/async-invoke", "/foundation-models", "/inference-profiles"]))
+@example("INF", "/async-invoke")
 def test_no_query_breaks_a_listing(text: str, path: str) -> None:
     names = ("nextToken", "maxResults", "submitTimeAfter", "statusEquals", "byProvider", "type")
     for name in names:
