@@ -8,7 +8,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from stargate.asyncio_shell.gateway import Gateway
-from stargate.shell_common.listening import OUT_OF_DESCRIPTORS, RECOVERY_SECONDS, Door
+from stargate.shell_common.listening import GONE_ALREADY, OUT_OF_DESCRIPTORS, RECOVERY_SECONDS, Door
 
 
 async def accept(sock: socket.socket, gateway: Gateway, nursery: TaskGroup, door: Door) -> None:
@@ -45,6 +45,9 @@ async def _accepted(sock: socket.socket) -> socket.socket:
             return sock.accept()[0]
         except BlockingIOError:
             await anyio.wait_readable(sock)
+        except OSError as error:
+            if error.errno not in GONE_ALREADY:
+                raise
 
 
 async def _serve(sock: socket.socket, gateway: Gateway, tls: ssl.SSLContext | None, token: object) -> None:

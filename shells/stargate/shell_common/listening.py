@@ -19,6 +19,17 @@ from stargate_core.config.schema import Listener
 BACKLOG: Final = 2048
 OUT_OF_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What accepting fails with while there is no room; it passes."""
+GONE_ALREADY: Final = frozenset(
+    getattr(errno, name)
+    for name in (
+        "ECONNABORTED", "ECONNRESET", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN", "ENETUNREACH", "ENONET",
+        "ENOPROTOOPT", "EOPNOTSUPP", "EPERM", "EPROTO", "ETIMEDOUT",
+    )
+    if hasattr(errno, name)
+)  # fmt: skip
+"""What accepting fails with where the connection had failed before it was taken: it says nothing of the next
+one (accept(2)). trio's listener passes over the same by itself.
+"""
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 RECOVERY_SECONDS: Final = 0.1
 """Until it is tried again."""
