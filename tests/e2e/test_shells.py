@@ -1,18 +1,17 @@
-"""What every shell must do alike: one suite for trio, for asyncio, and for asyncio with uvloop.
+"""What the gateway's own shells must do alike: trio, asyncio, and asyncio with uvloop.
 
-What the core decides is tested once, and elsewhere. Here stands what a shell could get wrong by itself: bytes
-and their order, ends of every kind, pauses, TLS, signals, the store's connection, the calls of a flight.
+What every host of a gateway must do, whoever has the sockets, is in tests/conformance. Here stands what only
+a shell does: its listeners, TLS, signals, the store's connection, the calls of a flight.
 (`STARGATE_TEST_OPTIONS="--shell asyncio"` has all other end-to-end tests run on the other shell.)
 """
 
 import contextlib
-import importlib.util
 import json
 import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,40 +19,19 @@ import pytest
 
 from support.aws_places import isolate
 from support.gateway import RunningGateway, eventually, on_linux, running_gateway
+from support.hosts import SHELLS, params
 from support.limits import ask, limited
-from support.raw import Answer, Raw, chat, connected, converse, deltas, request
+from support.raw import Answer, chat, connected, deltas, request
 from support.redis import needs_redis, running_redis
-from support.simulator import RunningSimulator, running_simulator, texts_of, user
+from support.simulator import RunningSimulator, running_simulator
 from support.tls import Authority
 from support.upstream import converse_stream, running_upstream
 
-SHELLS: Final = {
-    "trio": ("--shell", "trio"),
-    "asyncio": ("--shell", "asyncio", "--loop", "asyncio"),
-    "uvloop": ("--shell", "asyncio", "--loop", "uvloop"),
-}
-without_uvloop = pytest.mark.skipif(
-    importlib.util.find_spec("uvloop") is None, reason="uvloop is not installed"
-)
-MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 MEGABYTE: Final = 1 << 20
 CROWD: Final = 100
-PHASES: Final = {
-    # scenario, whether the client streams, what it has read when it leaves
-    "before-headers": ("stall-before-headers", True, b""),
-    "before-first-event": ("stall-before-first-token", True, b""),
-    "mid-stream": ("slow:ms.50:words.400", True, b"data: "),
-}
-LEAVINGS: Final[dict[str, Callable[[Raw], None]]] = {
-    "closing": lambda raw: raw.sock.close(),
-    "breaking": lambda raw: raw.reset(),
-    "ending its side": lambda raw: raw.sock.shutdown(socket.SHUT_WR),
-}
 
 
-@pytest.fixture(
-    scope="module", params=["trio", "asyncio", pytest.param("uvloop", marks=without_uvloop)], name="shell"
-)
+@pytest.fixture(scope="module", params=params(*SHELLS), name="shell")
 def _shell(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
@@ -73,161 +51,19 @@ def gateway(bedrock: RunningSimulator, shell: str) -> Generator[RunningGateway]:
         yield running
 
 
-def call_at(bedrock: RunningSimulator, model: str) -> dict[str, Any] | None:
-    """The newest call of a model at Bedrock."""
-    return next((call for call in reversed(bedrock.requests()) if call["model_id"] == model), None)
-
-
-def ended(bedrock: RunningSimulator, model: str) -> tuple[str, str] | None:
-    """How the newest call of a model has ended, and where it was then; None while it runs."""
-    call = call_at(bedrock, model)
-    return None if call is None or call["outcome"] == "running" else (call["outcome"], call["phase"])
-
-
 def content(answer: Answer) -> str:
     """The text of a chat completion."""
     text: str = answer.json()["choices"][0]["message"]["content"]
     return text
 
 
-class TestSdks:
-    def test_openai(self, gateway: RunningGateway) -> None:
-        with gateway.openai() as sdk:
-            messages: Any = [{"role": "user", "content": "Say it twice"}]
-            whole = sdk.chat.completions.create(model="claude", messages=messages)
-            chunks = list(sdk.chat.completions.create(model="claude", messages=messages, stream=True))
-        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
-        assert "“Say it twice”" in text
-        assert text == whole.choices[0].message.content
-
-    def test_anthropic(self, gateway: RunningGateway) -> None:
-        asked: Any = {
-            "model": MODEL,
-            "max_tokens": 300,
-            "messages": [{"role": "user", "content": "Say it twice"}],
-        }
-        with gateway.anthropic() as sdk:
-            whole = sdk.messages.create(**asked)
-            with sdk.messages.stream(**asked) as stream:
-                text = "".join(stream.text_stream)
-        assert "“Say it twice”" in text
-        assert [block.text for block in whole.content if block.type == "text"] == [text]
-
-    def test_boto3(self, gateway: RunningGateway) -> None:
-        sdk = gateway.bedrock()
-        whole = sdk.converse(modelId="claude", messages=[user("Say it twice")])
-        events = list(sdk.converse_stream(modelId="claude", messages=[user("Say it twice")])["stream"])
-        sdk.close()
-        assert whole["output"]["message"]["content"][0]["text"] == texts_of(events)
-        assert [next(iter(event)) for event in events[-2:]] == ["messageStop", "metadata"]
-
-
-class TestBytes:
-    def test_native_streams_come_byte_for_byte(self, shell: str) -> None:
-        sent = b"".join(converse_stream("Grüße", 500)).partition(b"\r\n\r\n")[2]
-        with running_upstream(lambda: converse_stream("Grüße", 500)) as upstream:
-            with running_gateway(upstream.url, options=SHELLS[shell]) as gateway:
-                with connected(gateway.url) as raw:
-                    raw.send(request(path=f"/model/{MODEL}/converse-stream", body=converse("Hello")))
-                    answer = raw.answer()
-        assert answer.whole
-        assert answer.body == unchunked(sent)
-
-    def test_a_connection_carries_many_requests(self, gateway: RunningGateway) -> None:
-        with connected(gateway.url) as raw:
-            for number in range(20):
-                raw.send(request(body=chat(f"Number {number}", stream=True)))
-                assert f"“Number {number}”" in deltas(raw.answer().body)
-                raw.send(request(body=chat(f"Number {number}")))
-                assert f"“Number {number}”" in content(raw.answer())
-
-    def test_a_pipeline_is_answered_in_its_order(self, gateway: RunningGateway) -> None:
-        with connected(gateway.url) as raw:
-            raw.send(b"".join(request(body=chat(f"Number {number}")) for number in range(20)))
-            for number in range(20):
-                assert f"“Number {number}”" in content(raw.answer())
-
-    def test_a_request_may_come_byte_by_byte(self, gateway: RunningGateway) -> None:
-        with connected(gateway.url) as raw:
-            raw.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for octet in request(body=chat("Piecemeal")):
-                raw.send(bytes((octet,)))
-            assert "“Piecemeal”" in content(raw.answer())
-
-    def test_big_bodies_go_both_ways(self, gateway: RunningGateway) -> None:
-        with connected(gateway.url) as raw:
-            raw.send(request(body=chat("[[simulator: words=60000]]" + " filler" * 1_000_000)))
-            answer = raw.answer()
-            assert (answer.status, answer.whole) == (200, True)
-            assert answer.json()["usage"]["completion_tokens"] == 60_000
-
+class TestEdges:
     def test_a_unix_socket(self, bedrock: RunningSimulator, shell: str, tmp_path: Path) -> None:
         settings = {"listen": [f"unix:{tmp_path}/gateway"]}
         with running_gateway(bedrock.url, options=SHELLS[shell], gateway=settings) as gateway:
             with connected(gateway.url) as raw:
                 raw.send(request(body=chat("Close by", stream=True)))
                 assert "“Close by”" in deltas(raw.answer().body)
-
-
-def unchunked(body: bytes) -> bytes:
-    """A body without its chunks' frames."""
-    pieces: list[bytes] = []
-    while body:
-        size, _, rest = body.partition(b"\r\n")
-        pieces.append(rest[: int(size, 16)])
-        body = rest[int(size, 16) + 2 :]
-    return b"".join(pieces)
-
-
-class TestLeaving:
-    @pytest.mark.parametrize("leaving", LEAVINGS)
-    @pytest.mark.parametrize("where", PHASES)
-    def test_the_call_is_cancelled(
-        self, gateway: RunningGateway, bedrock: RunningSimulator, where: str, leaving: str
-    ) -> None:
-        scenario, stream, read = PHASES[where]
-        bedrock.clear()
-        # An option that changes nothing makes the model's name this test's own.
-        number = 30_000 + 10 * list(PHASES).index(where) + list(LEAVINGS).index(leaving)
-        model = f"simulator.{scenario}:input-tokens.{number}"
-        with connected(gateway.url) as raw:
-            raw.send(request(body=chat("Hello", model=model, stream=stream)))
-            eventually(lambda: call_at(bedrock, model))
-            if read:
-                raw.read_until(read)
-            LEAVINGS[leaving](raw)
-            assert gateway.record(model=model)["outcome"] == "client_left"
-        assert eventually(lambda: ended(bedrock, model)) == ("cancelled", where)
-
-
-class TestTrouble:
-    @pytest.mark.parametrize(
-        ("scenario", "code"),
-        [
-            ("reset-mid-stream", "upstream_stream_broken"),
-            ("cut-mid-frame", "upstream_stream_broken"),
-            ("stream-throttlingException", "rate_limit_exceeded"),
-        ],
-    )
-    def test_a_stream_that_breaks_ends_in_an_error(
-        self, gateway: RunningGateway, scenario: str, code: str
-    ) -> None:
-        with connected(gateway.url) as raw:
-            text = f"[[simulator: {scenario} after=3 words=40 pace=100]]"
-            raw.send(request(body=chat(text, stream=True)))
-            answer = raw.answer()
-            assert (answer.status, answer.whole) == (200, True)
-            assert b"[DONE]" not in answer.body
-            last = json.loads(answer.body.rpartition(b"data: ")[2])
-            assert last["error"]["code"] == code
-            # The client's connection is as good as before.
-            raw.send(request(body=chat("Still there?")))
-            assert "“Still there?”" in content(raw.answer())
-
-    def test_a_reset_before_the_answer_is_an_error(self, gateway: RunningGateway) -> None:
-        with connected(gateway.url) as raw:
-            raw.send(request(body=chat("[[simulator: reset-mid-stream after=0]]")))
-            assert raw.answer().status == 502
 
     def test_nobody_listens(self, shell: str) -> None:
         with socket.create_server(("127.0.0.1", 0)) as server:
@@ -384,17 +220,7 @@ class TestDraining:
             assert gateway.wait_until_ended() == 0
 
 
-class TestManyAtOnce:
-    def test_a_hundred_streams(self, gateway: RunningGateway) -> None:
-        with contextlib.ExitStack() as stack:
-            raws = [stack.enter_context(connected(gateway.url)) for _ in range(CROWD)]
-            for number, raw in enumerate(raws):
-                text = f"[[simulator: words=30 pace=20]] number {number}"
-                raw.send(request(body=chat(text, stream=True)))
-            answers = [raw.answer() for raw in raws]
-        assert all(answer.whole for answer in answers)
-        assert {len(deltas(answer.body).split()) for answer in answers} == {30}
-
+class TestLeftovers:
     def test_nothing_is_left_of_them(self, gateway: RunningGateway) -> None:
         before = gateway.descriptors()
         with contextlib.ExitStack() as stack:

@@ -75,17 +75,64 @@ def eventually(look: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T
         time.sleep(_LOOK_SECONDS)
 
 
-class RunningGateway:
+class Served:
+    """A gateway that listens somewhere and logs somewhere: what it says, and whom it serves."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        raise NotImplementedError
+
+    # ------------------------------------------------------------------------------------------ what it says
+
+    def records(self, **members: Any) -> list[dict[str, Any]]:
+        """The log records so far that have these members."""
+        if not self._log.exists():
+            return []
+        whole = self._log.read_bytes().rpartition(b"\n")[0]
+        records = [json.loads(line) for line in whole.splitlines()]
+        return [record for record in records if members.items() <= record.items()]
+
+    def record(self, **members: Any) -> dict[str, Any]:
+        """The one log record that has these members, once it is there."""
+        (record,) = eventually(lambda: self.records(**members))
+        return record
+
+    # ----------------------------------------------------------------------------------------- whom it serves
+
+    def openai(self, **options: Any) -> openai.OpenAI:
+        """openai-python, pointed at it and otherwise as it comes, but without retries."""
+        return openai.OpenAI(**{**self.openai_options(), **options})
+
+    def openai_options(self) -> dict[str, Any]:
+        """What an OpenAI client must be told."""
+        return {"base_url": f"{self.url}/v1", "api_key": KEY, "max_retries": 0, "timeout": 20}
+
+    def anthropic(self, **options: Any) -> anthropic.Anthropic:
+        """anthropic-sdk-python, pointed at it and otherwise as it comes, but without retries."""
+        known = {"base_url": self.url, "api_key": KEY, "max_retries": 0, "timeout": 20}
+        return anthropic.Anthropic(**{**known, **options})
+
+    def bedrock(self, **options: Any) -> Any:
+        """boto3's bedrock-runtime, pointed at it, signing with the consumer's own key pair."""
+        keys = {"access_key_id": ACCESS_KEY_ID, "secret_access_key": KEY}
+        return bedrock_client(self.url, **{**keys, **options})
+
+
+class RunningGateway(Served):
     """A gateway in a process of its own."""
 
     def __init__(self, process: "subprocess.Popen[str]", log: Path, file: Path = Path("/nowhere")) -> None:
+        super().__init__(log)
         self.process = process
         self.file = file
         """Its configuration."""
         self.urls: list[str] = []
         self.told: list[str] = []
         """What it has told on standard error, line by line."""
-        self._log = log
         self._ready = threading.Event()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -121,21 +168,6 @@ class RunningGateway:
         """Its first listener's port."""
         return int(self.url.rpartition(":")[2])
 
-    # ------------------------------------------------------------------------------------------ what it says
-
-    def records(self, **members: Any) -> list[dict[str, Any]]:
-        """The log records so far that have these members."""
-        if not self._log.exists():
-            return []
-        whole = self._log.read_bytes().rpartition(b"\n")[0]
-        records = [json.loads(line) for line in whole.splitlines()]
-        return [record for record in records if members.items() <= record.items()]
-
-    def record(self, **members: Any) -> dict[str, Any]:
-        """The one log record that has these members, once it is there."""
-        (record,) = eventually(lambda: self.records(**members))
-        return record
-
     # ------------------------------------------------------------------------------------------- what it uses
 
     def descriptors(self) -> int:
@@ -148,26 +180,6 @@ class RunningGateway:
         found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
         assert found is not None
         return int(found[1]) * 1024
-
-    # ----------------------------------------------------------------------------------------- whom it serves
-
-    def openai(self, **options: Any) -> openai.OpenAI:
-        """openai-python, pointed at it and otherwise as it comes, but without retries."""
-        return openai.OpenAI(**{**self.openai_options(), **options})
-
-    def openai_options(self) -> dict[str, Any]:
-        """What an OpenAI client must be told."""
-        return {"base_url": f"{self.url}/v1", "api_key": KEY, "max_retries": 0, "timeout": 20}
-
-    def anthropic(self, **options: Any) -> anthropic.Anthropic:
-        """anthropic-sdk-python, pointed at it and otherwise as it comes, but without retries."""
-        known = {"base_url": self.url, "api_key": KEY, "max_retries": 0, "timeout": 20}
-        return anthropic.Anthropic(**{**known, **options})
-
-    def bedrock(self, **options: Any) -> Any:
-        """boto3's bedrock-runtime, pointed at it, signing with the consumer's own key pair."""
-        keys = {"access_key_id": ACCESS_KEY_ID, "secret_access_key": KEY}
-        return bedrock_client(self.url, **{**keys, **options})
 
 
 def configuration(

@@ -78,13 +78,16 @@ class Raw:
                 pieces.append(piece)
         return b"".join(pieces)
 
-    def read_until(self, wanted: bytes) -> bytes:
-        """Read until these bytes have come."""
-        seen = bytearray()
+    def read_until(self, wanted: bytes, *, keep: bool = False) -> bytes:
+        """Read until these bytes have come; `keep`: for `answer` or `rest` to begin with."""
+        seen = bytearray(self._kept)
+        self._kept = b""
         while wanted not in seen:
             piece = self.sock.recv(READ_BYTES)
             assert piece, f"ended before {wanted!r}: {bytes(seen)!r}"
             seen += piece
+        if keep:
+            self._kept = bytes(seen)
         return bytes(seen)
 
     def reset(self) -> None:

@@ -1,0 +1,37 @@
+"""What every host of a gateway must do alike: its own three shells, and the servers of its ASGI application.
+
+What the core decides is tested once, elsewhere, on one shell. Here stands what a host could get wrong by
+itself, through real sockets: bytes and their order, pauses, ends of every kind, who has left, errors in the
+caller's own words. What hosts do not do alike stands in docs/embedding.md, and here as a table beside the
+tests it excuses.
+"""
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from support.gateway import RunningGateway
+from support.hosts import RunningServer, params, running_host
+from support.simulator import RunningSimulator, running_simulator
+
+
+@pytest.fixture(scope="module", params=params(), name="name")
+def _name(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="session")
+def bedrock() -> Generator[RunningSimulator]:
+    """A Bedrock of this suite's own, whose calls are counted."""
+    with running_simulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def host(name: str, bedrock: RunningSimulator) -> Generator[RunningGateway | RunningServer]:
+    """A gateway on each host."""
+    settings: dict[str, Any] = {"max_body_bytes": 40_000_000, "keepalive_seconds": 0.5}
+    with running_host(name, bedrock.url, gateway=settings, proxy={"allow_unlisted": True}) as running:
+        yield running
