@@ -7,6 +7,8 @@ model in one region: the last signer is remembered beside the table.
 Fixed credentials and API keys of the configuration need no telling.
 """
 
+from collections.abc import Mapping
+
 from stargate_core.aws.bearer import Bearer, BearerToken
 from stargate_core.aws.sigv4 import Credentials, Signer
 from stargate_core.direction import Direction
@@ -16,17 +18,18 @@ from stargate_core.gateway.upstream import Authorizer
 class Authority:
     """The credentials of a session or a flight."""
 
-    __slots__ = ("_credentials", "_last_direction", "_last_signer", "_signers")
+    __slots__ = ("_last_direction", "_last_signer", "_signers", "credentials")
 
     def __init__(self) -> None:
-        self._credentials: dict[str, Credentials | BearerToken | None] = {}
+        self.credentials: Mapping[str, Credentials | BearerToken | None] = {}
+        """What was last told of each account. Another one when it changes, so it can be kept as it is."""
         self._signers: dict[tuple[str, str, str], Authorizer] = {}
         self._last_direction: Direction | None = None
         self._last_signer: Authorizer | None = None
 
     def change(self, account: str, credentials: Credentials | BearerToken | None) -> None:
         """The account's credentials are these now."""
-        self._credentials[account] = credentials
+        self.credentials = {**self.credentials, account: credentials}
         self._signers = {key: signer for key, signer in self._signers.items() if key[0] != account}
         self._last_direction = self._last_signer = None
 
@@ -40,7 +43,7 @@ class Authority:
 
     def access_key_id(self, account: str) -> str:
         """Which credentials the account has; '' where it has none, or a token."""
-        credentials = self._credentials.get(account)
+        credentials = self.credentials.get(account)
         return credentials.access_key_id if isinstance(credentials, Credentials) else ""
 
     def _find(self, direction: Direction) -> Authorizer | None:
@@ -53,7 +56,7 @@ class Authority:
             key = (f"fixed:{fixed.access_key_id}", *key[1:])
         signer = self._signers.get(key)
         if signer is None:
-            credentials = fixed or self._credentials.get(direction.account)
+            credentials = fixed or self.credentials.get(direction.account)
             if credentials is None:
                 return None
             self._signers[key] = signer = (

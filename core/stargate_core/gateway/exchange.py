@@ -60,7 +60,7 @@ from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.explain_header import explain_to_admin
 from stargate_core.gateway.plan import Chain, Hook, Plan
-from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
+from stargate_core.gateway.settlement import Failed, answer_headers, fault_headers, settle
 from stargate_core.gateway.upstream import IncomingAnswer, SharedAnswer
 from stargate_core.messages import (
     AnswerBegan,
@@ -299,6 +299,8 @@ class Host(Protocol):
     keys: Mapping[str, bytes]
     """The keys that live in the store."""
     chance: Entropy
+    failed: Failed | None
+    """The first of its exchanges that failed by no fault of the caller's, since somebody has looked."""
 
     def next_ticket(self) -> int:
         """A number for a question."""

@@ -47,6 +47,7 @@ from stargate_core.gateway.calling import begin_call
 from stargate_core.gateway.exchange import SETTLED, Exchange, Timer
 from stargate_core.gateway.plan import Chain, Plan
 from stargate_core.gateway.routes import Place
+from stargate_core.gateway.settlement import Failed
 from stargate_core.messages import (
     AnswerBegan,
     Answered,
@@ -114,6 +115,7 @@ class Flight:
         "chance",
         "codec",
         "draining",
+        "failed",
         "health",
         "keys",
         "plan",
@@ -129,6 +131,7 @@ class Flight:
         self.wall_epoch_ns = wall_epoch_ns
         self.draining = False
         self.stalled = False
+        self.failed: Failed | None = None
         self.authority = Authority()
         self.chance = Entropy(seed)
         self.health: dict[str, HealthChanged] = {}

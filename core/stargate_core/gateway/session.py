@@ -40,7 +40,7 @@ from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.exchange import SETTLED, Exchange
 from stargate_core.gateway.framing import fault_of_framing, origin
 from stargate_core.gateway.plan import Plan
-from stargate_core.gateway.settlement import answer_headers, fault_headers
+from stargate_core.gateway.settlement import Failed, answer_headers, fault_headers
 from stargate_core.messages import (
     AbortClient,
     AnswerBegan,
@@ -159,20 +159,21 @@ class Session:
     """
 
     __slots__ = (
-        "_client",
         "_framing",
         "_plans",
-        "_tickets",
         "_upcoming",
         "authority",
         "chance",
+        "client",
         "codec",
         "draining",
+        "failed",
         "health",
         "keys",
         "plan",
         "stalled",
         "state",
+        "tickets",
         "timers",
         "wall_epoch_ns",
     )
@@ -199,13 +200,15 @@ class Session:
         self.draining = False
         self.stalled = False
         self.state: State = _WAITING
-        self._client = client
+        self.client = client
         self.chance = Entropy(seed)
         self.health: dict[str, HealthChanged] = {}
         """What was last told of targets that are not, or no longer, known to be healthy."""
         self.keys: Mapping[str, bytes] = {}
         self.authority = Authority()
-        self._tickets = 0
+        self.tickets = 0
+        """The last number that was given to a question."""
+        self.failed: Failed | None = None
         self.timers = TimerTable(Timer.COUNT)
         self.timers.arm(Timer.CLIENT, now + plan.limits.client_idle_ns)
 
@@ -235,8 +238,8 @@ class Session:
 
     def next_ticket(self) -> int:
         """A number for a question."""
-        self._tickets += 1
-        return self._tickets
+        self.tickets += 1
+        return self.tickets
 
     # ----------------------------------------------------------------------------------- what the rules share
 
@@ -326,7 +329,7 @@ class Session:
             body=body,
             request_id=self.chance.request_id(),
             created_seconds=(self.wall_epoch_ns + now) // 1_000_000_000,
-            client=self._client,
+            client=self.client,
         )
         self.timers.disarm(Timer.CLIENT)
         return Exchange(self, request, now, out)

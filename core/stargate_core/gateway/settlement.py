@@ -9,6 +9,8 @@ import datetime
 import functools
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.dialects.face import Dialect, Headers, Request, Usage
 from stargate_core.faults import Cause, Fault
@@ -64,8 +66,19 @@ def fault_headers(fault: Fault) -> Headers:
     return headers
 
 
+class Failed(msgspec.Struct, frozen=True):
+    """An exchange that ended in a 5xx, or broke off within its answer."""
+
+    request_id: str
+    status: int
+    cause: str
+    """As the fault table has it; empty where a plugin has answered so."""
+
+
 def settle(exchange: "Exchange", now: int, out: list[SessionCommand]) -> None:
     """Make the record and run the log phase."""
+    if exchange.status >= 500 or (exchange.outcome is Outcome.FAILED and exchange.status < 400):
+        _note_failure(exchange)
     hooks = exchange.chain.log
     if not hooks:
         return
@@ -77,6 +90,14 @@ def settle(exchange: "Exchange", now: int, out: list[SessionCommand]) -> None:
             exchange.run_hook(hook, Phase.LOG)
         except PluginFailed as failed:
             out.append(Note("error", failed.fault.detail))
+
+
+def _note_failure(exchange: "Exchange") -> None:
+    """Leave a note of it where whoever records the session looks."""
+    host, fault = exchange.host, exchange.fault
+    if host.failed is None:
+        cause = "" if fault is None else fault.cause.name
+        host.failed = Failed(exchange.request.request_id, exchange.status, cause)
 
 
 def _record(exchange: "Exchange", now: int) -> LogRecord:

@@ -1,0 +1,1 @@
+"""Journals: a machine's life, written down so that it can be lived again elsewhere."""
