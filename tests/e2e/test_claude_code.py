@@ -18,9 +18,11 @@ import pytest
 from anthropic.types import Message
 
 from stargate_core.wire.sse import ServerEvent, SseDecoder
+from support import bedrock
 from support.gateway import KEY, NARROW_KEY, RunningGateway, eventually, running_gateway
 from support.raw import Answer, connected, request
 from support.simulator import RunningSimulator
+from support.upstream import running_upstream
 
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-20250514-v1:0"
 PATH: Final = "/v1/messages?beta=true"
@@ -46,6 +48,16 @@ SESSION: Final = {
     "x-claude-code-agent-id": "agent-7",
     "x-claude-code-parent-agent-id": "agent-1",
     "x-claude-code-request-class": "subagent",
+}
+A_MESSAGE: Final[Any] = {
+    "id": "msg_bdrk_01",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude",
+    "content": [],
+    "stop_reason": None,
+    "stop_sequence": None,
+    "usage": {"input_tokens": 10, "output_tokens": 1},
 }
 HEADERS: Final = {
     "x-api-key": KEY,
@@ -254,19 +266,43 @@ class TestStream:
         carried = simulator.requests()[-1]["body"]["messages"][1]["content"]
         assert [block.get("signature") for block in carried] == [block.get("signature") for block in said]
 
-    def test_tools_stream_their_arguments_in_fragments(self, sdk: anthropic.Anthropic) -> None:
+    def test_tools_stream_their_arguments_in_fragments(self) -> None:
+        """Each as Bedrock sent it: none joined, cut, or left out for being empty."""
+        fragments = ["", '{"ci', 'ty":', ' "Os', "lo – 🦀", '"', "}"]
+        opened = {"type": "tool_use", "id": "toolu_bdrk_01", "name": "get_weather", "input": {}}
+        frames = [
+            {"type": "message_start", "message": A_MESSAGE},
+            {"type": "content_block_start", "index": 0, "content_block": opened},
+            *(
+                {
+                    "type": "content_block_delta",
+                    "index": 0,
+                    "delta": {"type": "input_json_delta", "partial_json": fragment},
+                }
+                for fragment in fragments
+            ),
+            {"type": "content_block_stop", "index": 0},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+                "usage": {"output_tokens": 5},
+            },
+            {"type": "message_stop"},
+        ]
+        told = [bedrock.stream_head(), *(bedrock.chunk(bedrock.inner(frame)) for frame in frames)]
         call: Any = {**simple("Weather in Oslo?"), "tools": TOOLS, "tool_choice": {"type": "any"}}
-        fragments = 0
-        with sdk.beta.messages.stream(**call, betas=["fine-grained-tool-streaming-2025-05-14"]) as stream:
-            for event in stream:
-                fragments += event.type == "input_json"
+        with (
+            running_upstream(lambda: iter([*told, bedrock.LAST_CHUNK])) as upstream,
+            running_gateway(upstream.url) as gateway,
+            gateway.anthropic() as sdk,
+            sdk.beta.messages.stream(**call, betas=["fine-grained-tool-streaming-2025-05-14"]) as stream,
+        ):
+            heard = [event.partial_json for event in stream if event.type == "input_json"]
             final = stream.get_final_message()
-        (use,) = [block for block in final.content if block.type == "tool_use"]
-        assert final.stop_reason == "tool_use"
-        assert use.name == "get_weather"
-        assert isinstance(use.input, dict)
-        assert use.input["city"]
-        assert fragments >= 1
+        assert heard == fragments
+        (use,) = final.content
+        assert use.type == "tool_use"
+        assert (final.stop_reason, use.name, use.input) == ("tool_use", "get_weather", {"city": "Oslo – 🦀"})
 
     @pytest.mark.parametrize("scenario", ["slow ms=400 words=3", "first-token-ms=700 words=3"])
     def test_silence_is_filled_with_pings_that_the_sdk_skips(
