@@ -28,7 +28,8 @@ import botocore.session
 import openai
 import pytest
 
-from support.gateway import ACCESS_KEY_ID, KEY, RunningGateway, eventually, running_gateway
+from support.callers import DOORS, PLAIN, STREAMS, Callers, Seen, callers_of
+from support.gateway import ACCESS_KEY_ID, KEY, Served, eventually, running_gateway
 from support.simulator import RunningSimulator, user
 
 REPETITIONS: Final = 2
@@ -131,25 +132,6 @@ IN_STREAMS: Final = (
 )
 """Those that have exception frames; the others come in error frames, which may bear any name."""
 
-ANTHROPIC_BODY: Final = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 200}
-"""Of InvokeModel, less its messages: by the version the simulator knows whose format is spoken."""
-PLAIN: Final = ("chat", "responses", "messages", "messages_invoke", "converse", "invoke")
-STREAMS: Final = tuple(f"{door}_stream" for door in PLAIN)
-DOORS: Final = {
-    ("openai-chat", "Converse"): "chat",
-    ("openai-chat", "ConverseStream"): "chat_stream",
-    ("openai-responses", "Converse"): "responses",
-    ("openai-responses", "ConverseStream"): "responses_stream",
-    ("anthropic-messages", "Converse"): "messages",
-    ("anthropic-messages", "ConverseStream"): "messages_stream",
-    ("anthropic-messages", "InvokeModel"): "messages_invoke",
-    ("anthropic-messages", "InvokeModelWithResponseStream"): "messages_invoke_stream",
-    ("bedrock-native", "Converse"): "converse",
-    ("bedrock-native", "ConverseStream"): "converse_stream",
-    ("bedrock-native", "InvokeModel"): "invoke",
-    ("bedrock-native", "InvokeModelWithResponseStream"): "invoke_stream",
-}
-"""How the log tells them apart."""
 INSTEAD: Final = "instead of an answer"
 FIRST: Final = "before the first word"
 LATER: Final = "after words"
@@ -167,18 +149,6 @@ def model_of(exception: str, place: str, door: str) -> str:
     camel = exception[0].lower() + exception[1:]
     frame = f"stream-{camel}" if exception in IN_STREAMS else f"stream-error:code.{exception}"
     return f"{begin}.{frame}:after.{'start' if place == FIRST else 2}"
-
-
-class Seen(NamedTuple):
-    """What a caller saw."""
-
-    error: str
-    should_retry: str | None
-    retry_after: bool
-    words: bool
-    """Whether the model had said something before."""
-    attempts: int
-    """That reached Bedrock."""
 
 
 def expected(exception: str, place: str, door: str, *, repeats: bool) -> Seen:
@@ -202,122 +172,12 @@ def expected(exception: str, place: str, door: str, *, repeats: bool) -> Seen:
     return Seen(f"- {in_band[door]}", None, retry_after=False, words=True, attempts=1)
 
 
-class Callers(NamedTuple):
-    """A gateway, and the SDKs that call it, none of which repeats anything."""
-
-    gateway: RunningGateway
-    openai: openai.OpenAI
-    anthropic: anthropic.Anthropic
-    bedrock: Any
-    repeats: bool
-
-    def call(self, door: str, model: str, text: str) -> Seen:
-        """Say this to the model through this door; the attempts are still to be counted."""
-        bedrock, messages = self.bedrock, [user(text)]
-        body = json.dumps({**ANTHROPIC_BODY, "messages": [{"role": "user", "content": text}]})
-        match door:
-            case "chat" | "chat_stream":
-                return self._chat(model, text, stream=door == "chat_stream")
-            case "responses" | "responses_stream":
-                return self._responses(model, text, stream=door == "responses_stream")
-            case "messages" | "messages_stream" | "messages_invoke" | "messages_invoke_stream":
-                return self._messages(model, text, stream=door.endswith("_stream"))
-            case "converse":
-                return _native(lambda: bedrock.converse(modelId=model, messages=messages))
-            case "converse_stream":
-                return _native(lambda: bedrock.converse_stream(modelId=model, messages=messages)["stream"])
-            case "invoke":
-                return _native(lambda: bedrock.invoke_model(modelId=model, body=body)["body"])
-            case _:
-                return _native(
-                    lambda: bedrock.invoke_model_with_response_stream(modelId=model, body=body)["body"]
-                )
-
-    def _chat(self, model: str, text: str, *, stream: bool) -> Seen:
-        words = False
-        try:
-            answer: Any = self.openai.chat.completions.create(
-                model=model, messages=[{"role": "user", "content": text}], stream=stream
-            )
-            for chunk in answer if stream else ():
-                words = words or any(choice.delta.content for choice in chunk.choices)
-        except openai.APIStatusError as error:
-            assert isinstance(error.body, dict)
-            return _told(f"{error.status_code} {error.type} {error.code}", error.response.headers)
-        except openai.APIError as error:
-            return Seen(f"- {error.type} {error.code}", None, retry_after=False, words=words, attempts=0)
-        return Seen("ok", None, retry_after=False, words=words, attempts=0)
-
-    def _responses(self, model: str, text: str, *, stream: bool) -> Seen:
-        words = False
-        try:
-            answer: Any = self.openai.responses.create(model=model, input=text, stream=stream)
-            for event in answer if stream else ():
-                words = words or event.type == "response.output_text.delta"
-        except openai.APIStatusError as error:
-            assert isinstance(error.body, dict)
-            return _told(f"{error.status_code} {error.type} {error.code}", error.response.headers)
-        except openai.APIError as error:
-            return Seen(f"- {error.type} {error.code}", None, retry_after=False, words=words, attempts=0)
-        return Seen("ok", None, retry_after=False, words=words, attempts=0)
-
-    def _messages(self, model: str, text: str, *, stream: bool) -> Seen:
-        words = False
-        try:
-            answer: Any = self.anthropic.messages.create(
-                model=model, max_tokens=200, messages=[{"role": "user", "content": text}], stream=stream
-            )
-            for event in answer if stream else ():
-                words = words or event.type == "content_block_delta"
-        except anthropic.APIStatusError as error:
-            assert isinstance(error.body, dict)
-            kind = error.body["error"]["type"]
-            if error.status_code == 200:
-                return Seen(f"- {kind}", None, retry_after=False, words=words, attempts=0)
-            return _told(f"{error.status_code} {kind}", error.response.headers)
-        return Seen("ok", None, retry_after=False, words=words, attempts=0)
-
-
-def _told(error: str, headers: Any) -> Seen:
-    """An error as the answer it is."""
-    seconds = headers.get("retry-after")
-    assert seconds is None or 1 <= int(seconds) <= 60
-    return Seen(error, headers["x-should-retry"], seconds is not None, words=False, attempts=0)
-
-
-def _native(call: Callable[[], Any]) -> Seen:
-    words = False
-    try:
-        answer = call()
-        if not isinstance(answer, dict):
-            # An SDK's stream does not close itself behind an error.
-            with contextlib.closing(answer):
-                for event in answer:
-                    words = words or "contentBlockDelta" in event or b"_delta" in _chunk(event)
-    except botocore.exceptions.EventStreamError as error:
-        name = error.response["Error"]["Code"]
-        return Seen(f"- {name}", None, retry_after=False, words=words, attempts=0)
-    except botocore.exceptions.ClientError as error:
-        told = error.response["ResponseMetadata"]
-        return _told(f"{told['HTTPStatusCode']} {error.response['Error']['Code']}", told["HTTPHeaders"])
-    return Seen("ok", None, retry_after=False, words=words, attempts=0)
-
-
-def _chunk(event: dict[str, Any]) -> bytes:
-    """The bytes of an InvokeModel stream's event; those of other events are none."""
-    given: bytes = event.get("chunk", {}).get("bytes", b"")
-    return given
-
-
 @contextlib.contextmanager
 def callers(simulator: RunningSimulator, count: int) -> Generator[Callers]:
     """A gateway that repeats a call so often, after next to no pause, and its callers."""
     proxy = {"retry": {"count": count, "delay": 5}, "surfaces": {"invoke": {"models": [f"{INVOKED}*"]}}}
-    with running_gateway(simulator.url, proxy=proxy) as gateway:
-        with gateway.openai() as sdk, gateway.anthropic() as claude:
-            bedrock = gateway.bedrock()
-            yield Callers(gateway, sdk, claude, bedrock, count > 0)
-            bedrock.close()
+    with running_gateway(simulator.url, proxy=proxy) as gateway, callers_of(gateway) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -370,7 +230,7 @@ def test_what_callers_see_of_an_exception(
         assert logged == {door: seen[place, door].attempts for door in doors}
 
 
-def attempts_logged(gateway: RunningGateway, models: set[str], count: int) -> dict[str, int]:
+def attempts_logged(gateway: Served, models: set[str], count: int) -> dict[str, int]:
     """How many attempts the log tells of, for each door that asked for one of the models."""
 
     def records_of() -> list[dict[str, Any]]:
@@ -435,7 +295,7 @@ BOTO3: Final = (
 
 
 def counted(
-    gateway: RunningGateway,
+    gateway: Served,
     pool: concurrent.futures.ThreadPoolExecutor,
     cases: Iterable[Case],
     call: Callable[[str], None],
