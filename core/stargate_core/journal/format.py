@@ -67,7 +67,7 @@ class SessionBeginning(msgspec.Struct, frozen=True, tag="session"):
     checkpoint: Checkpoint
 
 
-class FlightBeginning(msgspec.Struct, frozen=True, tag="flight", kw_only=True):
+class FlightBeginning(msgspec.Struct, frozen=True, tag="flight"):
     """A flight, from its launch on."""
 
     generation: int
@@ -89,7 +89,7 @@ class BreakerBeginning(msgspec.Struct, frozen=True, tag="breaker"):
     """A breaker."""
 
 
-class CacheBeginning(msgspec.Struct, frozen=True, tag="cache", kw_only=True):
+class CacheBeginning(msgspec.Struct, frozen=True, tag="cache"):
     """A cache."""
 
     bytes_max: int
@@ -97,7 +97,7 @@ class CacheBeginning(msgspec.Struct, frozen=True, tag="cache", kw_only=True):
     shared: bool
 
 
-class RedisLinkBeginning(msgspec.Struct, frozen=True, tag="redis_link", kw_only=True):
+class RedisLinkBeginning(msgspec.Struct, frozen=True, tag="redis_link"):
     """A link to a Redis."""
 
     settings: LinkSettings
@@ -105,7 +105,7 @@ class RedisLinkBeginning(msgspec.Struct, frozen=True, tag="redis_link", kw_only=
     wall_epoch_ns: int
 
 
-class KeyringBeginning(msgspec.Struct, frozen=True, tag="keyring", kw_only=True):
+class KeyringBeginning(msgspec.Struct, frozen=True, tag="keyring"):
     """A keyring."""
 
     now: int
@@ -114,7 +114,7 @@ class KeyringBeginning(msgspec.Struct, frozen=True, tag="keyring", kw_only=True)
     keys_max: int
 
 
-class MemoryStoreBeginning(msgspec.Struct, frozen=True, tag="memory_store", kw_only=True):
+class MemoryStoreBeginning(msgspec.Struct, frozen=True, tag="memory_store"):
     """A store in memory."""
 
     wall_epoch_ns: int
@@ -149,12 +149,10 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """When, monotonic: times are told from there."""
     configurations: dict[int, bytes] = {}
     """The configurations the machine may need, by generation: their JSON (configurations.py)."""
-    digests: dict[int, str] = {}
-    """The digests of the configurations as they were in life, with which an operator finds the file."""
-    requests: tuple[str, ...] = ()
-    """The ids of the requests it is about."""
+    request_id: str = ""
+    """Of the request that it is about: the one that failed, or the first."""
     cause: str = ""
-    """Why it was written, in the words of the fault table; empty: nothing went wrong."""
+    """Why it was written: the fault's name, or that of an exception; empty: nothing went wrong."""
     redacted: bool = False
     expires_at: str = ""
     """When the file may be deleted, RFC 3339; empty: never by itself."""
@@ -173,6 +171,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     event: AnyEvent
     fold: bytes = b""
     """The running digest of all commands up to those that this event gave (digests.py)."""
+    shape: tuple[str, ...] = ()
+    """The shape of the commands that it gave in life."""
     raised: str = ""
     """The machine failed on it by a bug of ours, with an exception of this name; nothing comes after it."""
 
