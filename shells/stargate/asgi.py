@@ -10,10 +10,11 @@ the path begins behind the mount's own.
 
 The body is collected first, up to `max_body_bytes`. What is longer is thrown away as it comes, for two
 seconds at most; only its length is told, and the gateway refuses it in the words of the API it was meant for.
-The answer goes out as it comes, each piece when the
-server has taken the last one; meanwhile the gateway is not read beyond its bound. A client that leaves has
-left: `http.disconnect` cancels its call at Bedrock, wherever that is. An answer that breaks in the middle is
-raised, so that the server cuts the connection too.
+The answer goes out as it comes, each piece when the server has taken the last one; meanwhile the gateway is
+not read beyond its bound. A client that leaves has left: `http.disconnect` cancels its call at Bedrock,
+wherever that is. Servers send the same once they have the last of an answer, even while they take it: so
+nobody listens for it then, or hypercorn would be broken off before it has closed the connection. An answer
+that breaks in the middle is raised, so that the server cuts the connection too.
 
 A server that has lifespans starts and drains the gateway by them. Others, and most frameworks for what they
 mount, do not: then it starts with the first request and ends with the loop, without draining. A program
@@ -23,6 +24,8 @@ loop; on another one it starts again.
 Source: https://asgi.readthedocs.io/en/latest/specs/ (www, lifespan; version 3).
 """
 
+import contextlib
+import enum
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AsyncExitStack
@@ -38,7 +41,12 @@ import sniffio
 from stargate.embedding.configuration import Configuration, compiled
 from stargate.embedding.gateway import Embedded, Level
 from stargate.embedding.lazy import Lazy
-from stargate.in_memory.call import OF_CONNECTIONS, Answer, Cut, NotRunning, announce, call, compose
+from stargate.in_memory.call import OF_CONNECTIONS, Answer, Cut, NotRunning, announce, call, compose, garbled
+from stargate_core.causes import Cause
+from stargate_core.dialects.face import Request
+from stargate_core.faults import Fault
+from stargate_core.gateway.framing import origin
+from stargate_core.gateway.settlement import answer_headers, fault_headers
 from stargate_core.views import Plugin
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -48,15 +56,16 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 LINGER_SECONDS: Final = 2.0
 _DROPPED: Final = OF_CONNECTIONS - {b"content-length"}
-_JSON: Final = [(b"content-type", b"application/json")]
-_MALFORMED: Final = (
-    b'{"error":{"message":"The request line or a header is malformed.",'
-    b'"type":"invalid_request_error","param":null,"code":"INVALID_REQUEST"}}'
-)
-_ENDING: Final = (
-    b'{"error":{"message":"The gateway is ending.",'
-    b'"type":"server_error","param":null,"code":"SERVICE_UNAVAILABLE"}}'
-)
+
+
+class Sent(enum.Enum):
+    """How much of an answer a server has been given."""
+
+    NOTHING = enum.auto()
+    A_PART = enum.auto()
+    """And it wants no more."""
+    ALL = enum.auto()
+    """But that it has ended."""
 
 
 class Gateway:
@@ -153,27 +162,29 @@ class Gateway:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         gateway = await self._running()
-        try:
-            data = await _request(scope, receive, gateway.plan.config.gateway.max_body_bytes)
-        except ValueError:
-            await _reply(send, 400, _MALFORMED)
-            return
+        data = await _request(scope, receive, gateway.plan.config.gateway.max_body_bytes)
         if data is None:
             return
         address = (scope.get("client") or ("asgi",))[0]
         bodiless = scope["method"] == "HEAD"
-        broken: Cut | None = None
+        outcome: Sent | Cut | None = None
         async with anyio.create_task_group() as group:
             group.start_soon(_watch, receive, group.cancel_scope)
             try:
                 answer = await call(gateway, data, address=address, bodiless=bodiless)
             except (Cut, NotRunning):
-                await _reply(send, 503, _ENDING)
+                outcome = Sent.NOTHING
             else:
-                broken = await _pass_on(answer, send)
+                outcome = await _pass_on(answer, send)
             group.cancel_scope.cancel()
-        if broken is not None:
-            raise broken
+        # From here on the server is left alone with what it is told.
+        if isinstance(outcome, Cut):
+            raise outcome
+        if outcome is Sent.NOTHING:
+            await _refuse(send, gateway, _target(scope))
+        elif outcome is Sent.ALL:
+            with contextlib.suppress(OSError):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
@@ -184,7 +195,7 @@ async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
 
 
 async def _request(scope: Scope, receive: Receive, bytes_max: int) -> bytes | None:
-    """The request as bytes; None if the client left before it was whole. Raises ValueError."""
+    """The request as bytes; None if the client left before it was whole."""
     method = scope["method"].encode("latin-1")
     target = _target(scope)
     headers = [(bytes(name), bytes(value)) for name, value in scope["headers"] if not name.startswith(b":")]
@@ -204,30 +215,41 @@ async def _request(scope: Scope, receive: Receive, bytes_max: int) -> bytes | No
         with anyio.move_on_after(LINGER_SECONDS):
             while (await receive()).get("more_body", False):
                 pass
-        return announce(method, target, headers, size)
-    return compose(method, target, headers, bytes(body))
+    try:
+        if size > bytes_max:
+            return announce(method, target, headers, size)
+        return compose(method, target, headers, bytes(body))
+    except ValueError:
+        return garbled(method, target, headers)
 
 
-async def _pass_on(answer: Answer, send: Send) -> Cut | None:
-    """Send an answer as it comes; what broke it, if it broke in the middle."""
+async def _pass_on(answer: Answer, send: Send) -> Sent | Cut:
+    """Send an answer as it comes, all but its end; what broke it, if it broke in the middle."""
     headers = [field for field in answer.headers if field[0] not in _DROPPED]
     try:
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         while piece := await answer.receive():
             await send({"type": "http.response.body", "body": piece, "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
     except OSError:
-        pass  # So some servers say that the client has left.
+        return Sent.A_PART  # So some servers say that the client has left.
     except Cut as cut:
         return cut
     finally:
         answer.leave()
-    return None
+    return Sent.ALL
 
 
-async def _reply(send: Send, status: int, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": _JSON})
-    await send({"type": "http.response.body", "body": body})
+async def _refuse(send: Send, gateway: Embedded, target: bytes) -> None:
+    """Answer for a gateway that gives no answer: it ends, or a bug of ours has struck."""
+    path, _ = origin(target)
+    fault = Fault(Cause.DRAINING if gateway.leaving else Cause.INTERNAL)
+    dialect = gateway.plan.routes.guess(path)
+    request = Request(b"", path, path, b"", [], b"", os.urandom(16).hex(), 0)
+    reply = dialect.failure(fault, request.request_id)
+    headers = [*answer_headers(dialect, request, reply.headers), *fault_headers(fault)]
+    headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": reply.body})
 
 
 def _target(scope: Mapping[str, Any]) -> bytes:

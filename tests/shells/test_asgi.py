@@ -1,6 +1,6 @@
 """The ASGI application, driven by hand: what becomes of a scope, a body, a client that leaves, a lifespan.
 
-(On real servers, with the official SDKs: tests/e2e/test_asgi.py.)
+(On real servers: tests/conformance, and tests/e2e/test_asgi.py.)
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import stargate.asgi
 from stargate.in_memory.call import Cut
 from stargate.tls import BadTls
 from stargate_core.config.problems import ConfigProblems
+from stargate_core.gateway.session import Session
 from support.embedded import LOOPS
 from support.gateway import KEY, configuration
 from support.upstream import converse_stream, running_upstream
@@ -54,6 +55,7 @@ class Server:
             **scope,
         }
         self.sent: list[MutableMapping[str, Any]] = []
+        self.begun = anyio.Event()
         self.gone = anyio.Event()
         self.wait_to_take = False
         """Whether the server takes nothing of a body."""
@@ -70,6 +72,7 @@ class Server:
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         self.sent.append(message)
+        self.begun.set()
         if self.wait_to_take and message["type"] == "http.response.body":
             await anyio.sleep_forever()
 
@@ -139,13 +142,26 @@ class TestRequests:
         assert (server.status, server.body) == (200, b"")
 
     @pytest.mark.parametrize(
-        ("method", "path", "status"), [("BREW", "/v1/models", 501), ("GET", "/a b", 400), ("G T", "/", 400)]
+        ("method", "path", "status"),
+        [("BREW", "/v1/models", 501), ("GET", "/a b", 400), ("G T", "/", 400), ("GET", "", 400)],
     )
     async def test_what_is_no_good_request_is_refused(self, method: str, path: str, status: int) -> None:
         async with an_app() as app:
-            server = await answered(app, method, path)
+            server = await answered(app, method, path, path="")
         assert server.status == status
         assert json.loads(server.body)["error"]["message"]
+        assert server.headers[b"x-should-retry"] == b"false"
+        assert len(server.headers[b"x-request-id"]) == 32
+
+    @pytest.mark.parametrize("value", [b"a\r\nx-api-key: b", b"a\nb", b"a\0b"])
+    async def test_so_is_a_bad_header_in_the_apis_own_words(self, value: bytes) -> None:
+        async with an_app() as app:
+            headers = [(b"host", b"h"), (b"x", value)]
+            server = await answered(app, "POST", "/v1/messages", headers=headers, body=[b"{}"])
+        assert server.status == 400
+        told = json.loads(server.body)
+        assert told["error"]["type"] == "invalid_request_error"
+        assert told["request_id"].encode() == server.headers[b"x-request-id"] == server.headers[b"request-id"]
 
     @pytest.mark.parametrize("told", [True, False])
     async def test_a_body_that_is_too_long_is_refused_in_the_apis_own_words(self, told: bool) -> None:
@@ -212,6 +228,56 @@ class TestFlow:
 
                 with pytest.raises(Cut):
                     await app(server.scope, server.receive, slowly)
+
+    async def test_a_server_is_left_alone_with_the_end_of_an_answer(self) -> None:
+        """It tells of a disconnect as soon as it has the last of it, and may have more to do then."""
+        ended: list[bool] = []
+        async with an_app() as app:
+            server = Server("GET", "/v1/models", [b""])
+            taking = server.send
+
+            async def closing(message: MutableMapping[str, Any]) -> None:
+                await taking(message)
+                if message.get("more_body") is False:
+                    server.gone.set()
+                    await anyio.wait_all_tasks_blocked()
+                    ended.append(True)
+
+            await app(server.scope, server.receive, closing)
+        assert ended == [True]
+
+    @pytest.mark.parametrize(("path", "status"), [("/v1/chat/completions", 503), ("/v1/messages", 529)])
+    async def test_who_comes_while_it_ends_is_told_so(self, path: str, status: int) -> None:
+        """Here by a stream that nobody takes; it would have had 20 seconds."""
+        late = Server("POST", path, [b"{}"])
+        with running_upstream(lambda: converse_stream("x" * 10_000, LONG)) as upstream:
+            async with anyio.create_task_group() as group:
+                async with an_app(upstream.url, gateway={"drain_seconds": 20}) as app:
+                    held = Server("POST", "/v1/chat/completions", [json.dumps(CHAT).encode()])
+                    held.wait_to_take = True
+                    group.start_soon(held.run, app)
+                    await held.begun.wait()
+
+                    async def come() -> None:
+                        await late.run(app)
+                        held.gone.set()
+
+                    group.start_soon(come)
+        assert late.status == status
+        assert late.headers[b"x-should-retry"] == b"true"
+        assert 1 <= int(late.headers[b"retry-after"]) <= 60
+        assert late.headers[b"content-length"] == str(len(late.body)).encode()
+        assert len(late.headers[b"x-request-id"]) == 32
+        assert "shutting down" in json.loads(late.body)["error"]["message"]
+
+    async def test_who_is_struck_by_a_bug_of_ours_is_told_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def strike(*_: Any) -> Any:
+            raise AssertionError("a bug")
+
+        monkeypatch.setattr(Session, "handle", strike)
+        async with an_app() as app:
+            server = await answered(app, "GET", "/v1/models")
+        assert (server.status, json.loads(server.body)["error"]["code"]) == (500, "INTERNAL_ERROR")
 
 
 class TestLifespan:

@@ -72,6 +72,8 @@ class Embedded(ABC):
         self._log_level: Level = log_level
         self._runs: AbstractAsyncContextManager[Attend] | None = None
         self._attend: Attend | None = None
+        self.leaving = False
+        """Whether it is being left, or has been: then it takes no more calls."""
 
     @abstractmethod
     def _running(self) -> AbstractAsyncContextManager[Attend]:
@@ -90,7 +92,7 @@ class Embedded(ABC):
     async def __aenter__(self) -> Self:
         if self._runs is not None:
             raise RuntimeError("the gateway is running already")
-        self._runs = self._running()
+        self._runs, self.leaving = self._running(), False
         try:
             self._attend = await self._runs.__aenter__()
         except BaseException:
@@ -105,6 +107,7 @@ class Embedded(ABC):
         traceback: TracebackType | None,
     ) -> bool | None:
         assert self._runs is not None
+        self.leaving = True
         try:
             return await self._runs.__aexit__(kind, error, traceback)
         finally:

@@ -45,6 +45,7 @@ OF_CONNECTIONS: Final = frozenset(
 )
 """Header fields of one connection (RFC 9110 section 7.6.1), and those that frame a message."""
 _TOKEN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_LINE_END: Final = re.compile(rb"[\r\n]")
 _ONE_BYTE: Final = b"content-length: 1\r\n\r\n0"
 
 
@@ -78,6 +79,14 @@ def announce(method: bytes, target: bytes, headers: Headers, body_bytes: int) ->
     return compose(method, target, headers, b"0").removesuffix(_ONE_BYTE) + (
         b"content-length: %d\r\n\r\n" % body_bytes
     )
+
+
+def garbled(method: bytes, target: bytes, headers: Headers) -> bytes:
+    """The head of a request that `compose` refuses: the gateway has an answer for that too, in the words of
+    the API it was meant for. Line ends within a line are none any more, but stay as bad.
+    """
+    lines = [method + b" " + target + b" HTTP/1.1", *(name + b": " + value for name, value in _own(headers))]
+    return b"".join(_LINE_END.sub(b"\0", line) + b"\r\n" for line in (*lines, b""))
 
 
 def _own(headers: Headers) -> Headers:

@@ -1,13 +1,14 @@
 """Calls on a connection in memory: what of a request is passed on; how answers are read, left and cut."""
 
 from collections.abc import Callable
+from typing import Final
 
 import anyio
 import pytest
 
-from stargate.in_memory.call import OF_CONNECTIONS, Cut, announce, call, compose
+from stargate.in_memory.call import OF_CONNECTIONS, Cut, announce, call, compose, garbled
 from stargate.in_memory.channel import MemoryChannel
-from stargate_core.wire.http1 import RequestBody, RequestHead, server_codec
+from stargate_core.wire.http1 import ProtocolError, RequestBody, RequestHead, server_codec
 
 pytestmark = pytest.mark.anyio
 
@@ -63,6 +64,17 @@ def read(data: bytes) -> tuple[RequestHead, bytes]:
     return head, body.data
 
 
+GARBLED: Final = [
+    (b"GET /", b"/", []),
+    (b"", b"/", []),
+    (b"GET", b"", []),
+    (b"GET", b"/a b", []),
+    (b"GET", b"/\r\nx: y", []),
+    (b"GET", b"/ HTTP/1.1\nx: y", []),
+    (b"GET", b"/", [(b"x", b"a\r\ny: b")]),
+    (b"GET", b"/", [(b"x", b"a\rb")]),
+    (b"GET", b"/", [(b"x y", b"a")]),
+]
 HEAD = b"HTTP/1.1 200 OK\r\nx-a: b\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
@@ -85,22 +97,23 @@ class TestRequests:
     def test_an_unknown_method_is_for_the_gateway_to_refuse(self) -> None:
         assert compose(b"BREW", b"/", [], b"").startswith(b"BREW / HTTP/1.1\r\n")
 
-    @pytest.mark.parametrize(
-        ("method", "target", "headers"),
-        [
-            (b"GET /", b"/", []),
-            (b"", b"/", []),
-            (b"GET", b"/a b", []),
-            (b"GET", b"/\r\nx: y", []),
-            (b"GET", b"/", [(b"x", b"a\r\ny: b")]),
-            (b"GET", b"/", [(b"x y", b"a")]),
-        ],
-    )
+    @pytest.mark.parametrize(("method", "target", "headers"), GARBLED)
     def test_what_can_be_no_request_is_refused(
         self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
     ) -> None:
         with pytest.raises(ValueError, match="malformed"):
             compose(method, target, headers, b"")
+
+    @pytest.mark.parametrize(("method", "target", "headers"), GARBLED)
+    def test_nor_does_a_gateway_take_it(
+        self, method: bytes, target: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        data = garbled(method, target, headers)
+        assert len(data.split(b"\n")) == 4 + len(headers)
+        codec = server_codec()
+        codec.receive_data(data)
+        with pytest.raises(ProtocolError):
+            codec.next_event()
 
     @pytest.mark.parametrize("method", [b"POST", b"GET", b"BREW"])
     def test_a_body_can_be_announced_and_kept(self, method: bytes) -> None:
