@@ -13,6 +13,7 @@ It is taken once for each request that is recorded, so it is cheap: nothing is c
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -22,6 +23,9 @@ from stargate_core.entropy import Entropy
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Session, Timer, Waiting
 from stargate_core.messages import HealthChanged
+
+
+_Kind = TypeVar("_Kind", bound=Session)
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -38,7 +42,8 @@ class Checkpoint(msgspec.Struct, frozen=True):
     """The last one that was given away."""
     client: str
     stalled: bool
-    timers: tuple[int, ...]
+    timers: tuple[int, int, int]
+    """When each is due: the client's, the stall's, the grace's."""
     credentials: Mapping[str, Credentials | BearerToken | None]
     health: tuple[HealthChanged, ...]
     keys: Mapping[str, bytes]
@@ -68,10 +73,13 @@ def checkpoint(session: Session) -> Checkpoint:
     )
 
 
-def resume(begun: Checkpoint, plans: Mapping[int, Plan]) -> Session:
-    """A session that goes on from there. plans: by generation, the one that counts and those to come."""
+def resume(begun: Checkpoint, plans: Mapping[int, Plan], kind: type[_Kind]) -> _Kind:
+    """A session that goes on from there. plans: by generation, the one that counts and those to come.
+
+    kind: Session, or a kind of it that can be watched.
+    """
     seed = int(begun.seed, 16)
-    session = Session(
+    session = kind(
         plans[begun.generation],
         wall_epoch_ns=begun.wall_epoch_ns,
         seed=seed,

@@ -105,7 +105,7 @@ class Flight:
     __slots__ = (
         "_began",
         "_ended",
-        "_exchange",
+        "exchange",
         "_grace_at",
         "_launch_at",
         "_number",
@@ -145,14 +145,14 @@ class Flight:
         self._ended = False
         self._told = 0
         """How many attempts were told when it began."""
-        self._exchange = _exchange(self, order, now)
+        self.exchange = _exchange(self, order, now)
 
     # -------------------------------------------------------------------------------------------- the machine
 
     def handle(self, now: int, event: FlightEvent) -> list[FlightCommand]:
         """Take in a fact; what is to be done about it, in this order."""
         out: list[SessionCommand] = []
-        exchange = self._exchange
+        exchange = self.exchange
         match event:
             case UpstreamOpened() if self._ended:
                 out.append(ReleaseUpstream(event.lease))
@@ -192,7 +192,7 @@ class Flight:
         """When to call with Ticked at the latest; None: it is over."""
         if self._ended:
             return None
-        return min(self._launch_at, self._grace_at, self._exchange.timers.deadline)
+        return min(self._launch_at, self._grace_at, self.exchange.timers.deadline)
 
     @property
     def closed(self) -> bool:
@@ -209,7 +209,7 @@ class Flight:
     # ------------------------------------------------------------------------------------------------ reports
 
     def _tick(self, now: int, event: Ticked, out: list[SessionCommand]) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         if self._grace_at <= now:
             exchange.expire(now, Fault(Cause.DRAINING), out)
         elif self._launch_at <= now:
@@ -229,12 +229,12 @@ class Flight:
                 commands.append(FlightSent(self._number, command.data))
             else:
                 commands.append(command)
-        if self._exchange.state is SETTLED and not self._ended:
+        if self.exchange.state is SETTLED and not self._ended:
             self._end(commands)
         return commands
 
     def _begin(self) -> FlightBegan:
-        exchange = self._exchange
+        exchange = self.exchange
         translator, upstream, direction = exchange.translator, exchange.upstream, exchange.direction
         assert translator is not None
         assert upstream is not None
@@ -248,7 +248,7 @@ class Flight:
         return FlightBegan(self._number, headers, direction.name, tuple(exchange.tried))
 
     def _end(self, commands: list[FlightCommand]) -> None:
-        exchange = self._exchange
+        exchange = self.exchange
         self._ended = True
         if exchange.outcome is Outcome.COMPLETE:
             if not self._began:

@@ -24,6 +24,7 @@ _Part = TypeVar("_Part", bound=msgspec.Struct)
 _MALFORMED: Final = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, NotImplementedError)
 _PARTS: Final = ("services", "routes", "consumers", "consumer_groups")
 """Where plugins may stand, beside the configuration itself."""
+_PLUGINS: Final = "plugins"
 
 
 def written(config: Config, secret: Callable[[Secret], str]) -> bytes:
@@ -59,18 +60,15 @@ def plans_of(header: Header, plugins: Mapping[str, type[Plugin]]) -> dict[int, P
 
 
 def _completed(part: _Part, raw: dict[str, Any], plugins: Mapping[str, type[Plugin]]) -> _Part:
-    """This part of a configuration, with the plugins' configs in it: decoding alone does not know their types."""
+    """This part of a configuration, with the plugins' configs in it, whose types decoding does not know."""
     changes: dict[str, list[Any]] = {}
-    for name in _PARTS:
+    for name in (*_PARTS, _PLUGINS):
         if raw.get(name):
-            below = zip(getattr(part, name), raw[name], strict=True)
-            changes[name] = [_completed(one, one_raw, plugins) for one, one_raw in below]
-    if raw.get("plugins"):
-        entries: list[PluginEntry] = part.plugins
-        changes["plugins"] = [
-            _with_config(entry, entry_raw, plugins)
-            for entry, entry_raw in zip(entries, raw["plugins"], strict=True)
-        ]
+            below: list[tuple[Any, dict[str, Any]]] = list(zip(getattr(part, name), raw[name], strict=True))
+            changes[name] = [
+                _with_config(one, raw_one, plugins) if name == _PLUGINS else _completed(one, raw_one, plugins)
+                for one, raw_one in below
+            ]
     return msgspec.structs.replace(part, **changes) if changes else part
 
 

@@ -12,6 +12,7 @@ from stargate_core.gateway.memory_store import MemoryStore
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import Pool
 from stargate_core.gateway.redis_link import RedisLink
+from stargate_core.gateway.session import Session
 from stargate_core.journal.format import (
     Beginning,
     BreakerBeginning,
@@ -61,20 +62,23 @@ class Machine(Protocol):
         ...
 
 
-def made(beginning: Beginning, plans: Mapping[int, Plan]) -> Machine:
-    """The machine that begins like this. plans: the configurations it may need. Raises Unreadable."""
+def made(beginning: Beginning, plans: Mapping[int, Plan], kind: type[Session] = Session) -> Machine:
+    """The machine that begins like this. Raises Unreadable.
+
+    plans: the configurations it may need. kind: of a session, where one is to be watched.
+    """
     try:
-        return _made(beginning, plans)
+        return _made(beginning, plans, kind)
     except KeyError as error:
         raise Unreadable(f"it has no configuration {error}") from None
     except (ValueError, OverflowError) as error:
         raise Unreadable(f"its beginning is malformed: {error}") from None
 
 
-def _made(beginning: Beginning, plans: Mapping[int, Plan]) -> Machine:
+def _made(beginning: Beginning, plans: Mapping[int, Plan], kind: type[Session]) -> Machine:
     match beginning:
         case SessionBeginning(checkpoint):
-            return resume(checkpoint, plans)
+            return resume(checkpoint, plans, kind)
         case FlightBeginning(generation, order, flight, wall_epoch_ns, seed, now):
             return Flight(
                 plans[generation],

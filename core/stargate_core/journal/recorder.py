@@ -26,7 +26,7 @@ from stargate_core.messages import FlightCommand, FlightEvent, Reconfigured, Ses
 Ended: TypeAlias = Callable[[Life], None]
 """Told of a life that is over. It does not count for the ring any more."""
 
-_OVER: Final = frozenset({Waiting, Closed})
+_OVER: Final[frozenset[type]] = frozenset({Waiting, Closed})
 
 
 class Recorder:
@@ -59,19 +59,20 @@ class Recorder:
 class FlightRecorder:
     """A flight that is recorded: its life is in the ring from its launch on."""
 
-    __slots__ = ("_ended", "_ring", "flight", "life")
+    __slots__ = ("_ended", "_landed", "_ring", "flight", "life")
 
     def __init__(self, flight: Flight, beginning: Beginning, ring: Ring, ended: Ended, *, now: int) -> None:
         self.flight = flight
         self.life = Life(beginning, now, ring, {flight.plan.generation: flight.plan.config})
         self._ring = ring
         self._ended = ended
+        self._landed = False
         ring.launch(self.life)
 
     def handle(self, now: int, event: FlightEvent) -> list[FlightCommand]:
         """Tell the flight, and keep it."""
         flight, life = self.flight, self.life
-        if flight.closed:
+        if self._landed:
             return flight.handle(now, event)
         try:
             commands = flight.handle(now, event)
@@ -96,6 +97,7 @@ class FlightRecorder:
         return self.flight.closed
 
     def _land(self) -> None:
+        self._landed = True
         self.life.failed = self.flight.failed
         self._ring.land(self.life)
         self._ended(self.life)
@@ -117,11 +119,10 @@ class SessionRecorder:
         """Tell the session, and keep it."""
         session, life = self.session, self._life
         if life is None:
-            if type(session.state) is Closed:
+            if session.closed:
                 return session.handle(now, event)
             life = self._life = self._begin(now)
-        if event.__class__ is Reconfigured:
-            assert isinstance(event, Reconfigured)
+        if isinstance(event, Reconfigured):
             life.configs[event.generation] = self._plans[event.generation].config
         try:
             commands = session.handle(now, event)

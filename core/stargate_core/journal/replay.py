@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from stargate_core.gateway.session import Session
 from stargate_core.journal.configurations import plans_of
 from stargate_core.journal.format import Journal
 from stargate_core.journal.living import Living, Step, check
@@ -40,10 +41,12 @@ class Verdict(msgspec.Struct, frozen=True):
     """None: it was the same from beginning to end."""
 
 
-def machine_of(journal: Journal, plugins: Mapping[str, type[Plugin]]) -> Machine:
-    """The machine that a journal is of, as it began. Raises Unreadable."""
+def machine_of(
+    journal: Journal, plugins: Mapping[str, type[Plugin]], kind: type[Session] = Session
+) -> Machine:
+    """The machine that a journal is of, as it began. kind: of a session. Raises Unreadable."""
     check(journal.header, journal.entries)
-    return made(journal.header.beginning, plans_of(journal.header, plugins))
+    return made(journal.header.beginning, plans_of(journal.header, plugins), kind)
 
 
 def replay(journal: Journal, plugins: Mapping[str, type[Plugin]]) -> Verdict:

@@ -97,10 +97,7 @@ def _taken_down(
         cause=life.raised or (life.failed.cause if life.failed is not None else ""),
         expires_at=expires_at,
     )
-    entries = [
-        Entry(now, event, shape=shape(commands))  # type: ignore[arg-type]
-        for now, event, commands in life.entries
-    ]
+    entries = [Entry(now, event, shape=shape(commands)) for now, event, commands in life.entries]
     if life.raised:
         entries[-1] = msgspec.structs.replace(entries[-1], raised=life.raised)
     return header, entries
@@ -115,7 +112,9 @@ def _lived(header: Header, entries: list[Entry], plugins: Mapping[str, type[Plug
         entry = step.entry
         if diverged_at is None and (step.shape, step.raised) != (entry.shape, entry.raised):
             diverged_at = step.number
-        lived.append(msgspec.structs.replace(entry, fold=step.fold, raised=step.raised))
+        lived.append(msgspec.structs.replace(entry, fold=step.fold))
+    # Where the machine fails only now, the rest can't be lived; it was heard all the same.
+    lived += entries[len(lived) :]
     trailer = Trailer(
         entries=len(lived),
         commands=living.digest.commands,

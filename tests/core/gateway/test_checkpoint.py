@@ -14,6 +14,7 @@ from stargate_core.config.plugin_configs import ApiKeyAuth, Retry
 from stargate_core.config.schema import Config, Consumer, Gateway, PluginEntry, TimeLimits
 from stargate_core.gateway.checkpoint import Checkpoint, checkpoint, is_quiet, resume
 from stargate_core.gateway.plan import Plan
+from stargate_core.gateway.session import Session
 from stargate_core.messages import (
     ClientDrained,
     ClientSent,
@@ -198,7 +199,7 @@ def lived(codec: Codec, names: list[str]) -> Watched:
 
 def replayed(bench: Watched, codec: Codec, at: int, begun: Checkpoint) -> None:
     """A session from this checkpoint on orders what the original has ordered, and waits for the same."""
-    session = resume(begun, PLANS[codec])
+    session = resume(begun, PLANS[codec], Session)
     for now, event, commands in bench.steps[at:]:
         assert session.handle(now, event) == commands
     assert session.deadline == bench.session.deadline
