@@ -14,7 +14,7 @@ from typing import Final
 
 import yaml
 
-from bench.processes import stargate_config
+from bench.gateways import Settings, stargate_config
 from bench.traffic import MODEL, PLAIN_ANSWER, frames, openai_request, stream_writes
 from stargate.plugins import installed, schemas
 from stargate_core.aws.sigv4 import Credentials, Signer
@@ -33,7 +33,7 @@ _REPETITIONS: Final = 40
 
 def _plan() -> Plan:
     plugins = installed()
-    text = yaml.safe_dump(stargate_config(8080, 9, "fast"))
+    text = yaml.safe_dump(stargate_config(8080, 9, Settings()))
     examined = examine(text, filename="bench", environ=os.environ, schemas=schemas(plugins))
     assert examined.config is not None, examined.problems
     return Plan(examined.config, plugins)

@@ -1,4 +1,4 @@
-"""What a benchmark found: its samples, the figures made of them, and the table that shows them.
+"""What a benchmark found: its samples, the figures made of them, and the page that shows them.
 
 Figures of different runs are not comparable: the machine is shared, and its other tenants come and go. So
 every gateway is measured in every round, in alternation, and the figure that counts is the ratio to Envoy
@@ -10,13 +10,17 @@ import json
 import os
 import platform
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from bench.load import Result
+
+_COLUMNS_MAX: Final = 110
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     result: Result
     cpu_seconds: float | None
     """What it cost the gateway, warm-up included; None where there is no gateway."""
+    resident_mib: float | None
+    """The gateway's memory when it was over."""
 
     @property
     def cpu_us(self) -> float | None:
@@ -60,6 +66,35 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """Its rate by Envoy's: the median of the ratios within each round."""
     cpu_of_envoy: float | None
     """Envoy's processor time per answer by its own: the ratio of the rates, had each a core to itself."""
+    resident_mib: float | None
+    """After the last round."""
+    unanswered: int
+    """Connections without any answer, in the round that had the most of them."""
+
+
+class About(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run was made on and with."""
+
+    date: str
+    cpu: str
+    cores: int
+    kernel: str
+    versions: dict[str, str]
+    connections: int
+    writes: int
+    rounds: int
+    seconds: float
+    others: float
+    """The share of the cores' time that other programs had meanwhile."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole run, as it is kept."""
+
+    about: About
+    skipped: dict[str, str]
+    """Targets that were wanted, and why they were not there."""
+    samples: list[Sample]
 
 
 def _medians(samples: Sequence[Sample], value: Callable[[Sample], float | None]) -> float | None:
@@ -104,6 +139,8 @@ def figures(samples: Sequence[Sample], reference: str = "envoy") -> list[Figures
                 busy=_medians(mine, lambda sample: sample.busy),
                 of_envoy=_ratio(mine, envoys, _by_rate),
                 cpu_of_envoy=_ratio(mine, envoys, _by_cpu),
+                resident_mib=max(mine, key=lambda sample: sample.round).resident_mib,
+                unanswered=max(sample.result.unanswered for sample in mine),
             )
         )
     return found
@@ -125,6 +162,7 @@ def table(found: Sequence[Figures]) -> str:
         "busy",
         "p50 ms",
         "p99 ms",
+        "MiB",
     ]
     rows = [
         [
@@ -137,6 +175,7 @@ def table(found: Sequence[Figures]) -> str:
             _or_dash(one.busy, ".0%"),
             f"{one.p50_ms:.2f}",
             f"{one.p99_ms:.2f}",
+            _or_dash(one.resident_mib, ".0f"),
         ]
         for one in found
     ]
@@ -153,28 +192,64 @@ def table(found: Sequence[Figures]) -> str:
     return "\n".join(map(line, [heads, rule, *rows]))
 
 
-def machine() -> dict[str, str]:
-    """What it was measured on."""
-    model = "?"
+def page(record: Record) -> str:
+    """A run as Markdown, the way README.md shows the last one: what it was, the table, what was not there."""
+    about = record.about
+    parts = [
+        f"{about.date}, {about.cores} cores of an {about.cpu}, Linux {about.kernel}",
+        ", ".join(f"{name} {version}" for name, version in about.versions.items()),
+        f"{about.connections} connections, streams in {about.writes} writes",
+        f"{about.rounds} round{'' if about.rounds == 1 else 's'} of {about.seconds:g} s",
+    ]
+    caption = f"{'; '.join(parts)}. Other programs had {about.others:.0%} of the cores' time meanwhile."
+    found = figures(record.samples)
+    lines = [textwrap.fill(caption, _COLUMNS_MAX), "", table(found)]
+    if starved := ", ".join(
+        f"{one.unanswered} ({one.kind}, {one.target})" for one in found if one.unanswered
+    ):
+        lines += ["", textwrap.fill(f"Connections without any answer in a round: {starved}.", _COLUMNS_MAX)]
+    if record.skipped:
+        skipped = "; ".join(f"{name}: {reason}" for name, reason in record.skipped.items())
+        lines += ["", textwrap.fill(f"Skipped: {skipped}.", _COLUMNS_MAX)]
+    return "\n".join(lines)
+
+
+def cpu_name() -> str:
+    """The processor, as it calls itself."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
+                return line.partition(":")[2].strip()
     except OSError:
         pass
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "cpu": model,
-        "cores": str(len(os.sched_getaffinity(0))),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-        "load_average": f"{os.getloadavg()[0]:.1f}",
-    }
+    return "unknown processor"
 
 
-def save(path: Path, about: dict[str, str], samples: Sequence[Sample], found: Sequence[Figures]) -> None:
-    """Keep all of it as JSON."""
+def about(
+    versions: dict[str, str], *, connections: int, writes: int, rounds: int, seconds: float, others: float
+) -> About:
+    """The circumstances of a run on this machine, today."""
+    return About(
+        date=datetime.now(UTC).strftime("%Y-%m-%d"),
+        cpu=cpu_name(),
+        cores=len(os.sched_getaffinity(0)),
+        kernel=platform.release().partition("-")[0],
+        versions={"CPython": platform.python_version(), **versions},
+        connections=connections,
+        writes=writes,
+        rounds=rounds,
+        seconds=seconds,
+        others=others,
+    )
+
+
+def save(path: Path, record: Record) -> None:
+    """Keep all of it as JSON, with the figures beside the samples they are made of."""
     path.parent.mkdir(exist_ok=True)
-    kept = {"about": about, "figures": msgspec.to_builtins(found), "samples": msgspec.to_builtins(samples)}
+    kept = {**msgspec.to_builtins(record), "figures": msgspec.to_builtins(figures(record.samples))}
     path.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def kept(path: Path) -> Record:
+    """What `save` has kept. Raises OSError and msgspec.DecodeError."""
+    return msgspec.json.decode(path.read_bytes(), type=Record)

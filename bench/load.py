@@ -15,6 +15,8 @@ import asyncio
 import json
 import sys
 import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final, cast
 
 import msgspec
@@ -31,6 +33,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What to send, and for how long."""
 
     port: int
+    """0 where the callers are in the gateway's own process."""
     dialect: str
     """openai; converse; signed: converse with a signature of nobody's, for upstream itself."""
     stream: bool
@@ -40,6 +43,20 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float | None = None
     requests: int | None = None
     """End after so many answers, warm-up included."""
+
+    @property
+    def seconds_max(self) -> float:
+        """What has not ended by then, hangs."""
+        return self.warm_up_seconds + (self.seconds or 0.0) + 2 * ANSWER_SECONDS_MAX
+
+    def arguments(self) -> list[str]:
+        """The task as this module's own command takes it."""
+        found = ["--port", str(self.port), "--dialect", self.dialect]
+        found += ["--kind", "stream" if self.stream else "plain", "--connections", str(self.connections)]
+        found += ["--warm-up", str(self.warm_up_seconds)]
+        for name, value in (("--seconds", self.seconds), ("--requests", self.requests)):
+            found += [] if value is None else [name, str(value)]
+        return found
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +71,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     events: int
     errors: list[str]
     """The first few, in words."""
+    unanswered: int
+    """Connections that got no answer at all, though others did."""
     p50_ms: float
     p99_ms: float
 
@@ -63,8 +82,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return self.answers / self.seconds if self.seconds else 0.0
 
 
-class _Run:
-    """What the connections of a run share."""
+class Run:
+    """What the callers of a run share."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -81,6 +100,30 @@ class _Run:
         self.wanted = task.requests if task.requests is not None else sys.maxsize
         self.sent = 0
         self.measuring = False
+        self.served: set[object] = set()
+
+    def may_send(self) -> bool:
+        """Whether one more request is wanted; if so, it is counted as sent."""
+        if self.sent >= self.wanted or self.over.done():
+            return False
+        self.sent += 1
+        return True
+
+    def judged(self, caller: object, seconds: float, judge: Callable[[], int]) -> bool:
+        """Count an answer that took so long, if `judge` finds it whole; whether the run goes on."""
+        try:
+            events = judge()
+        except Exception as error:  # noqa: BLE001  (whatever an answer can be wrong in)
+            self.fail(f"{'wrong' if isinstance(error, Wrong) else type(error).__name__}: {error}")
+            return False
+        self.answers += 1
+        self.served.add(caller)
+        if self.measuring:
+            self.latencies.append(seconds)
+            self.events += events
+        if self.answers >= self.wanted:
+            self.end()
+        return not self.over.done()
 
     def fail(self, error: str) -> None:
         """An answer is not what it should be: the run is over."""
@@ -97,7 +140,7 @@ class _Run:
 class _Connection(asyncio.Protocol):
     """One connection: a request, its answer, the next request."""
 
-    def __init__(self, run: _Run) -> None:
+    def __init__(self, run: Run) -> None:
         self._run = run
         self._judge = Judge(openai=run.task.dialect == "openai", stream=run.task.stream)
         self._stream = run.task.stream
@@ -118,12 +161,9 @@ class _Connection(asyncio.Protocol):
             self._run.fail(f"the connection was closed: {exc!r}")
 
     def _send(self) -> None:
-        run = self._run
-        if run.sent >= run.wanted or run.over.done():
-            return
-        run.sent += 1
-        self._sent_at = time.perf_counter()
-        self._transport.write(run.request)
+        if self._run.may_send():
+            self._sent_at = time.perf_counter()
+            self._transport.write(self._run.request)
 
     def data_received(self, data: bytes) -> None:
         """Collect an answer; judge it when it is whole."""
@@ -160,37 +200,39 @@ class _Connection(asyncio.Protocol):
         return True
 
     def _answered(self) -> None:
-        run = self._run
         taken = time.perf_counter() - self._sent_at
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        try:
-            events = self._judge.judge(data[self._body_at :])
-        except Exception as error:  # noqa: BLE001  (whatever an answer can be wrong in)
-            run.fail(f"{type(error).__name__ if not isinstance(error, Wrong) else 'wrong'}: {error}")
-            return
+        body = data[self._body_at :]
         self._pieces.clear()
         self._size = self._body_at = 0
-        run.answers += 1
-        if run.measuring:
-            run.latencies.append(taken)
-            run.events += events
-        if run.answers < run.wanted:
+        if self._run.judged(self, taken, lambda: self._judge.judge(body)):
             self._send()
-        else:
-            run.end()
 
 
-async def measure(task: Task) -> Result:
-    """Send until the time or the number is reached."""
+@asynccontextmanager
+async def _connections(run: Run) -> AsyncGenerator[None]:
+    """The callers, each on a connection of its own."""
     loop = asyncio.get_running_loop()
-    run = _Run(task)
+    transports: list[asyncio.Transport] = []
+    try:
+        for _ in range(run.task.connections):
+            transport, _ = await loop.create_connection(lambda: _Connection(run), "127.0.0.1", run.task.port)
+            transports.append(transport)
+        yield
+    finally:
+        run.end()
+        for transport in transports:
+            transport.abort()
+
+
+async def measure(
+    task: Task, callers: Callable[[Run], AbstractAsyncContextManager[None]] = _connections
+) -> Result:
+    """Send until the time or the number is reached. callers: they send as long as they are entered."""
+    run = Run(task)
     run.measuring = not task.warm_up_seconds
     began = connected = time.perf_counter()
-    transports = []
-    try:
-        for _ in range(task.connections):
-            transport, _ = await loop.create_connection(lambda: _Connection(run), "127.0.0.1", task.port)
-            transports.append(transport)
+    async with callers(run):
         if not run.measuring:
             await asyncio.wait([run.over], timeout=task.warm_up_seconds)
             run.measuring, began = True, time.perf_counter()
@@ -199,10 +241,7 @@ async def measure(task: Task) -> Result:
         if task.requests is not None and task.seconds is None and not run.over.done():
             run.fail(f"not all of the {task.requests} answers came in {limit:g} s")
         ended = time.perf_counter()
-    finally:
         run.end()
-        for transport in transports:
-            transport.abort()
     if not run.latencies and not run.errors:
         run.errors.append("no answer came")
     latencies = sorted(run.latencies)
@@ -213,6 +252,7 @@ async def measure(task: Task) -> Result:
         all_seconds=ended - connected,
         events=run.events,
         errors=run.errors,
+        unanswered=task.connections - len(run.served),
         p50_ms=_percentile(latencies, 0.50) * 1000,
         p99_ms=_percentile(latencies, 0.99) * 1000,
     )

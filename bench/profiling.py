@@ -1,5 +1,7 @@
 """Where a gateway's time goes while it serves: py-spy's samples from outside, or cProfile's counts.
 
+What is watched is the one process that does the work, where a server has several.
+
 py-spy sees lines, and stops the process for a moment each sample and no more, so it is preferred. (Without
 stopping it, it loses most samples of deep stacks, and with them the truth.) It needs the right to look into
 another process (ptrace); where that is missing, the gateway is started again under cProfile, whose costs per
@@ -18,8 +20,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-
-from bench.processes import Process
 
 _RATE_HZ: Final = 400
 _LINES: Final = 45
@@ -52,7 +52,7 @@ def py_spy() -> Path | None:
 
 
 @contextlib.contextmanager
-def watching(process: Process, seconds: float) -> Iterator[list[str]]:
+def watching(pid: int, seconds: float) -> Iterator[list[str]]:
     """Sample a process for so long; the list holds the folded stacks when the block is over."""
     program = py_spy()
     assert program is not None
@@ -62,7 +62,7 @@ def watching(process: Process, seconds: float) -> Iterator[list[str]]:
             str(program),
             "record",
             "--pid",
-            str(process.popen.pid),
+            str(pid),
             "--format",
             "raw",
         ]

@@ -193,7 +193,10 @@ class Judge:
 
     def judge(self, body: bytes) -> int:
         """Judge a body as it came, chunks and all; returns its number of events (1 for a plain answer)."""
-        content = _unchunked(body) if self._stream else body
+        return self.judge_content(_unchunked(body) if self._stream else body)
+
+    def judge_content(self, content: bytes) -> int:
+        """Judge what a body's chunks hold."""
         if self._length < 0:
             self._read(content)
             self._length = len(content)
