@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 import coverage_by_module
-from coverage_by_module import Missed, complaints, ranges, summary
+from coverage_by_module import Missed, complaints, exhausted, ranges, summary
 from test_tidy import core_sources
 
 TOOL: Final = Path(__file__).parent / "coverage_by_module.py"
@@ -51,6 +51,15 @@ class TestWhatIsSaid:
         assert summary({}, {"globs.py": LACKING, "wire/sse.py": WHOLE}) == [
             "each by its own test file: 78.57 % of 28 lines and branches; 1 of 2 modules whole"
         ]
+
+
+class TestMatches:
+    def test_only_the_last_case_has_no_way_past_it(self) -> None:
+        source = "match kind:\n    case 1:\n        f()\n    case 2 | 3:\n        g()\n        h()\n"
+        assert exhausted(source) == {4: 5}
+
+    def test_a_last_case_with_a_condition_proves_nothing(self) -> None:
+        assert exhausted("match kind:\n    case 1:\n        f()\n    case n if n:\n        g()\n") == {}
 
 
 class TestExceptions:
