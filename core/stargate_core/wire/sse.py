@@ -230,11 +230,10 @@ class SseFrameDecoder:
     raises EventStreamError (TOO_LARGE), again on every later call.
     """
 
-    __slots__ = ("_decoder", "_failure")
+    __slots__ = ("_decoder",)
 
     def __init__(self, line_bytes_max: int = LINE_BYTES_MAX, event_bytes_max: int = EVENT_BYTES_MAX) -> None:
         self._decoder = SseDecoder(line_bytes_max, event_bytes_max)
-        self._failure: str | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> list[Frame]:
         """All events that `data` completes. Events before a failure are returned first, as frames are."""
@@ -242,16 +241,13 @@ class SseFrameDecoder:
         try:
             events = self._decoder.feed(bytes(data))
         except SseError as error:
-            self._failure = str(error)
-            self.check()
-            raise
+            raise EventStreamError(Corruption.TOO_LARGE, str(error)) from None
         return [_as_frame(one) for one in events]
 
     def check(self) -> None:
         """Raise the EventStreamError that the next call would."""
-        failure = self._failure or self._decoder.failure
-        if failure is not None:
-            raise EventStreamError(Corruption.TOO_LARGE, failure)
+        if self._decoder.failure is not None:
+            raise EventStreamError(Corruption.TOO_LARGE, self._decoder.failure)
 
 
 def _as_frame(one: ServerEvent) -> Frame:

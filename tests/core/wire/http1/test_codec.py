@@ -8,6 +8,7 @@ import pytest
 from stargate_core.wire.http1 import (
     CodecKind,
     ProtocolError,
+    Reason,
     RequestBody,
     RequestHead,
     ServerCodec,
@@ -132,3 +133,34 @@ def test_a_refused_request_is_answered_and_the_connection_ends(kind: CodecKind) 
 def test_tells_a_waiting_client_to_go_on(kind: CodecKind) -> None:
     codec = server_codec(codec=kind)
     assert codec.continue_100() == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@pytest.mark.parametrize(("method", "body"), [(b"GET", b"no"), (b"HEAD", b"")])
+def test_a_refused_request_is_told_by_its_name_and_answered_as_it_is_read(
+    kind: CodecKind, method: bytes, body: bytes
+) -> None:
+    codec = server_codec(codec=kind)
+    codec.receive_data(method + b" /x HTTP/1.1\r\nBad Header: x\r\n\r\n")
+    with pytest.raises(ProtocolError) as caught:
+        codec.next_event()
+    assert (caught.value.method, caught.value.target) == (method, b"/x")
+    head, _, sent = codec.response(400, [], b"no").partition(b"\r\n\r\n")
+    assert b"content-length: 2" in head
+    assert sent == body
+
+
+def test_a_request_may_come_byte_by_byte(kind: CodecKind) -> None:
+    codec = server_codec(codec=kind)
+    for byte in b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab":
+        codec.receive_data(bytes((byte,)))
+    assert isinstance(codec.next_event(), RequestHead)
+    assert codec.next_event() == RequestBody(b"ab")
+
+
+def test_a_message_that_is_cut_short_is_incomplete(kind: CodecKind) -> None:
+    codec = server_codec(codec=kind)
+    codec.receive_data(b"GET / HT")
+    codec.receive_eof()
+    with pytest.raises(ProtocolError, match="ended inside a message") as caught:
+        codec.next_event()
+    assert caught.value.reason is Reason.INCOMPLETE_MESSAGE

@@ -116,3 +116,44 @@ def test_a_response_that_has_no_body_ends_with_its_head() -> None:
     ):
         assert response_head(status, b"", b"1.1", headers).content_length == 0
     assert response_head(200, b"", b"1.1", []).content_length is None
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"identity", b""])
+def test_chunked_is_the_only_coding(coding: bytes) -> None:
+    with pytest.raises(ProtocolError, match="only transfer coding") as caught:
+        head_of((b"transfer-encoding", coding))
+    assert caught.value.status == 501
+
+
+def test_a_coding_needs_http_11_and_no_length_beside_it() -> None:
+    coding = (b"transfer-encoding", b"Chunked")
+    assert head_of(coding).chunked
+    with pytest.raises(ProtocolError, match="has no transfer codings"):
+        head_of(coding, version=b"1.0")
+    with pytest.raises(ProtocolError, match="both"):
+        head_of(coding, (b"content-length", b"3"))
+
+
+def test_a_host_is_needed_since_http_11() -> None:
+    assert request_head(b"GET", b"/", b"1.0", [], 0).headers == []
+    with pytest.raises(ProtocolError, match="Host field is missing"):
+        request_head(b"GET", b"/", b"1.1", [], 0)
+
+
+@pytest.mark.parametrize("framing", [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")])
+def test_connect_announces_no_body_and_keeps_no_connection(framing: tuple[bytes, bytes]) -> None:
+    assert not head_of((b"content-length", b"0"), method=b"CONNECT").keep_alive
+    with pytest.raises(ProtocolError, match="CONNECT can't have a body"):
+        head_of(framing, method=b"CONNECT")
+
+
+@pytest.mark.parametrize("status", [100, 204])
+@pytest.mark.parametrize("framing", [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")])
+def test_a_response_that_can_have_no_body_announces_none(status: int, framing: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ProtocolError, match=f"status {status} can't have a body"):
+        response_head(status, b"", b"1.1", [framing])
+
+
+def test_nobody_has_asked_for_another_protocol() -> None:
+    with pytest.raises(ProtocolError, match="switched protocols"):
+        response_head(101, b"", b"1.1", [(b"upgrade", b"h2c")])

@@ -10,16 +10,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stargate_core.wire.http1 import Limits, ProtocolError
+from stargate_core.wire.http1 import Limits, ProtocolError, Reason
 from stargate_core.wire.http1.head import (
     METHODS,
     REQUEST_HEAD,
     RESPONSE_HEAD,
     HeadScan,
     check_field_line,
+    disagree,
     read_request_line,
     split_plainly,
     target_is_plain,
+    too_many_headers,
+    too_many_interim,
 )
 from support.http1 import llhttp_messages
 from support.http1_messages import requests, responses
@@ -198,3 +201,87 @@ def test_reads_the_request_line_of_a_refused_request() -> None:
     assert read_request_line(b"GET /x HTTP/1.1\r\nbad\x00") == (b"GET", b"/x")
     assert read_request_line(b"GET /x HTTP/1.1") is None
     assert read_request_line(b"GET /\x00 HTTP/1.1\r\n") is None
+
+
+def objection(data: bytes, limits: Limits = LIMITS, *, request: bool = True) -> tuple[Reason, int]:
+    """Why these bytes are no head, and with which status the sender is told."""
+    with pytest.raises(ProtocolError) as caught:
+        HeadScan(limits, request=request).advance(data)
+    return caught.value.reason, caught.value.status
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (b"BREW / HTTP/1.1\r\n", (Reason.UNKNOWN_METHOD, 501)),
+        (b"get / HTTP/1.1\r\n", (Reason.UNKNOWN_METHOD, 501)),
+        (b"GET /\xc3\xa4 HTTP/1.1\r\n", (Reason.BAD_TARGET, 400)),
+        (b"GET * HTTP/1.1\r\n", (Reason.BAD_TARGET, 400)),
+        (b"GET h:80 HTTP/1.1\r\n", (Reason.BAD_TARGET, 400)),
+        (b"CONNECT / HTTP/1.1\r\n", (Reason.BAD_TARGET, 400)),
+        (b"PRI * HTTP/2.0\r\n", (Reason.HTTP2_PREFACE, 505)),
+    ],
+)
+def test_request_lines_that_are_refused(line: bytes, told: tuple[Reason, int]) -> None:
+    assert objection(line) == told
+
+
+@pytest.mark.parametrize("line", [b"OPTIONS * HTTP/1.1\r\n", b"CONNECT h:80 HTTP/1.1\r\n"])
+def test_each_odd_form_of_target_has_its_method(line: bytes) -> None:
+    assert scan(line + b"\r\n", request=True) is not None
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"HTTP/2 200 OK\r\n", Reason.UNSUPPORTED_VERSION),
+        (b"HTTP/1.2 200 OK\r\n", Reason.UNSUPPORTED_VERSION),
+        (b"HTTP/1.1 600 OK\r\n", Reason.BAD_STATUS_LINE),
+        (b"ICY 200 OK\r\n", Reason.BAD_STATUS_LINE),
+    ],
+)
+def test_status_lines_that_are_refused(line: bytes, reason: Reason) -> None:
+    assert objection(line, request=False)[0] is reason
+
+
+class TestBounds:
+    LIMITS: Final = Limits(target_bytes_max=10, head_bytes_max=100, headers_max=2)
+
+    def test_a_target_may_be_so_long(self) -> None:
+        assert HeadScan(self.LIMITS, request=True).advance(b"GET /%s HTTP/1.1\r\n" % (b"a" * 9)) is None
+
+    @pytest.mark.parametrize(
+        "start",
+        [
+            b"GET /%s HTTP/1.1\r\n" % (b"a" * 10),  # known once the line is whole
+            b"GET /" + b"a" * 30,  # known before it is
+        ],
+    )
+    def test_a_longer_one_is_told_so(self, start: bytes) -> None:
+        assert objection(start, self.LIMITS) == (Reason.TARGET_TOO_LONG, 414)
+
+    @pytest.mark.parametrize("request_", [True, False])
+    def test_a_head_has_a_bound(self, request_: bool) -> None:
+        start = REQUEST_LINE if request_ else STATUS_LINE
+        assert objection(start + b"A: " + b"a" * 100, self.LIMITS, request=request_) == (
+            Reason.HEAD_TOO_LARGE,
+            431,
+        )
+
+    def test_so_has_the_number_of_its_fields(self) -> None:
+        scanner = HeadScan(self.LIMITS, request=True)
+        assert scanner.advance(REQUEST_LINE + b"A: b\r\n" * 2 + b"\r\n") is not None
+        assert objection(REQUEST_LINE + b"A: b\r\n" * 3, self.LIMITS) == (Reason.TOO_MANY_HEADERS, 431)
+
+
+@pytest.mark.parametrize(
+    ("made", "reason", "says"),
+    [
+        (disagree(), Reason.PARSERS_DISAGREE, "not acceptable"),
+        (too_many_headers(Limits(headers_max=7)), Reason.TOO_MANY_HEADERS, "more than 7 header fields"),
+        (too_many_interim(Limits(interim_max=7)), Reason.TOO_MANY_INTERIM, "more than 7 interim"),
+    ],
+)
+def test_objections_that_parsers_raise_name_the_bound(made: ProtocolError, reason: Reason, says: str) -> None:
+    assert made.reason is reason
+    assert says in str(made)
