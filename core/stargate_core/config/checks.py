@@ -261,6 +261,9 @@ def _warnings(walk: Walk) -> None:
             walk.warning((*path, "workers"), message)
         for name in _without_effect(gateway):
             walk.warning((*path, name), "this version does nothing with it yet")
+        if gateway.journal.directory and not (gateway.journal.redact or gateway.journal.encrypt_to):
+            message = "what people say to models, and models to them, is written down in the clear"
+            walk.warning((*path, "journal", "redact"), message)
         if not gateway.upstream_tls.verify:
             walk.warning((*path, "upstream_tls", "verify"), "whoever answers in Bedrock's place is believed")
     for path, config in _all(walk, BedrockProxy):
@@ -283,7 +286,6 @@ def _without_effect(gateway: Gateway) -> list[str]:
     """Settings that are understood, and not acted on yet."""
     settings = {
         "admin_listen": gateway.admin_listen is not None,
-        "journal": gateway.journal.directory is not None,
     }
     return [name for name, written in settings.items() if written]
 

@@ -168,7 +168,8 @@ class TimeLimits(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class UpstreamPool(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """How many connections to Bedrock are kept."""
 
-    max_connections_per_endpoint: Annotated[int, Meta(ge=1, le=65_536)] = 1024
+    max_connections_per_endpoint: Annotated[int, Meta(ge=1, le=65_536)] = 4096
+    """Each call that runs has one: by default more than a processor carries streams."""
     max_idle: Annotated[int, Meta(ge=0, le=65_536)] = 256
     """Idle connections kept for each endpoint."""
     idle_seconds: Annotated[
@@ -200,12 +201,43 @@ class ModelPrice(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Journal(msgspec.Struct, frozen=True, kw_only=True):
-    """Which exchanges are written out to be replayed later."""
+    """Which requests are written out, to be lived again later, and for how long they are kept."""
 
-    directory: str | None = None
-    """None: no journal is written."""
-    on: list[Literal["error", "all"]] = field(default_factory=lambda: ["error"])
+    directory: Annotated[str, Meta(min_length=1)] | None = None
+    """None: nothing is recorded."""
+    on: Annotated[list[Literal["error", "all"]], Meta(min_length=1)] = field(
+        default_factory=lambda: ["error"]
+    )
+    """error: requests that are answered 5xx, break off within their answer, or meet a bug; all: every one."""
     redact: bool = True
+    """Whether what was said is taken out, its lengths aside."""
+    encrypt_to: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^journal-public-[A-Za-z0-9_-]{43}\Z",
+                description="the public key that `stargate keys journal` has printed",
+            ),
+        ]
+        | None
+    ) = None
+    """Whoever has the private key can read them, and nobody else."""
+    keep_days: Annotated[int, Meta(ge=1, le=3650)] = 14
+    max_files: Annotated[int, Meta(ge=1, le=1_000_000)] = 1000
+    """Of more than so many the oldest are deleted."""
+    max_per_minute: Annotated[int, Meta(ge=1, le=60_000)] = 60
+    """By each worker: an outage must not keep it busy with journals."""
+    memory_bytes: Annotated[int, Meta(ge=1 << 20, le=1 << 40)] = 67_108_864
+    """By each worker, for requests that are running and calls that were shared; as much again may wait to be
+    written.
+    """
+    max_journal_bytes: Annotated[int, Meta(ge=1 << 16, le=1 << 30)] = 16_777_216
+    """What one request and its answer may take; of a larger one nothing is kept."""
+
+    def __post_init__(self) -> None:
+        if self.max_journal_bytes > self.memory_bytes:
+            message = f"expected at most memory_bytes: {self.memory_bytes}"
+            raise Misfit("max_journal_bytes", message, beside=("memory_bytes",))
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):

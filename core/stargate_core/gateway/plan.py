@@ -152,7 +152,8 @@ class Plan:
         self.limits = _limits(config)
         self.routes = Routes(config)
         self.prices = Prices(config.gateway.prices)
-        self._plugins = plugins
+        self.plugins = plugins
+        """The plugins there are, switched on or not."""
         self._standing = list(self._entries())
         self._chains: dict[tuple[Place, str | None], Chain] = {}
         self.outer = self.chain(Place(), None)
@@ -227,7 +228,7 @@ class Plan:
     def _instance(
         self, entry: PluginEntry, config: msgspec.Struct, place: tuple[str | None, str | None, str | None]
     ) -> Plugin:
-        instance = self._plugins[entry.name](config)
+        instance = self.plugins[entry.name](config)
         for phase, name in _HOOKS.items():
             _check(instance, name, may_wait=phase in _MAY_WAIT)
         init_worker = getattr(instance, "init_worker", None)

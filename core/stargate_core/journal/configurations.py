@@ -33,7 +33,7 @@ def written(config: Config, secret: Callable[[Secret], str]) -> bytes:
     def plain(value: object) -> str:
         if isinstance(value, Secret):
             return secret(value)
-        raise TypeError(f"a configuration in a journal can't have a {type(value).__name__}")
+        raise TypeError(f"a configuration in a journal can't have this: {type(value).__name__}")
 
     return msgspec.json.encode(config, enc_hook=plain)
 

@@ -26,7 +26,7 @@ def _plain(value: object) -> object:
         return hashlib.sha256(value.reveal().encode("utf-8", "surrogatepass")).hexdigest()
     if isinstance(value, Mapping):
         return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    raise NotImplementedError(f"a command can't hold a {type(value).__name__}")
+    raise NotImplementedError(f"a command can't hold this: {type(value).__name__}")
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder(enc_hook=_plain, order="deterministic")

@@ -41,6 +41,8 @@ from stargate_core.secret import Secret
 FORMAT: Final = 1
 MAGIC: Final = b"\x93STARGATE-JOURNAL\r\n"
 """Neither text nor the start of any msgpack that is ours, and broken by whatever changes line ends."""
+SEALED_MAGIC: Final = b"\x93STARGATE-SEALED-JOURNAL\r\n"
+"""What a journal begins with that is encrypted; what follows only the private key's owner can read."""
 FRAME_BYTES_MAX: Final = 256 << 20
 ENTRIES_MAX: Final = 2_000_000
 FOLD_BYTES: Final = 8
@@ -215,7 +217,7 @@ class Encoder:
                 return secret(value)
             if isinstance(value, Mapping):
                 return dict(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-            raise NotImplementedError(f"a journal can't hold a {type(value).__name__}")
+            raise NotImplementedError(f"a journal can't hold this: {type(value).__name__}")
 
         self._encoder = msgspec.msgpack.Encoder(enc_hook=plain)
 
@@ -240,7 +242,7 @@ def restore(kind: type, value: Any) -> Any:
     """A placeholder becomes a Secret again."""
     if kind is Secret and isinstance(value, str):
         return Secret(value)
-    raise NotImplementedError(f"a journal can't hold a {kind.__name__}")
+    raise NotImplementedError(f"a journal can't hold this: {kind.__name__}")
 
 
 _VERSION: Final = msgspec.msgpack.Decoder(_Version)
@@ -253,6 +255,8 @@ _SMALL_MAP: Final = range(0x80, 0x90)
 
 def read(data: bytes) -> Journal:
     """The journal that these bytes are. Raises Unreadable, and nothing else."""
+    if data.startswith(SEALED_MAGIC):
+        raise Unreadable("it is encrypted, and can only be read with its key")
     if not data.startswith(MAGIC):
         raise Unreadable("this is not a journal of Stargate's")
     header, position = _read_header(data)

@@ -89,7 +89,8 @@ class Life:
     """What a machine was told and has ordered, from a beginning on."""
 
     __slots__ = (
-        "_ring", "began_ns", "beginning", "configs", "cut", "entries", "failed", "raised", "size", "written",
+        "_ring", "began_ns", "beginning", "configs", "counts", "cut", "entries", "failed", "raised", "size",
+        "written",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +103,8 @@ class Life:
         self.entries: list[tuple[int, Any, Sequence[msgspec.Struct]]] = []
         """When, what it was told, and what it ordered."""
         self.size = 0
+        self.counts = True
+        """Its size counts for the ring."""
         self.cut = False
         """It has outgrown its bound, or the ring's; nothing is kept of it any more."""
         self.failed: Failed | None = None
@@ -127,19 +130,21 @@ class Life:
 
     def drop(self) -> None:
         """Keep nothing of it any more."""
-        self.cut = True
         self.let_go()
+        self.cut = True
         self.entries.clear()
 
     def let_go(self) -> None:
-        """It is somebody else's now: it counts no longer."""
-        self._ring.held -= self.size
-        self.size = 0
+        """It is somebody else's now: it counts for the ring no longer."""
+        if self.counts:
+            self.counts = False
+            self._ring.held -= self.size
 
     def snapshot(self) -> "Life":
         """The life as it is now, which nobody adds to or drops any more. It counts for nothing."""
         copy = Life(self.beginning, self.began_ns, self._ring, self.configs)
-        copy.entries, copy.failed, copy.raised = list(self.entries), self.failed, self.raised
+        copy.entries, copy.size, copy.counts = list(self.entries), self.size, False
+        copy.cut, copy.failed, copy.raised = self.cut, self.failed, self.raised
         return copy
 
     @property

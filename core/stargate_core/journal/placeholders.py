@@ -25,7 +25,7 @@ from stargate_core.secret import Secret
 _URL: Final = re.compile(r"(redis(?:s|\+cluster|\+sentinel)?://)(?:([^/?#]*)@)?([^?]*)(?:\?(.*))?", re.DOTALL)
 _PLAIN_URL: Final = "memory:"
 _WORD: Final = re.compile(rb"\S+")
-_LONG_WORD: Final = re.compile(rb"[A-Za-z0-9._~+/=-]{8,}")
+_LONG_WORD: Final = re.compile(rb"[A-Za-z0-9._~+/-]{8,}={0,2}")
 _OPEN_OPTIONS: Final = frozenset({"protocol", "timeout_ms", "verify", "db", "tls", "names"})
 """Of a store's URL: those whose values are nobody's secret."""
 

@@ -14,6 +14,7 @@ from stargate_core.dialects.face import Headers
 from stargate_core.wire.eventstream import EventStreamDecoder, EventStreamError, Frame, FrameKind
 from stargate_core.wire.http1 import (
     Body,
+    EndOfMessage,
     Limits,
     ProtocolError,
     RequestBody,
@@ -79,7 +80,6 @@ class Requests:
                 event = self._codec.next_event()
                 if isinstance(event, RequestHead):
                     quiet = False
-                    target = event.target.decode("latin-1")
                     start = b"%b %b HTTP/%b" % (event.method, event.target, event.version)
                     yield from head_lines(start, event.headers)
                 elif isinstance(event, RequestBody):
@@ -102,23 +102,24 @@ class Requests:
 
 
 class Responses:
-    """Responses on a connection, as they come. `begin` before each."""
+    """Responses on a connection, as they come, one after the other."""
 
     def __init__(self) -> None:
-        self._begun = False
-        self.begin()
+        self._begin()
 
-    def begin(self) -> None:
-        """The next bytes are another response's."""
+    def _begin(self) -> None:
         self._codec = client_codec(codec="reference", limits=_LIMITS)
         self._body = BodyReader("")
-        self._over = False
+        self._whole = False
+        self._lost = False
 
     def feed(self, data: bytes) -> Iterator[str]:
         """What these bytes say, in lines."""
-        if self._over:
+        if self._lost:
             yield shown(data)
             return
+        if self._whole:
+            self._begin()
         self._codec.receive_data(data)
         quiet = True
         try:
@@ -133,9 +134,10 @@ class Responses:
                     quiet = False
                     yield from self._body.feed(event.data)
                 else:
+                    self._whole = isinstance(event, EndOfMessage)
                     break
         except ProtocolError as error:
-            self._over = True
+            self._lost = True
             yield f"no HTTP that can be read on: {plain(str(error))}"
             return
         if quiet:

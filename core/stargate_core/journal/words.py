@@ -107,9 +107,11 @@ class Words:
 
     def event(self, event: msgspec.Struct) -> Told:
         """What the machine was told."""
+        return _plain(self._event(event))
+
+    def _event(self, event: msgspec.Struct) -> Told:
         match event:
             case ClientSent(data):
-                self._said.begin()
                 return f"the client sends {len(data):,} bytes", list(self._heard.feed(data))
             case UpstreamSent(lease, data):
                 return f"Bedrock sends {len(data):,} bytes on lease {lease}", self._answered(lease, data)
@@ -117,7 +119,7 @@ class Words:
                 return f"the shared answer #{ticket} goes on, {len(data):,} bytes", self._more(ticket, data)
             case AnswerBegan(ticket):
                 self._shared[ticket] = BodyReader(content_type_of(event.headers))
-                told = f"the shared answer #{ticket} begins ({event.source.value}): {plain(event.target)}"
+                told = f"the shared answer #{ticket} begins ({event.source.value}): {event.target}"
                 return told, [*head_lines(b"200", event.headers), *_tried(event.attempts)]
             case AnswerFailed(ticket, fault):
                 return f"the shared answer #{ticket} fails: {fault_words(fault)}", _tried(event.attempts)
@@ -137,6 +139,9 @@ class Words:
 
     def command(self, command: msgspec.Struct) -> Told:
         """What the machine orders."""
+        return _plain(self._command(command))
+
+    def _command(self, command: msgspec.Struct) -> Told:
         match command:
             case WriteClient(data):
                 return f"to the client, {len(data):,} bytes", list(self._said.feed(data))
@@ -158,7 +163,7 @@ class Words:
                 self._asked[ticket] = question
                 return f"question #{ticket}: {_question(question)}", ()
             case Emit(sink, line):
-                return f"a record for {plain(sink)}", [shown(line.rstrip(b"\n"), 4000)]
+                return f"a record for {sink}", [shown(line.rstrip(b"\n"), 4000)]
             case Follow(ticket, order):
                 return f"order #{ticket}: {_order(order)}", ()
             case _:
@@ -169,15 +174,19 @@ def fault_words(fault: Fault) -> str:
     """A fault in one line: its cause and code, whose mistake, and in whose words."""
     row = fault.row
     named = f", {fault.aws_name} at AWS" if fault.aws_name else ""
-    detail = f" ({plain(fault.detail)})" if fault.detail else ""
-    return (
-        f"{fault.cause.name}: {row.code} {row.status}, the {row.blame.value}'s mistake{named}: "
-        f"{plain(fault.text)}{detail}"
-    )
+    detail = f" ({fault.detail})" if fault.detail else ""
+    blame = f"{fault.cause.name}: {row.code} {row.status}, the {row.blame.value}'s mistake{named}"
+    return plain(f"{blame}: {fault.text}{detail}")
+
+
+def _plain(told: Told) -> Told:
+    """What is told, without what could steer a terminal."""
+    line, details = told
+    return plain(line), [plain(detail) for detail in details]
 
 
 def _tried(attempts: Sequence[str]) -> list[str]:
-    return [f"tried: {plain(attempt)}" for attempt in attempts]
+    return [f"tried: {attempt}" for attempt in attempts]
 
 
 def _event(event: msgspec.Struct) -> str:
@@ -193,7 +202,7 @@ def _event(event: msgspec.Struct) -> str:
         case UpstreamOpened(ticket, lease, reused):
             return f"#{ticket} is lease {lease}, {'a kept' if reused else 'a new'} connection"
         case UpstreamFailed(ticket, trouble, detail):
-            return f"no lease for #{ticket}: {trouble.value}{f' ({plain(detail)})' if detail else ''}"
+            return f"no lease for #{ticket}: {trouble.value}{f' ({detail})' if detail else ''}"
         case UpstreamEnded(lease):
             return f"Bedrock closes the connection of lease {lease}"
         case UpstreamLost(lease):
@@ -202,9 +211,9 @@ def _event(event: msgspec.Struct) -> str:
             kind = "none any more" if credentials is None else type(credentials).__name__
             return f"the credentials of {_account(account)}: {kind}"
         case Unanswered(ticket, why):
-            return f"#{ticket} is not answered: {plain(why)}"
+            return f"#{ticket} is not answered: {why}"
         case HealthChanged(target, health):
-            return f"the breaker of {plain(target)} is {health.value}"
+            return f"the breaker of {target} is {health.value}"
         case KeysChanged(entries):
             return f"the keys of the store: {len(entries)}"
         case Reconfigured(generation):
@@ -253,7 +262,7 @@ def _command(command: msgspec.Struct) -> str:
         case Tell(statement):
             return _statement(statement)
         case Note(level, text):
-            return f"a note ({level}): {plain(text)}"
+            return f"a note ({level}): {text}"
         case _:
             return ""
 
@@ -261,18 +270,18 @@ def _command(command: msgspec.Struct) -> str:
 def _question(question: object) -> str:
     match question:
         case Take(claims):
-            wanted = ", ".join(f"{claim.cost} of {plain(claim.bucket.key)}" for claim in claims)
+            wanted = ", ".join(f"{claim.cost} of {claim.bucket.key}" for claim in claims)
             return f"may this be taken: {wanted}?"
         case ReadEntry(key) | ReadKeys(key):
-            return f"what is kept under {plain(key)}?"
+            return f"what is kept under {key}?"
         case Turn(target, _, repeats):
-            return f"may {plain(target)} be called{' again' if repeats else ', which is on trial'}?"
+            return f"may {target} be called{' again' if repeats else ', which is on trial'}?"
         case VerifyToken():
-            return f"is this signed by the {question.algorithm} key {plain(question.key_id)!r} of its issuer?"
+            return f"is this signed by the {question.algorithm} key {question.key_id!r} of its issuer?"
         case RefreshCredentials(account):
             return f"are there newer credentials of {_account(account)}?"
         case FetchUrl(url):
-            return f"what is at {plain(url)}?"
+            return f"what is at {url}?"
         case ListModels(endpoint):
             return f"which models are there at {endpoint.authority.decode()}?"
         case _:
@@ -286,7 +295,7 @@ def _answer(question: object, answer: object) -> str:
         case Entry(value, age_us):
             return f"{len(value):,} bytes, {age_us / 1e6:g} s old"
         case Keys(version, entries):
-            return f"{len(entries)} keys, version {plain(version)}"
+            return f"{len(entries)} keys, version {version}"
         case Models(ids):
             return f"{len(ids)} models"
         case True:
@@ -296,7 +305,7 @@ def _answer(question: object, answer: object) -> str:
         case None:
             return "nothing"
         case str():
-            return plain(answer) or "yes"
+            return answer or "yes"
         case _:
             return repr(answer)
 
@@ -306,7 +315,7 @@ def _verdict(question: object, verdict: Verdict) -> str:
         return "yes"
     which = ""
     if isinstance(question, Take) and 0 <= verdict.refused < len(question.claims):
-        which = f", {plain(question.claims[verdict.refused].bucket.key)} has not so much"
+        which = f", {question.claims[verdict.refused].bucket.key} has not so much"
     when = "never" if verdict.retry_after_us < 0 else f"in {verdict.retry_after_us / 1e6:g} s"
     return f"no{which}; {when}"
 
@@ -315,23 +324,23 @@ def _statement(statement: object) -> str:
     match statement:
         case CallEnded(target, _, ok):
             verdict = "does not speak" if ok else "speaks"
-            return f"the breaker hears of a call that {verdict} against {plain(target)}"
+            return f"the breaker hears of a call that {verdict} against {target}"
         case Settle(charges):
-            used = ", ".join(f"{charge.used} of {plain(charge.bucket.key)}" for charge in charges)
+            used = ", ".join(f"{charge.used} of {charge.bucket.key}" for charge in charges)
             return f"the store hears: used {used}"
         case WriteEntry(key, value):
-            return f"the store is to keep {len(value):,} bytes under {plain(key)}"
+            return f"the store is to keep {len(value):,} bytes under {key}"
         case _:
             return repr(statement)
 
 
 def _order(order: Order) -> str:
     call = order.call
-    names = ", ".join(plain(direction.name or direction.region) for direction in order.directions)
+    names = ", ".join(direction.name or direction.region for direction in order.directions)
     return (
         f"the answer to {call.operation.value} ({len(call.body):,} bytes) at {names}, key {order.key[:12]}…"
     )
 
 
 def _account(account: str) -> str:
-    return f"account {plain(account)!r}" if account else "the usual AWS chain"
+    return f"account {account!r}" if account else "the usual AWS chain"

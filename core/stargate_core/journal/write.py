@@ -60,7 +60,37 @@ def journal_of(
     if redact is not None:
         header, entries = redact(header, entries)
         header = msgspec.structs.replace(header, redacted=True)
-    return _lived(header, entries, plugins)
+    return lived(header, entries, plugins)
+
+
+def lived(
+    header: Header, entries: list[Entry], plugins: Mapping[str, type[Plugin]], *, anew: bool = False
+) -> Journal:
+    """The journal of these, with the folds that they have when they are lived now. Raises Unreadable.
+
+    anew: what happens now counts, and not what happened in life: it is the next one's measure.
+    """
+    living = Living(made(header.beginning, plans_of(header, plugins)), entries)
+    again: list[Entry] = []
+    diverged_at: int | None = None
+    for step in living:
+        entry = step.entry
+        if anew:
+            entry = msgspec.structs.replace(entry, shape=step.shape, raised=step.raised)
+        elif diverged_at is None and (step.shape, step.raised) != (entry.shape, entry.raised):
+            diverged_at = step.number
+        again.append(msgspec.structs.replace(entry, fold=step.fold))
+    # Where the machine fails only now, the rest can't be lived; it was heard all the same.
+    if not anew:
+        again += entries[len(again) :]
+    trailer = Trailer(
+        entries=len(again),
+        commands=living.digest.commands,
+        fingerprint=living.digest.fingerprint,
+        shape=shape_digest(entry.shape for entry in again),
+        diverged_at=diverged_at,
+    )
+    return Journal(header, again, trailer)
 
 
 def encoded(journal: Journal) -> bytes:
@@ -101,25 +131,3 @@ def _taken_down(
     if life.raised:
         entries[-1] = msgspec.structs.replace(entries[-1], raised=life.raised)
     return header, entries
-
-
-def _lived(header: Header, entries: list[Entry], plugins: Mapping[str, type[Plugin]]) -> Journal:
-    """The journal with its own folds."""
-    living = Living(made(header.beginning, plans_of(header, plugins)), entries)
-    lived: list[Entry] = []
-    diverged_at: int | None = None
-    for step in living:
-        entry = step.entry
-        if diverged_at is None and (step.shape, step.raised) != (entry.shape, entry.raised):
-            diverged_at = step.number
-        lived.append(msgspec.structs.replace(entry, fold=step.fold))
-    # Where the machine fails only now, the rest can't be lived; it was heard all the same.
-    lived += entries[len(lived) :]
-    trailer = Trailer(
-        entries=len(lived),
-        commands=living.digest.commands,
-        fingerprint=living.digest.fingerprint,
-        shape=shape_digest(entry.shape for entry in entries),
-        diverged_at=diverged_at,
-    )
-    return Journal(header, lived, trailer)

@@ -273,9 +273,9 @@ WARNED_BESIDE = [
         "",
     ),
     (
-        "gateway: {journal: »{directory: /tmp/j}}",
-        "gateway.journal",
-        "this version does nothing with it yet",
+        "gateway: {journal: {directory: /tmp/j, redact: »false}}",
+        "gateway.journal.redact",
+        "what people say to models, and models to them, is written down in the clear",
         "",
     ),
     ("gateway: {admin_token: »short}", "gateway.admin_token", "a token of less than 16 characters", ""),

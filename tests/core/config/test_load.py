@@ -299,6 +299,12 @@ BAD_FILES = [
     ("gateway: {pool: {idle_seconds: »350}}", "less than 350"),
     ("gateway: {http_codec: »h11}", 'expected one of "fast" and "reference", found the string "h11"'),
     ("gateway: {journal: {on: [»errors]}}", 'gateway.journal.on[0]: expected one of "all" and "error"'),
+    ("gateway: {journal: {on: »[]}}", "gateway.journal.on: expected"),
+    ("gateway: {journal: {encrypt_to: »abc}}", "the public key that `stargate keys journal` has printed"),
+    (
+        "gateway: {journal: {memory_bytes: 1048576, max_journal_bytes: »1048577}}",
+        "gateway.journal.max_journal_bytes: expected at most memory_bytes: 1048576",
+    ),
     ("consumers: [»{}]", "consumers[0].username: this setting is required, and missing"),
     ("consumers: [{username: »''}]", "consumers[0].username: expected a non-blank text"),
     ("consumers: [{username: a, models: [»'']}]", "consumers[0].models[0]: expected a model name or id"),
