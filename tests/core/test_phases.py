@@ -10,11 +10,11 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import Ask, ModelCard, Part, PartKind, Reply, Request, Target
 from stargate_core.dialects.registry import OPENAI_CHAT
-from stargate_core.direction import Direction, Sharing
+from stargate_core.direction import Direction, Persistence, Sharing
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import Emit, Note
-from stargate_core.phases import CAPABILITIES, Context, Phase, PhaseMisuse, plugin_failed
+from stargate_core.phases import CAPABILITIES, Context, Phase, PhaseMisuse, PluginFailed, plugin_failed
 from stargate_core.questions import FetchUrl, ListModels, VerifyToken, WriteEntry
 from stargate_core.record import LogRecord, Outcome
 from stargate_core.script import ScriptMisuse, Sleep
@@ -196,3 +196,87 @@ class TestFailures:
     def test_what_the_core_itself_objected_to_is_told(self, error: Exception) -> None:
         detail = plugin_failed("probe", Phase.LOG, error).detail
         assert detail == f"probe raised {type(error).__name__} in log: {error}"
+
+
+class TestWhatIsKept:
+    def test_each_plugin_keeps_its_own_from_phase_to_phase(self) -> None:
+        ctx = context(Phase.ACCESS)
+        assert ctx.kept is None
+        assert ctx.kept_by("probe") is None
+        ctx.kept = {"a": 1}
+        ctx.plugin = "other"
+        assert ctx.kept is None
+        ctx.kept = "mine"
+        ctx.phase = Phase.LOG
+        assert (ctx.kept, ctx.kept_by("probe"), ctx.kept_by("nobody")) == ("mine", {"a": 1}, None)
+
+    def test_nothing_can_be_kept_outside_of_a_hook(self) -> None:
+        ctx = context(0)
+        with pytest.raises(PhaseMisuse, match="kept"):
+            ctx.kept = 1
+
+
+class TestTheRequest:
+    def test_it_is_the_one_its_route_sees(self) -> None:
+        ctx = context(Phase.ACCESS)
+        changed = msgspec.structs.replace(REQUEST, path=b"/other")
+        ctx.know_request(changed)
+        assert ctx.known_request is changed
+        assert ctx.request.path == b"/other"
+
+    @staticmethod
+    def coded(coding: bytes, body: bytes = b"{}") -> Context:
+        """A context whose request has a body in this coding."""
+        headers = [(b"content-encoding", coding)]
+        ctx = Context(msgspec.structs.replace(REQUEST, headers=headers, body=body), 0, 0, [])
+        ctx.know_dialect(OPENAI_CHAT)
+        return ctx
+
+    @pytest.mark.parametrize("coding", [b"gzip", b"BR", b"identity, gzip"])
+    def test_a_body_that_is_compressed_is_not_read(self, coding: bytes) -> None:
+        with pytest.raises(Refused) as caught:
+            self.coded(coding).read_ask()
+        assert f"Content-Encoding {coding.decode()!r}" in caught.value.fault.text
+
+    @pytest.mark.parametrize("coding", [b"", b"Identity"])
+    def test_one_that_comes_as_it_is_is_read(self, coding: bytes) -> None:
+        assert not self.coded(coding).read_ask().stream
+
+    def test_where_there_is_none_its_coding_says_nothing(self) -> None:
+        with pytest.raises(Refused) as caught:
+            self.coded(b"gzip", b"").read_ask()
+        assert "Content-Encoding" not in caught.value.fault.text
+
+    def test_it_is_read_once(self) -> None:
+        ctx = context(Phase.ACCESS)
+        assert ctx.read_ask() is ASK
+
+
+class TestDirections:
+    def test_the_last_plugin_to_direct_a_call_decides(self) -> None:
+        ctx = context(Phase.ACCESS)
+        ctx.direct(DIRECTION)
+        assert ctx.persistence == Persistence()
+        patient = Persistence(count=3)
+        ctx.direct(DIRECTION, persistence=patient)
+        assert ctx.persistence is patient
+
+
+class TestWhatIsNotThereYet:
+    """A phase has a member, and the exchange has not come to what it shows."""
+
+    @pytest.mark.parametrize(
+        ("phase", "member"), [(Phase.BODY_FILTER, "part"), (Phase.LOG, "record")], ids=["part", "record"]
+    )
+    def test_it_is_refused_like_any_other(self, phase: Phase, member: str) -> None:
+        ctx = Context(REQUEST, 0, 0, [])
+        ctx.phase = phase
+        with pytest.raises(PhaseMisuse, match=member):
+            getattr(ctx, member)
+
+
+def test_a_plugin_that_failed_bears_its_fault() -> None:
+    fault = plugin_failed("probe", Phase.ACCESS, ValueError("secret"))
+    failed = PluginFailed(fault)
+    assert failed.fault is fault
+    assert "secret" not in str(failed)

@@ -282,7 +282,7 @@ class Gatherer(Translator, Protocol):
         ...
 
     def gather(self, *, plain: bool) -> Part:
-        """The one answer that all of them make. Raises BadAnswer.
+        """The one answer that all of them make.
 
         plain: somebody looks at the payload, so it must be of plain Python values; else parts of it may be
         raw JSON.

@@ -189,8 +189,6 @@ def _wake(exchange: Exchange, state: Admitting, now: int, _event: Ticked, out: l
     """Go on with the hook that slept; or the total limit has come."""
     if exchange.timers.due(Timer.TOTAL, now):
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
-    if state.ticket or not exchange.timers.due(Timer.STEP, now):
-        return state
     exchange.timers.disarm(Timer.STEP)
     return _admit(exchange, state, now, out)
 

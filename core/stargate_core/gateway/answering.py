@@ -293,13 +293,13 @@ def _let_go_of_request(exchange: Exchange, answer: IncomingAnswer) -> None:
     """Forget what the request was read into, and what was made of it: its answer is under way, so no other
     call will be made for it, and a stream may take minutes. The record needs the caller's own bytes.
     """
-    ask = exchange.ctx.known_ask
-    if ask is not None:
-        ask.body = None
-        ask.fetched.clear()
-        ask.recalled.clear()
-    if exchange.call is not None:
-        exchange.call = msgspec.structs.replace(exchange.call, body=b"")
+    ask, call = exchange.ctx.known_ask, exchange.call
+    assert ask is not None
+    assert call is not None
+    ask.body = None
+    ask.fetched.clear()
+    ask.recalled.clear()
+    exchange.call = msgspec.structs.replace(call, body=b"")
     answer.forget_request()
 
 
@@ -433,17 +433,16 @@ def _ticked(
         silent = isinstance(state, Collecting | Streaming)
         fault = Fault(Cause.IDLE_TIMEOUT if silent else Cause.FIRST_TOKEN_TIMEOUT)
         return call_failed(exchange, now, fault, out)
-    if timers.due(Timer.KEEPALIVE, now):
-        head = b""
-        if not exchange.head_written:
-            try:
-                head = exchange.write_stream_head(state.call.headers)
-            except PluginFailed as failed:
-                return exchange.fail(now, failed.fault, out)
-            if isinstance(state, Peeking) and state.held:
-                head += exchange.host.codec.chunk(b"".join(state.held))
-                state.held.clear()
-        exchange.write(now, head + exchange.host.codec.chunk(translator.keepalive()), out)
+    head = b""
+    if not exchange.head_written:
+        try:
+            head = exchange.write_stream_head(state.call.headers)
+        except PluginFailed as failed:
+            return exchange.fail(now, failed.fault, out)
+        if isinstance(state, Peeking) and state.held:
+            head += exchange.host.codec.chunk(b"".join(state.held))
+            state.held.clear()
+    exchange.write(now, head + exchange.host.codec.chunk(translator.keepalive()), out)
     return state
 
 

@@ -316,9 +316,7 @@ def _pause_ticked(
     timers = exchange.timers
     if timers.due(Timer.TOTAL, now):
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
-    _put_off_keepalive(exchange, now)
-    if not timers.due(Timer.STEP, now):
-        return state
+    _put_off_keepalive(exchange, now)  # No pause outlasts the interval; but the tick may be late.
     timers.disarm(Timer.STEP)
     exchange.state = SETTLED
     if exchange.host.draining:

@@ -213,10 +213,7 @@ def _all_there(exchange: Exchange, state: Gathering, now: int, out: list[Session
     translator = cast("Gatherer", exchange.translator)
     sources = {answer.source for answer in state.answers}
     paid = translator.usage
-    try:
-        part = translator.gather(plain=bool(exchange.chain.body_filter))
-    except BadAnswer as bad:
-        return _no_answer(exchange, state, now, bad.fault, out)
+    part = translator.gather(plain=bool(exchange.chain.body_filter))
     exchange.state = SETTLED  # Nothing is awaited any more.
     is_first = state.sharing is (exchange.ctx.sharing or _ALONE)
     if paid is not None and not (is_first and sources == {Source.MADE}):
@@ -262,12 +259,10 @@ def _failed(
 
 @TABLE.on(Gathering, Ticked)
 def _ticked(
-    exchange: Exchange, state: Gathering, now: int, _event: Ticked, out: list[SessionCommand]
+    exchange: Exchange, _state: Gathering, now: int, _event: Ticked, out: list[SessionCommand]
 ) -> State:
-    """The total limit has come."""
-    if exchange.timers.due(Timer.TOTAL, now):
-        return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
-    return state
+    """The total limit has come, for no other clock runs here."""
+    return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
 
 
 @TABLE.on(Gathering, ClientEnded, ClientLost)

@@ -14,9 +14,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.clock import SECOND
-from stargate_core.config.schema import Gateway
+from stargate_core.config.schema import Gateway, TimeLimits
+from stargate_core.dialects.face import Part, PartKind
+from stargate_core.dialects.openai_chat_stream import KEEP_ALIVE
+from stargate_core.direction import Sharing
+from stargate_core.faults import Cause
+from stargate_core.gateway.answering import reply_whole
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Exchanging
+from stargate_core.messages import (
+    ClientDrained,
+    ClientStalled,
+    SessionCommand,
+    SessionEvent,
+    UpstreamEnded,
+    UpstreamLost,
+    UpstreamSent,
+    WriteClient,
+)
 from stargate_core.questions import RefreshCredentials
 from stargate_core.wire.eventstream import EventStreamDecoder, FrameKind
 from support.bedrock import (
@@ -35,6 +50,7 @@ from support.bedrock import (
     json_http,
     stream_head,
 )
+from support.hooks import Hook, entry, plugin_of
 from support.machines import Answer, Bench, a_config, a_plan, chat, converse, sse
 
 CODECS: Final = ("fast", "reference")
@@ -662,3 +678,256 @@ class TestCuts:
         request, answer, then = SCENARIOS[name]
         pieces = [answer[at : at + 1] for at in range(len(answer))]
         assert lived(request, pieces, then, "fast") == lived(request, [answer], then, "fast")
+
+
+# ------------------------------------------------------------------------------- connections, callers, clocks
+
+
+def limited(keepalive: float = 3600, **limits: float) -> Bench:
+    """A bench with these time limits, in seconds."""
+    gateway = Gateway(time_limits=TimeLimits(**limits), keepalive_seconds=keepalive)
+    return Bench(a_plan(a_config(gateway=gateway)))
+
+
+def flowing(bench: Bench, caller: Caller = OPENAI) -> Bench:
+    """The caller's stream has begun, and said something."""
+    bench.ask(caller.request)
+    bench.open()
+    bench.answer(stream_head() + chunk(caller.story.beginning + caller.story.middle))
+    return bench
+
+
+class TestAnotherLease:
+    """A fact about a lease that is not this call's changes nothing, wherever the answer stands."""
+
+    @pytest.mark.parametrize("said", [b"", OPENAI.story.beginning, OPENAI.story.whole])
+    @pytest.mark.parametrize(
+        "fact", [UpstreamSent(4711, converse_answer()), UpstreamEnded(4711), UpstreamLost(4711)], ids=repr
+    )
+    def test_nothing_comes_of_it(self, said: bytes, fact: SessionEvent) -> None:
+        bench = begun(OPENAI, said)
+        assert bench.tell(fact) == []
+        rest = OPENAI.story.whole.removeprefix(said)
+        if rest:
+            bench.answer(chunk(rest))
+        bench.answer(LAST_CHUNK)
+        OPENAI.check_finished(bench.only)
+        bench.settle()
+
+
+class TestNoByte:
+    """The connection closes before the first byte of an answer."""
+
+    @pytest.mark.parametrize("then", [Then.CLOSES, Then.BREAKS])
+    def test_a_kept_one_had_most_likely_died_before(self, then: Then) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open(reused=True)
+        Mishap("", b"", (0, ""), (0, ""), then=then).befall(bench)
+        assert [asked.fresh for asked in bench.opened] == [False, True]
+        assert bench.dropped
+        bench.open()
+        bench.answer(converse_answer())
+        assert (bench.only.status, bench.record["attempts"]) == (200, 2)
+        bench.settle()
+
+    @pytest.mark.parametrize("then", [Then.CLOSES, Then.BREAKS])
+    def test_a_fresh_one_has_failed(self, then: Then) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        Mishap("", b"", (0, ""), (0, ""), then=then).befall(bench)
+        assert (bench.only.status, bench.record["cause"]) == (502, "UPSTREAM_LOST")
+        assert len(bench.opened) == 1
+        bench.settle()
+
+
+class TestCallers:
+    @pytest.mark.parametrize("lost", [False, True])
+    @pytest.mark.parametrize(
+        "said", [b"", OPENAI.story.beginning, OPENAI.story.beginning + OPENAI.story.middle]
+    )
+    def test_one_that_leaves_cancels_the_call(self, said: bytes, lost: bool) -> None:
+        bench = begun(OPENAI, said)
+        bench.leave(lost=lost)
+        assert bench.dropped
+        assert bench.record["outcome"] == "client_left"
+        bench.settle()
+
+    def test_one_that_leaves_behind_bedrocks_end_has_its_answer(self) -> None:
+        bench = begun(OPENAI, OPENAI.story.whole)
+        bench.leave()
+        assert bench.record["outcome"] == "complete"
+        bench.settle()
+
+    def test_while_one_takes_nothing_bedrock_may_be_silent(self) -> None:
+        bench = flowing(limited(keepalive=1, idle=5, client_stall=60))
+        before = bench.only.body
+        bench.tell(ClientStalled())
+        bench.advance(50 * SECOND)
+        assert bench.only.body == before
+        bench.tell(ClientDrained())
+        bench.advance(5 * SECOND)
+        assert bench.only.body.startswith(before + KEEP_ALIVE * 4)
+        assert OPENAI.error_in_band(bench.only)[0] == "IDLE_TIMEOUT"
+
+    def test_the_first_token_is_watched_for_again_then(self) -> None:
+        bench = limited(first_token=5, client_stall=60)
+        bench.ask(OPENAI.request)
+        bench.open()
+        bench.tell(ClientStalled())
+        bench.advance(50 * SECOND)
+        bench.tell(ClientDrained())
+        bench.advance(5 * SECOND)
+        assert bench.record["cause"] == "FIRST_TOKEN_TIMEOUT"
+
+    def test_a_shared_answer_is_paused_for_one_caller_alone(self) -> None:
+        def share(ctx: Any) -> None:
+            ctx.share(Sharing("", 300_000_000, 300_000_000))
+
+        bench = Bench(a_plan(a_config(entry()), plugin_of({"access": share}, priority=1)))
+        bench.ask(OPENAI.request)
+        (ticket,) = bench.followed
+        bench.tell(ClientStalled())
+        assert bench.paused == {ticket}
+        bench.tell(ClientDrained())
+        assert not bench.paused
+
+
+class TestClocks:
+    def test_the_whole_is_bounded(self) -> None:
+        bench = flowing(limited(total=7))
+        bench.advance(7 * SECOND)
+        assert OPENAI.error_in_band(bench.only)[0] == "TOTAL_TIMEOUT"
+        check_failed(bench, 200)
+
+    @pytest.mark.parametrize("said", [b"", OPENAI.story.beginning])
+    def test_a_keep_alive_brings_the_status_line_and_all_that_was_held(self, said: bytes) -> None:
+        bench = limited(keepalive=3, first_token=60)
+        bench.ask(OPENAI.request)
+        bench.open()
+        bench.answer(stream_head() + (chunk(said) if said else b""))
+        bench.advance(3 * SECOND)
+        assert (bench.only.status, bench.only.body.endswith(KEEP_ALIVE)) == (200, True)
+        bench.answer(chunk(OPENAI.story.whole.removeprefix(said)) + LAST_CHUNK)
+        OPENAI.check_finished(bench.only)
+        bench.settle()
+
+    def test_what_means_nothing_does_not_begin_a_stream_that_is_kept_alive(self) -> None:
+        bench = limited(keepalive=3, first_token=10, idle=1)
+        bench.ask(OPENAI.request)
+        bench.open()
+        bench.advance(4 * SECOND)
+        bench.answer(stream_head() + chunk(OPENAI.story.beginning))
+        bench.advance(6 * SECOND)
+        assert OPENAI.error_in_band(bench.only)[0] == "FIRST_TOKEN_TIMEOUT"
+
+    def test_a_filter_that_fails_at_a_keep_alive_makes_it_an_http_error(self) -> None:
+        plan = a_plan(
+            a_config(entry(), gateway=Gateway(keepalive_seconds=3)), plugin_of({"header_filter": fails})
+        )
+        bench = asked(OPENAI, plan)
+        bench.advance(3 * SECOND)
+        assert bench.only.json["error"]["code"] == "INTERNAL_ERROR"
+        check_failed(bench, 500)
+
+
+# ------------------------------------------------------------------------------------------------ its filters
+
+
+def fails(_ctx: Any) -> None:
+    """A hook with a bug."""
+    raise ValueError
+
+
+def filtered(body_filter: Hook) -> Plan:
+    """A plan with this body filter."""
+    return a_plan(a_config(entry()), plugin_of({"body_filter": body_filter}))
+
+
+class TestFilters:
+    def test_a_part_that_is_dropped_is_not_written(self) -> None:
+        def drop(ctx: Any) -> None:
+            ctx.part.dropped = True
+
+        bench = asked(OPENAI, filtered(drop))
+        bench.answer(stream_head() + chunk(OPENAI.story.whole) + LAST_CHUNK)
+        assert (bench.only.status, sse(bench.only.body)) == (200, ["[DONE]"])
+        bench.settle()
+
+    def test_a_part_is_written_as_a_hook_has_left_it(self) -> None:
+        def shout(ctx: Any) -> None:
+            ctx.part.payload["choices"][0]["message"]["content"] = "HELLO"
+
+        bench = Bench(filtered(shout))
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer("hello"))
+        assert bench.only.json["choices"][0]["message"]["content"] == "HELLO"
+        bench.settle()
+
+    @pytest.mark.parametrize("words", [False, True])
+    def test_a_hook_that_fails_ends_a_stream(self, words: bool) -> None:
+        def fails_later(ctx: Any) -> None:
+            seen.append(ctx)
+            if len(seen) > 2 * words:
+                raise ValueError
+
+        seen: list[Any] = []
+        bench = asked(OPENAI, filtered(fails_later))
+        bench.answer(stream_head())
+        for frame in OPENAI.story.frames:
+            if bench.held:
+                bench.answer(chunk(frame))
+        if bench.only.status == 200:
+            assert OPENAI.error_in_band(bench.only)[0] == "INTERNAL_ERROR"
+        check_failed(bench, 200 if words else 500)
+
+    @pytest.mark.parametrize("hook", ["header_filter", "body_filter"])
+    def test_or_makes_an_error_of_a_plain_answer(self, hook: str) -> None:
+        bench = Bench(a_plan(a_config(entry()), plugin_of({hook: fails})))
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.json["error"]["code"] == "INTERNAL_ERROR"
+        check_failed(bench, 500)
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_what_cannot_be_written_is_the_plugins_fault(self, stream: bool) -> None:
+        def spoil(ctx: Any) -> None:
+            ctx.part.payload = {"x": object()}
+
+        bench = Bench(filtered(spoil))
+        bench.ask(chat(stream=stream))
+        bench.open()
+        bench.answer(stream_head() + chunk(OPENAI.story.whole) + LAST_CHUNK if stream else converse_answer())
+        assert bench.record["cause"] == "PLUGIN_FAILED"
+        check_failed(bench, 500)
+
+    def test_a_head_that_http_does_not_allow_ends_a_stream_before_it_begins(self) -> None:
+        def break_head(ctx: Any) -> None:
+            ctx.headers.append((b"bad name", b"x"))
+
+        bench = asked(OPENAI, a_plan(a_config(entry()), plugin_of({"header_filter": break_head})))
+        bench.answer(stream_head() + chunk(OPENAI.story.whole))
+        assert bench.record["cause"] == "PLUGIN_FAILED"
+        check_failed(bench, 500)
+
+
+class TestWhatCannotBeWritten:
+    def test_an_answer_that_is_nested_too_deeply_is_an_error(self) -> None:
+        """It could be read: how deep one may go depends on where one stands."""
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        state = bench.session.state
+        assert isinstance(state, Exchanging)
+        nested: list[Any] = []
+        for _ in range(100_000):
+            nested = [nested]
+        out: list[SessionCommand] = []
+        reply_whole(state.exchange, Part(PartKind.ANSWER, "", nested), [], bench.now, out)
+        (written,) = (command for command in out if isinstance(command, WriteClient))
+        assert written.data.startswith(b"HTTP/1.1 502 ")
+        assert state.exchange.fault is not None
+        assert state.exchange.fault.cause is Cause.UPSTREAM_GARBLED

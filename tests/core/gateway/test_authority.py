@@ -98,3 +98,24 @@ class TestKeyIds:
         assert [authority.access_key_id(name) for name in ("", "token", "none", "unknown")] == [
             "AKID", "", "", ""
         ]  # fmt: skip
+
+
+class TestOneDirectionAfterAnother:
+    """The last one asked for is remembered; that shows in nothing but its speed."""
+
+    def test_the_same_direction_has_the_same_signer(self) -> None:
+        authority, direction, other = Authority(), a_direction(), a_direction(region="eu-west-1")
+        authority.change("", credentials("AKID"))
+        first = authority.signer(direction)
+        assert authority.signer(direction) is first
+        assert authority.signer(other) is not first
+        assert authority.signer(direction) is first
+
+    def test_until_its_account_has_other_credentials(self) -> None:
+        authority, direction = Authority(), a_direction()
+        assert authority.signer(direction) is None
+        for name in ("AKIDONE", "AKIDTWO"):
+            authority.change("", credentials(name))
+            assert scope_of(authority, direction).startswith(f"{name}/")
+        authority.change("", None)
+        assert authority.signer(direction) is None

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_core.clock import SECOND
 from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import Reply, Request
 from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT
 from stargate_core.faults import Cause, Fault
-from stargate_core.gateway.settlement import answer_headers, fault_headers, rfc3339, session_of
+from stargate_core.gateway.settlement import Failed, answer_headers, fault_headers, rfc3339, session_of
 from stargate_core.messages import UpstreamSent, WriteClient
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, json_http, stream_head
 from support.hooks import entry, plugin_of
-from support.machines import Bench, a_config, a_plan, chat, converse, request
+from support.machines import Bench, a_config, a_plan, chat, converse, proxy, request
 
 ID: Final = "0123456789abcdef0123456789abcdef"
 REQUEST: Final = Request(b"GET", b"/", b"/", b"", [], b"", ID, 0)
@@ -204,3 +205,114 @@ class TestSession:
         name = b"x-claude-code-session-id"
         headers = [(b"x-claude-code-other", b"z"), (name, b"a"), (name, b"b")]
         assert session_of(headers) == ("a", "", "", "")
+
+
+def a_stream(**members: Any) -> Bench:
+    """A caller's stream has begun, and said three things."""
+    bench = Bench()
+    bench.ask(chat(stream=True, **members))
+    bench.open()
+    story = converse_story(("One.", "Two.", "Three."))
+    bench.answer(stream_head() + chunk(story.beginning + story.middle))
+    return bench
+
+
+class TestUsageThatNobodyTold:
+    """Bedrock counts at the end of an answer only; what never came to its end was paid for all the same."""
+
+    def used(self, bench: Bench) -> tuple[bool, int, int]:
+        """Whether it is an estimate, and the tokens."""
+        record = bench.record
+        return record.get("usage_estimated", False), record["input_tokens"], record.get("output_tokens", 0)
+
+    def test_a_stream_that_broke_off_is_estimated_by_its_events(self) -> None:
+        bench = a_stream()
+        bench.upstream_breaks()
+        estimated, input_tokens, output_tokens = self.used(bench)
+        assert estimated
+        assert input_tokens > 0
+        assert output_tokens > 0
+
+    def test_but_never_as_more_than_was_allowed(self) -> None:
+        bench = a_stream(max_completion_tokens=1)
+        bench.upstream_breaks()
+        assert self.used(bench)[2] == 1
+
+    @pytest.mark.parametrize("written", [False, True])
+    def test_a_caller_who_leaves_has_used_what_bedrock_read(self, written: bool) -> None:
+        bench = Bench()
+        bench.advance(SECOND)
+        bench.ask(chat())
+        if written:
+            bench.open()
+        bench.leave()
+        assert bench.record.get("usage_estimated", False) is written
+        assert (bench.record.get("input_tokens", 0) > 0) is written
+
+    def test_so_has_one_whose_time_is_up(self) -> None:
+        bench = Bench()
+        bench.advance(SECOND)
+        bench.ask(chat())
+        bench.open()
+        bench.advance(600 * SECOND)
+        assert bench.record["cause"] == "TOTAL_TIMEOUT"
+        assert self.used(bench)[0]
+
+    def test_a_call_that_never_answered_for_another_reason_has_used_nothing(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        bench.upstream_ends()
+        assert "usage_estimated" not in bench.record or not bench.record["usage_estimated"]
+
+
+class TestFailures:
+    """Of its exchanges' failures a session remembers the first, for whoever keeps journals."""
+
+    def failed(self, bench: Bench) -> Failed | None:
+        """What the session remembers."""
+        return bench.session.failed
+
+    def test_one_that_is_not_the_callers_is_remembered(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        bench.upstream_breaks()
+        assert self.failed(bench) == Failed(bench.record["request_id"], 502, "UPSTREAM_LOST")
+
+    def test_a_stream_that_broke_off_too_whatever_its_status_was(self) -> None:
+        bench = a_stream()
+        bench.upstream_breaks()
+        assert self.failed(bench) == Failed(bench.record["request_id"], 200, "STREAM_CUT")
+
+    def test_the_callers_own_are_not(self) -> None:
+        bench = Bench()
+        bench.ask(request("/nothing", b""))
+        assert bench.only.status == 404
+        assert self.failed(bench) is None
+
+    def test_the_first_one_stays(self) -> None:
+        bench = Bench()
+        for _ in range(2):
+            bench.ask(chat())
+            bench.open()
+            bench.upstream_breaks()
+        assert self.failed(bench) == Failed(bench.records[0]["request_id"], 502, "UPSTREAM_LOST")
+
+    def test_a_plugin_may_have_answered_so_without_a_fault(self) -> None:
+        def answers(ctx: Any) -> None:
+            ctx.reply(Reply(503, [], b""))
+
+        bench = Bench(a_plan(a_config(entry()), plugin_of({"access": answers})))
+        bench.ask(chat())
+        assert self.failed(bench) == Failed(bench.record["request_id"], 503, "")
+
+    def test_it_is_remembered_where_nothing_is_logged_too(self) -> None:
+        bench = Bench(a_plan(a_config(plugins=[proxy()])))
+        bench.ask(chat())
+        bench.open()
+        bench.upstream_breaks()
+        assert bench.records == []
+        failed = self.failed(bench)
+        assert failed is not None
+        assert failed.cause == "UPSTREAM_LOST"

@@ -22,11 +22,12 @@ from stargate_core.clock import SECOND
 from stargate_core.dialects.face import Call, Target
 from stargate_core.direction import Direction
 from stargate_core.faults import Cause
-from stargate_core.gateway.upstream import ANSWER_BYTES_MAX, AnswerKind, UpstreamCall
+from stargate_core.gateway.upstream import ANSWER_BYTES_MAX, AnswerKind, SharedAnswer, UpstreamCall
 from stargate_core.secret import Secret
-from stargate_core.wire.http1 import CodecKind, client_codec
+from stargate_core.wire.http1 import CodecKind, Reason, client_codec
 from support.bedrock import (
     AWS_REQUEST_ID,
+    EVENT_STREAM,
     LAST_CHUNK,
     aws_error,
     chunk,
@@ -293,3 +294,54 @@ class TestServerSentEvents:
         assert one.kind is AnswerKind.ERROR
         assert fault is not None
         assert fault.cause is Cause.UPSTREAM_GARBLED
+
+
+class TestSharedAnswers:
+    """What others get too is read alike, and has no connection of its own."""
+
+    @staticmethod
+    def shared(*, stream: bool = False) -> SharedAnswer:
+        operation = Operation.CONVERSE_STREAM if stream else Operation.CONVERSE
+        answer = SharedAnswer(3, Call(operation, b"POST", b"/", [], BODY, stream))
+        answer.begin(200, [(b"content-type", EVENT_STREAM.encode() if stream else b"application/json")])
+        return answer
+
+    def test_a_plain_one_is_kept_until_it_is_whole(self) -> None:
+        answer = self.shared()
+        assert [answer.receive(piece) for piece in (b'{"a":', b"1}")] == [b"", b""]
+        assert answer.body == b'{"a":1}'
+        assert answer.error() is None
+
+    def test_a_stream_is_handed_on(self) -> None:
+        answer = self.shared(stream=True)
+        assert [answer.receive(piece) for piece in (b"a", b"b")] == [b"a", b"b"]
+        assert answer.body == b""
+
+    def test_one_without_an_end_is_bounded(self) -> None:
+        answer = self.shared()
+        piece = b"x" * (ANSWER_BYTES_MAX // 4)
+        for _ in range(4):
+            answer.receive(piece)
+        assert answer.failure is None
+        answer.receive(b"x")
+        assert answer.failure is not None
+        assert answer.failure.reason == Reason.BODY_TOO_LARGE
+
+    def test_what_was_read_may_be_forgotten(self) -> None:
+        answer = self.shared()
+        answer.receive(b"{}")
+        answer.forget()
+        assert answer.body == b""
+
+    def test_there_is_no_connection_to_keep(self) -> None:
+        answer = self.shared()
+        answer.ended = True
+        assert not answer.reusable
+
+
+class TestForgetting:
+    def test_the_answer_needs_nothing_of_what_was_asked(self) -> None:
+        call = a_call(stream=True)
+        call.forget_request()
+        call.receive(stream_head() + chunk(converse_story().whole) + LAST_CHUNK)
+        assert (call.kind, call.ended, call.reusable) == (AnswerKind.STREAM, True, True)

@@ -203,7 +203,7 @@ def test_reads_the_request_line_of_a_refused_request() -> None:
     assert read_request_line(b"GET /\x00 HTTP/1.1\r\n") is None
 
 
-def objection(data: bytes, limits: Limits = LIMITS, *, request: bool = True) -> tuple[Reason, int]:
+def objection(data: bytes, limits: Limits = LIMITS, *, request: bool = True) -> tuple[str, int]:
     """Why these bytes are no head, and with which status the sender is told."""
     with pytest.raises(ProtocolError) as caught:
         HeadScan(limits, request=request).advance(data)
@@ -222,7 +222,7 @@ def objection(data: bytes, limits: Limits = LIMITS, *, request: bool = True) -> 
         (b"PRI * HTTP/2.0\r\n", (Reason.HTTP2_PREFACE, 505)),
     ],
 )
-def test_request_lines_that_are_refused(line: bytes, told: tuple[Reason, int]) -> None:
+def test_request_lines_that_are_refused(line: bytes, told: tuple[str, int]) -> None:
     assert objection(line) == told
 
 
@@ -240,8 +240,8 @@ def test_each_odd_form_of_target_has_its_method(line: bytes) -> None:
         (b"ICY 200 OK\r\n", Reason.BAD_STATUS_LINE),
     ],
 )
-def test_status_lines_that_are_refused(line: bytes, reason: Reason) -> None:
-    assert objection(line, request=False)[0] is reason
+def test_status_lines_that_are_refused(line: bytes, reason: str) -> None:
+    assert objection(line, request=False)[0] == reason
 
 
 class TestBounds:
@@ -282,6 +282,6 @@ class TestBounds:
         (too_many_interim(Limits(interim_max=7)), Reason.TOO_MANY_INTERIM, "more than 7 interim"),
     ],
 )
-def test_objections_that_parsers_raise_name_the_bound(made: ProtocolError, reason: Reason, says: str) -> None:
-    assert made.reason is reason
+def test_objections_that_parsers_raise_name_the_bound(made: ProtocolError, reason: str, says: str) -> None:
+    assert made.reason == reason
     assert says in str(made)
