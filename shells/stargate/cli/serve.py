@@ -17,7 +17,7 @@ from stargate.outside import Line, Outside
 from stargate.plugins import BadPlugin, installed
 from stargate.shell_common.lines import LEVELS
 from stargate.shell_common.listening import CannotListen, open_for_workers
-from stargate.shell_common.starting import Started
+from stargate.shell_common.starting import Started, make_room
 from stargate.shell_common.threads import left_behind
 from stargate.sources import Source
 from stargate.supervisor import Share, Supervisor
@@ -97,6 +97,9 @@ def serve(
         raise click.BadParameter("trio is a loop of its own", param_hint="--loop")
     new_loop = _new_loop(loop) if shell == "asyncio" else None
     plan = Plan(config, plugins)
+    too_little = make_room(config.gateway)  # Before workers are forked: they inherit the limit.
+    if too_little is not None:
+        _echo([too_little])
 
     def run(plan: Plan, outside: Outside, started: Callable[[Started], None]) -> int:
         try:

@@ -1,9 +1,11 @@
 """What a process does once as it begins to serve, on whatever loop."""
 
 import gc
+import resource
 from typing import Final
 
 from stargate.credentials import Found
+from stargate_core.config.schema import Gateway
 
 _COLLECT_AFTER_OBJECTS: Final = 20_000
 """New objects before the youngest generation is looked at; Python's own 700 are a dozen requests."""
@@ -11,6 +13,8 @@ CREDENTIALS_SECONDS: Final = 5.0
 """How long start-up waits for credentials: a slow metadata service must not keep health checks from being
 answered.
 """
+SPARE_DESCRIPTORS: Final = 64
+"""What a process has open beside connections: listeners, logs, the loop's own, a store's."""
 
 
 class Started:
@@ -26,3 +30,34 @@ def settle_memory() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECT_AFTER_OBJECTS, 20, 50)
+
+
+def make_room(gateway: Gateway) -> str | None:
+    """Let this process open as many files as the system lets it; what to tell its operator where that is less
+    than the configuration may need.
+
+    Each connection is an open file. Systems start programs with 1024, so that those that call select(2) are
+    not broken by a higher number, and leave it to all others to raise that to the hard limit. Loops here wait
+    by epoll or kqueue.
+    """
+    clients, upstream = gateway.max_connections, gateway.pool.max_connections_per_endpoint
+    wanted = clients + min(clients, upstream) + SPARE_DESCRIPTORS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for limit in (hard, wanted):  # Where the hard one says "no limit", macOS wants a number all the same.
+        if _exceeds(limit, soft):
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            except (OSError, ValueError):
+                continue
+            soft = limit
+    if not _exceeds(wanted, soft):
+        return None
+    return (
+        f"a process may have {soft} files open here (ulimit -n), and gateway.max_connections: {clients} with "
+        f"as many connections to Bedrock as they may use takes {wanted}: what is beyond that waits or fails"
+    )
+
+
+def _exceeds(limit: int, other: int) -> bool:
+    """Whether a limit on a resource is the higher one."""
+    return other != resource.RLIM_INFINITY and (limit == resource.RLIM_INFINITY or limit > other)

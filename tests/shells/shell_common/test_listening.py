@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stargate.shell_common.listening import (
+    UNSENT_BYTES,
     CannotListen,
     names,
     open_for_workers,
@@ -34,6 +35,24 @@ class TestOpening:
             port = sock.getsockname()[1]
             assert names([sock], listener) == [f"http://127.0.0.1:{port}"]
             socket.create_connection(("127.0.0.1", port)).close()
+
+    @pytest.mark.skipif(
+        not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system can't bound what waits in the kernel"
+    )
+    def test_little_waits_in_the_kernel_for_a_client_that_does_not_read(self) -> None:
+        """A megabyte that nobody takes stays with whoever writes it, but for what is on its way."""
+        with opened("127.0.0.1:0") as (_, [sock]), socket.socket() as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.connect(sock.getsockname())
+            sock.settimeout(20)
+            accepted, _ = sock.accept()
+            with accepted:
+                accepted.setblocking(False)
+                sent = 0
+                with contextlib.suppress(BlockingIOError):
+                    while sent < 1 << 20:
+                        sent += accepted.send(bytes(1024))
+                assert UNSENT_BYTES <= sent < 2 * UNSENT_BYTES
 
     def test_a_name_may_have_several_addresses(self) -> None:
         with opened("localhost:0") as (listener, sockets):
