@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -14,7 +13,18 @@ from typing import Any, Final
 
 import pytest
 
-from support.gateway import KEY, NARROW_KEY, RunningGateway, configuration, eventually, running_gateway
+from support.crowd_load import Load
+from support.gateway import (
+    KEY,
+    NARROW_KEY,
+    RunningGateway,
+    configuration,
+    eventually,
+    on_linux,
+    running_gateway,
+)
+from support.hosts import SHELLS as SHELLS_AND_LOOPS
+from support.hosts import params
 from support.raw import Raw, chat, connected, request
 from support.simulator import RunningSimulator
 from support.tls import Authority
@@ -24,9 +34,8 @@ TELLS: Final = r"(info|error|warning): "
 FAST_MODEL: Final = "us.anthropic.claude-3-5-haiku-20241022-v1:0"
 SLOW: Final = "simulator.slow:ms.40:words.25"
 RELOADED: Final = re.compile(r"the configuration was reloaded: generation (\d+)")
-LOAD_SECONDS: Final = 3.0
-PER_SECOND: Final = 200
-CLIENTS: Final = 4
+SECONDS: Final = 10
+MINUTE_SECONDS: Final = 60
 
 
 class Configured:
@@ -194,52 +203,52 @@ class TestGoodFiles:
 
 
 class TestLoad:
-    def test_no_request_fails_while_it_reloads_ten_times_a_second(self, configured: Configured) -> None:
-        """Connections are kept, and new ones come; half of the files are wrong."""
-        good = configured.file.read_text()
-        over = threading.Event()
-        seen: list[int] = []
-        failures: list[object] = []
+    @pytest.mark.parametrize("shell", params(*SHELLS_AND_LOOPS))
+    def test_no_request_fails_while_it_reloads_again_and_again(
+        self, simulator: RunningSimulator, shell: str
+    ) -> None:
+        """Ten seconds, every second, and a file that is wrong between any two that are right."""
+        with running_gateway(simulator.url, options=SHELLS_AND_LOOPS[shell], tells=TELLS) as gateway:
+            reload_under_load(gateway, SECONDS, wrong_between=True)
 
-        def ask(kept: bool) -> None:
-            while not over.is_set():
-                with connected(configured.gateway.url) as raw:
-                    for _ in range(1000 if kept else 1):
-                        began = time.monotonic()
-                        answer = status(raw)
-                        seen.append(answer)
-                        if answer != 200:
-                            failures.append(answer)
-                        if over.wait(max(0.0, CLIENTS / PER_SECOND - (time.monotonic() - began))):
-                            return
+    @on_linux
+    @pytest.mark.timeout(200)
+    def test_nor_with_several_workers_for_a_whole_minute(self, simulator: RunningSimulator) -> None:
+        options = ("--workers", "2", "--shell", "asyncio")
+        gateway = {"per_worker_limits": True}
+        with running_gateway(simulator.url, options=options, tells=TELLS, gateway=gateway) as running:
+            reload_under_load(running, MINUTE_SECONDS)
 
-        def guarded(kept: bool) -> None:
-            try:
-                ask(kept)
-            except Exception as error:  # noqa: BLE001  (whatever it is, a request failed)
-                failures.append(error)
 
-        threads = [threading.Thread(target=guarded, args=(number % 2 == 0,)) for number in range(CLIENTS)]
-        for thread in threads:
-            thread.start()
-        give_up_at = time.monotonic() + LOAD_SECONDS
-        turn = 0
-        while time.monotonic() < give_up_at:
-            turn += 1
-            beside = configured.file.with_suffix(".new")
-            beside.write_text("gateway: {nonsense: 1}" if turn % 2 else good)
-            beside.replace(configured.file)
-            configured.gateway.process.send_signal(signal.SIGHUP)
-            time.sleep(0.1)
-        over.set()
-        for thread in threads:
-            thread.join()
-        assert failures == []
-        assert len(seen) > LOAD_SECONDS * PER_SECOND / 20, "a busy machine asks slower, but it asks"
-        assert configured.generation > 4
-        records = configured.gateway.records()
-        assert {record["outcome"] for record in records} == {"complete"}
-        assert len({record["generation"] for record in records}) > 2
+def reload_under_load(gateway: RunningGateway, seconds: int, *, wrong_between: bool = False) -> None:
+    """Reload once a second: each request is answered wholly, each new generation serves, and who asks again
+    on the same connection is never served by an older one than before.
+    """
+    configured = Configured(gateway, gateway.file)
+    load = Load(gateway.url)
+    with load.running():
+        load.go_on(1)
+        for turn in range(1, seconds + 1):
+            began = time.monotonic()
+            if wrong_between:
+                good = configured.file.read_text()
+                configured.file.write_text("gateway: {nonsense: 1}")
+                configured.refused()
+                configured.file.write_text(good)
+            assert configured.reload() == 1 + turn
+            eventually(lambda: gateway.records(generation=1 + turn))  # noqa: B023  (it is over by the next turn)
+            time.sleep(max(0.0, began + 1 - time.monotonic()))
+        load.go_on(1)
+    assert load.failed == []
+    eventually(lambda: len(gateway.records()) >= len(load.asked))  # What is logged last is written last.
+    served = {record["request_id"]: record["generation"] for record in gateway.records()}
+    assert {served[asked.request_id] for asked in load.asked} == set(range(1, seconds + 2))
+    assert {record["outcome"] for record in gateway.records()} == {"complete"}
+    for asked in load.orders():
+        by_connection: dict[int, list[int]] = {}
+        for one in asked:
+            by_connection.setdefault(one.port, []).append(served[one.request_id])
+        assert all(generations == sorted(generations) for generations in by_connection.values())
 
 
 class TestTls:

@@ -11,16 +11,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
 
-import h11
 import pytest
 
+from support.crowd import accepted_ports, stopped
+from support.crowd_load import Load
 from support.gateway import RunningGateway, configuration, eventually, on_linux, running_gateway
+from support.hosts import SHELLS as SHELLS_AND_LOOPS
+from support.hosts import params
 from support.raw import chat, connected, request
 from support.simulator import RunningSimulator
 
@@ -69,6 +70,19 @@ def connections(pid: int) -> int:
     return sum(link.startswith("socket:") for link in links)
 
 
+def kill(victim: int, gateway: RunningGateway) -> set[int]:
+    """Kill a worker, and wait until another has its place; the ports of those whom it had accepted.
+
+    It is stopped before, so that it accepts nobody between our look and its end.
+    """
+    os.kill(victim, signal.SIGSTOP)
+    eventually(lambda: stopped(victim))
+    accepted = accepted_ports(victim, gateway.port)
+    os.kill(victim, signal.SIGKILL)
+    eventually(lambda: victim not in children(gateway) and len(children(gateway)) == 2)
+    return accepted
+
+
 def ask(url: str, **more: Any) -> int:
     """The status of a request on a connection of its own."""
     with connected(url) as raw:
@@ -112,40 +126,29 @@ class TestServing:
 
 
 class TestDying:
-    def test_one_that_is_killed_is_replaced_and_nobody_else_notices(self, gateway: RunningGateway) -> None:
-        over = threading.Event()
-        answers: list[object] = []
-
-        def load() -> None:
-            while not over.is_set():
-                try:
-                    answers.append(ask(gateway.url))
-                except ConnectionRefusedError as error:
-                    answers.append(error)
-                except (OSError, h11.RemoteProtocolError):
-                    answers.append("cut")
-                time.sleep(0.005)
-
-        threads = [threading.Thread(target=load) for _ in range(3)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.3)
-        before = children(gateway)
-        victim = min(before)
-        os.kill(victim, signal.SIGKILL)
-        eventually(lambda: victim not in children(gateway) and len(children(gateway)) == 2)
-        time.sleep(0.7)
-        over.set()
-        for thread in threads:
-            thread.join()
-        assert not any(isinstance(answer, ConnectionRefusedError) for answer in answers)
-        others = [answer for answer in answers if answer != 200]
-        assert len(others) <= len(threads), "each thread has had at most one request with the one that died"
-        told = [line for line in gateway.told if "SIGKILL" in line]
-        assert len(told) == 1
-        assert re.search(
-            rf"process {victim}\) died of SIGKILL after .*started again at once \(restart 1\)", told[0]
-        )
+    @pytest.mark.parametrize("shell", params(*SHELLS_AND_LOOPS))
+    def test_one_that_is_killed_costs_its_own_requests_and_nobody_elses(
+        self, simulator: RunningSimulator, shell: str
+    ) -> None:
+        """Each in turn, under load: who has failed had been accepted by the one that died; nobody is refused,
+        and who had yet to be accepted is served by the one that comes after it.
+        """
+        with running(simulator, *SHELLS_AND_LOOPS[shell]) as gateway:
+            load = Load(gateway.url, each=2)
+            accepted: set[int] = set()
+            with load.running():
+                load.go_on()
+                for victim in sorted(children(gateway)):
+                    accepted |= kill(victim, gateway)
+                    load.go_on()
+                allowed = len(load.failed)
+                load.go_on()
+            assert len(load.failed) == allowed, "behind the last death all is well"
+            assert accepted, "the dead had some"
+            assert [asked for asked in load.failed if asked.port not in accepted] == []
+            assert len(load.failed) <= len(accepted)
+            told = "\n".join(line for line in gateway.told if "SIGKILL" in line)
+            assert re.findall(r"started again at once \(restart (\d)\)", told) == ["1", "2"]
 
     def test_workers_that_keep_dying_end_it(
         self, simulator: RunningSimulator, options: tuple[str, ...]

@@ -139,3 +139,23 @@ def peak_bytes(pid: int) -> int:
     found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024
+
+
+def stopped(pid: int) -> bool:
+    """Whether a process is stopped, as SIGSTOP stops it."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("T")
+
+
+def accepted_ports(pid: int, port: int) -> set[int]:
+    """The other ends of the connections that a process has accepted at its port and not yet closed."""
+    links: set[str] = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            links.add(str(descriptor.readlink()))
+    found: set[int] = set()
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        ours, theirs = (int(address.rpartition(":")[2], 16) for address in fields[1:3])
+        if ours == port and theirs and f"socket:[{fields[9]}]" in links:
+            found.add(theirs)
+    return found
