@@ -1,0 +1,152 @@
+"""Heads: which lines of a request's or an answer's stay, and what becomes of the others.
+
+What says how bytes are to be read stays, and what names software: media types, lengths, versions, the words
+of an API. Everything else becomes other words of the same form, and so do the parts of a path that are no
+API's and no configuration's, and whatever a query says.
+
+A credential is no word: `Secrets` has it.
+"""
+
+import re
+from typing import Final
+
+from stargate_core.journal.redact.bodies import Bodies
+from stargate_core.journal.redact.http_stream import Head
+from stargate_core.journal.redact.secrets import Secrets
+from stargate_core.journal.redact.vocabulary import WORDS
+from stargate_core.journal.redact.words import Words
+
+_STAY: Final = frozenset(
+    {
+        b"accept", b"accept-encoding", b"amz-sdk-invocation-id", b"amz-sdk-request", b"anthropic-beta",
+        b"anthropic-dangerous-direct-browser-access", b"anthropic-version", b"cache-control", b"connection",
+        b"content-encoding", b"content-length", b"content-type", b"date", b"expect", b"keep-alive",
+        b"openai-beta", b"retry-after", b"server", b"te", b"transfer-encoding", b"upgrade", b"user-agent",
+        b"x-amz-date", b"x-amz-target", b"x-amzn-requestid", b"x-should-retry",
+    }
+)  # fmt: skip
+_STAY_PREFIXES: Final = (b"x-stainless-", b"x-ratelimit-")
+_SAID: Final = re.compile(r"[\x20-\x7e]{0,400}")
+"""What a line that stays may look like."""
+_CREDENTIALS: Final = frozenset(
+    {b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"x-amz-security-token", b"cookie"}
+)
+_CHOICE: Final = re.compile(r"[0-9.]{1,20}")
+_SEGMENTS: Final = frozenset(
+    {
+        "anthropic", "apply", "async-invoke", "chat", "completions", "converse", "converse-stream",
+        "count-tokens", "count_tokens", "embeddings", "foundation-model-availability", "foundation-models",
+        "guardrail", "guardrail-checks", "healthz", "inference-profiles", "invoke",
+        "invoke-with-response-stream", "messages", "model", "models", "openai", "readyz", "responses", "v1",
+        "version",
+    }
+)  # fmt: skip
+_NAMES_MODEL: Final = frozenset({"model", "models", "foundation-models", "inference-profiles"})
+_MODEL: Final = re.compile(r"[A-Za-z0-9._:%/@+-]{1,512}")
+_ERROR: Final = re.compile(r"[A-Za-z0-9_.#-]{1,128}")
+
+
+class Heads:
+    """Redacts heads, in place. known: texts of the configuration. keys: more headers that keys come in."""
+
+    def __init__(
+        self, words: Words, secrets: Secrets, bodies: Bodies, known: frozenset[str], keys: frozenset[bytes]
+    ) -> None:
+        self._words = words
+        self._secrets = secrets
+        self._bodies = bodies
+        self._known = known
+        self._credentials = _CREDENTIALS | keys
+        self._segments = (
+            _SEGMENTS | {part for text in known if "/" in text for part in text.split("/")} | known
+        )
+
+    def request(self, head: Head, *, accepted: bool) -> None:
+        """A request's. accepted: whether life has taken its credentials for good."""
+        line = head.first.value.decode("latin-1").split(" ")
+        if len(line) > 1:
+            line[1] = self._target(line[1])
+        head.first.value = " ".join(line).encode("latin-1")
+        self._fields(head, accepted=accepted)
+
+    def response(self, head: Head) -> None:
+        """An answer's. Its reason says what its status does, or nothing."""
+        version, blank, rest = head.first.value.partition(b" ")
+        status, another, reason = rest.partition(b" ")
+        stays = reason.replace(b" ", b"").isalpha() and len(reason) <= 40
+        head.first.value = version + blank + status + another + (reason if stays else self._other(reason))
+        self._fields(head, accepted=False)
+
+    def _fields(self, head: Head, *, accepted: bool) -> None:
+        for field in head.fields:
+            # What is no field is a folded line, or half of one.
+            named = self.value(field.name, field.value, accepted=accepted)
+            field.value = named if field.name else self._other(field.value)
+
+    def value(self, name: bytes, value: bytes, *, accepted: bool = False) -> bytes:
+        """A field's value."""
+        text = value.decode("latin-1")
+        if name in self._credentials:
+            return self._credential(name, text, accepted=accepted).encode("latin-1", "replace")
+        if text in self._known:
+            return value
+        if name == b"x-amzn-errortype":
+            told, colon, where = text.partition(":")
+            kept = told if _ERROR.fullmatch(told) else self._words.word(told)
+            return (kept + colon + self._words.word(where)).encode("latin-1")
+        stays = name in _STAY or name.startswith(_STAY_PREFIXES)
+        if name.startswith(b"x-amzn-bedrock-"):
+            stays = text.lower() in WORDS or _CHOICE.fullmatch(text) is not None
+        if name == b"x-amz-content-sha256" and text.startswith(("UNSIGNED-", "STREAMING-")):
+            stays = True
+        return value if stays and _SAID.fullmatch(text) else self._other(value)
+
+    def _credential(self, name: bytes, text: str, *, accepted: bool) -> str:
+        if text[:5].upper() == "AWS4-":
+            return _AUTHORITY.sub(self._part_of_signature, text)
+        return self._words.word(text) if name == b"cookie" else self._secrets.shown(text, accepted=accepted)
+
+    def _part_of_signature(self, found: re.Match[str]) -> str:
+        named = found[1] == "Credential="
+        return found[1] + (self._secrets.key_id(found[2]) if named else self._words.word(found[2]))
+
+    def _target(self, target: str) -> str:
+        """A request's target: paths of APIs and routes stay, and models' names."""
+        path, mark, query = target.partition("?")
+        made: list[str] = []
+        before = ""
+        for segment in path.split("/"):
+            stays = (
+                not segment
+                or segment in self._segments
+                or (before in _NAMES_MODEL and _MODEL.fullmatch(segment) is not None)
+            )
+            made.append(segment if stays else self._quoted(segment))
+            before = segment
+        return "/".join(made) + mark + "&".join(map(self._pair, query.split("&")))
+
+    def _pair(self, pair: str) -> str:
+        name, equals, value = pair.partition("=")
+        if name in _QUERIES:
+            return name + equals + (value if value.isdigit() else self._quoted(value))
+        return self._quoted(name) + equals + self._quoted(value)
+
+    def _quoted(self, text: str) -> str:
+        """Other words in a URL: what is percent-encoded becomes percent-encoded letters."""
+        parts = _PERCENT.split(text)
+        noise = self._words.noise(text, len(parts))
+        return "".join(
+            f"%{0x61 + drawn % 15:02x}" if part.startswith("%") else self._words.word(part)
+            for part, drawn in zip(parts, noise, strict=True)
+        )
+
+    def _other(self, value: bytes) -> bytes:
+        text = value.decode("utf-8", "surrogateescape")
+        return self._bodies.text(text).encode("utf-8", "surrogateescape")
+
+
+_PERCENT: Final = re.compile(r"(%[0-9A-Fa-f]{2})")
+_QUERIES: Final = frozenset(
+    {"after_id", "api-version", "before_id", "beta", "limit", "maxResults", "nextToken", "stream"}
+)
+_AUTHORITY: Final = re.compile(r"(Credential=|Signature=)([^/,\s]*)")

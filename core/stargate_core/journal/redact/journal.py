@@ -1,0 +1,250 @@
+"""A journal without what people said, and without what they showed to be let in.
+
+What is put in its place is as long, and decisions come out the same. This file knows where in a journal words
+are; the others of this package know what to do with them. First come the connections' streams, for callers'
+keys are met there, then everything else that was told, then the header.
+"""
+
+import hashlib
+from bisect import bisect_left
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from stargate_core.dialects.face import Fetched
+from stargate_core.journal.format import (
+    Beginning,
+    Entry,
+    FlightBeginning,
+    Header,
+    SessionBeginning,
+)
+from stargate_core.journal.redact.bodies import Bodies
+from stargate_core.journal.redact.configured import configured, redact_configuration
+from stargate_core.journal.redact.heads import Heads
+from stargate_core.journal.redact.http_stream import Head, redact_stream
+from stargate_core.journal.redact.resp import redact_replies
+from stargate_core.journal.redact.secrets import Secrets
+from stargate_core.journal.redact.signature import rehash, sign_again
+from stargate_core.journal.redact.streams import Stream, redact_in_place, streams_of
+from stargate_core.journal.redact.values import Values
+from stargate_core.journal.redact.vocabulary import WORDS
+from stargate_core.journal.redact.words import Words
+from stargate_core.messages import (
+    AnswerBegan,
+    Answered,
+    AnswerFailed,
+    AnswerOrdered,
+    ClientSent,
+    ConnectionFailed,
+    CredentialsChanged,
+    EntryFound,
+    FlightBegan,
+    FlightEnded,
+    KeysChanged,
+    KeysRead,
+    StoreAsked,
+    StoreLost,
+    StoreTold,
+    Unanswered,
+    UpstreamFailed,
+)
+from stargate_core.questions import Entry as Kept
+from stargate_core.questions import Keys, ReadEntry, WriteEntry
+
+_ADMITTED: Final = ("OpenUpstream", "Follow", "Ask")
+_OF_CALLERS: Final = ("VerifyToken",)
+"""Questions that are asked before a caller is known."""
+
+
+def redact(header: Header, entries: list[Entry], salt: bytes = b"") -> tuple[Header, list[Entry]]:
+    """A journal's header and entries, redacted.
+
+    salt: what nobody else knows, and nobody keeps. All that was said salts it too; but without a salt whoever
+    knows everything but one word could find that word by trying.
+    """
+    return _Redaction(header, entries, salt).redacted()
+
+
+class _Redaction:
+    """One journal's."""
+
+    def __init__(self, header: Header, entries: list[Entry], salt: bytes) -> None:
+        self._header = header
+        self._entries = list(entries)
+        self._streams = streams_of(entries)
+        found = configured(header.configurations)
+        words = self._words = Words(self._salt(salt), WORDS | found.texts)
+        self._secrets = secrets = Secrets(words, found.texts, found.codes)
+        self._pairs = {secrets.key_id(key_id): secret for key_id, secret in found.pairs.items()}
+        self._bodies = bodies = Bodies(words)
+        self._heads = Heads(words, secrets, bodies, found.texts, found.key_headers)
+        self._values = Values(words, secrets, bodies, self._heads)
+
+    def redacted(self) -> tuple[Header, list[Entry]]:
+        for stream in self._streams:
+            redact_in_place(self._entries, stream, partial(self._stream, stream))
+        for number, entry in enumerate(self._entries):
+            event = self._event(entry.event)
+            if event is not entry.event:
+                self._entries[number] = msgspec.structs.replace(entry, event=event)
+        configurations = {
+            generation: redact_configuration(config, self._secrets)
+            for generation, config in self._header.configurations.items()
+        }
+        beginning = self._beginning(self._header.beginning)
+        header = msgspec.structs.replace(
+            self._header, beginning=beginning, configurations=configurations, redacted=True
+        )
+        return header, self._entries
+
+    def _salt(self, salt: bytes) -> bytes:
+        """Of everything that was said."""
+        whole = hashlib.blake2b(salt)
+        for stream in self._streams:
+            for piece in stream.pieces:
+                whole.update(piece)
+        return whole.digest()
+
+    # ------------------------------------------------------------------------------------------------ streams
+
+    def _stream(self, stream: Stream, data: bytes) -> bytes:
+        match stream.source[0]:
+            case "client":
+                return redact_stream(data, _Requests(self, stream), responses=False)
+            case "upstream":
+                return redact_stream(data, _Responses(self), responses=True)
+            case "store":
+                return redact_replies(data, self._words, self._values.stored)
+            case _:
+                return self._bodies.redact(data, stream.content_type)
+
+    def request(self, head: Head, body: bytes, stream: Stream, end: int) -> bytes:
+        """Redact a request's head; its body, redacted. end: where in the stream it ends."""
+        accepted = self._accepted(head, stream, end)
+        kind, coding = head.value(b"content-type"), head.value(b"content-encoding")
+        self._heads.request(head, accepted=accepted)
+        made = self._bodies.redact(body, kind, coding)
+        rehash(head, body, made)
+        if accepted:
+            sign_again(head, made, self._pairs)
+        return made
+
+    def response(self, head: Head, body: bytes) -> bytes:
+        """Redact an answer's head; its body, redacted."""
+        kind, coding = head.value(b"content-type"), head.value(b"content-encoding")
+        self._heads.response(head)
+        return self._bodies.redact(body, kind, coding)
+
+    def _accepted(self, head: Head, stream: Stream, end: int) -> bool:
+        """Whether life has let a request's caller in: it went on with the request, or only read something."""
+        if head.first.value[:4] == b"GET ":
+            return True
+        begin = stream.at[min(bisect_left(stream.ends, end), len(stream.at) - 1)]
+        for number in range(begin, len(self._entries)):
+            entry = self._entries[number]
+            if number > begin and isinstance(entry.event, ClientSent):
+                break
+            for command in entry.shape:
+                if command.startswith(_ADMITTED) and not command.endswith(_OF_CALLERS):
+                    return True
+        return False
+
+    # ------------------------------------------------------------------------------------------------- events
+
+    def _event(self, event: Any) -> Any:
+        values, word, replace = self._values, self._words.word, msgspec.structs.replace
+        match event:
+            case Answered(_, answer):
+                return replace(event, answer=self._answer(answer))
+            case Unanswered(_, why):
+                return replace(event, why=word(why))
+            case UpstreamFailed() | ConnectionFailed() | StoreLost():
+                return replace(event, detail=word(event.detail))
+            case CredentialsChanged():
+                return replace(event, credentials=values.authority(event.credentials))
+            case KeysChanged(entries):
+                return replace(event, entries=values.keys(entries))
+            case AnswerBegan() | FlightBegan():
+                return replace(event, headers=values.headers(event.headers))
+            case AnswerFailed():
+                return replace(event, fault=values.fault(event.fault))
+            case FlightEnded():
+                return event if event.fault is None else replace(event, fault=values.fault(event.fault))
+            case _:
+                return self._event_of_stores(event)
+
+    def _event_of_stores(self, event: Any) -> Any:
+        values, replace = self._values, msgspec.structs.replace
+        match event:
+            case EntryFound(key, value):
+                return replace(
+                    event, key=values.key(key), value=None if value is None else values.kept(value)
+                )
+            case AnswerOrdered():
+                return replace(event, order=values.order(event.order))
+            case StoreAsked(_, ReadEntry(key)):
+                return replace(event, question=ReadEntry(values.key(key)))
+            case StoreTold(WriteEntry(key, value)):
+                written = replace(event.statement, key=values.key(key), value=values.kept(value))
+                return replace(event, statement=written)
+            case KeysRead(Keys() as keys):
+                return replace(event, keys=replace(keys, entries=values.keys(keys.entries)))
+            case _:
+                return event
+
+    def _answer(self, answer: Any) -> Any:
+        match answer:
+            case Kept(value):
+                return msgspec.structs.replace(answer, value=self._values.kept(value))
+            case Keys(_, entries):
+                return msgspec.structs.replace(answer, entries=self._values.keys(entries))
+            case Fetched():
+                return self._values.fetched(answer)
+            case str():
+                return self._words.word(answer)
+            case _:
+                return answer
+
+    def _beginning(self, beginning: Beginning) -> Beginning:
+        match beginning:
+            case SessionBeginning(begun):
+                authorities = {
+                    account: self._values.authority(authority)
+                    for account, authority in begun.credentials.items()
+                }
+                checkpoint = msgspec.structs.replace(
+                    begun,
+                    client=self._words.word(begun.client),
+                    credentials=authorities,
+                    keys=self._values.keys(begun.keys),
+                )
+                return SessionBeginning(checkpoint)
+            case FlightBeginning():
+                return msgspec.structs.replace(beginning, order=self._values.order(beginning.order))
+            case _:
+                return beginning
+
+
+class _Requests:
+    """What a client has sent."""
+
+    def __init__(self, redaction: _Redaction, stream: Stream) -> None:
+        self._redaction = redaction
+        self._stream = stream
+
+    def message(self, head: Head, body: bytes, end: int) -> bytes:
+        """A request."""
+        return self._redaction.request(head, body, self._stream, end)
+
+
+class _Responses:
+    """What an upstream has sent."""
+
+    def __init__(self, redaction: _Redaction) -> None:
+        self._redaction = redaction
+
+    def message(self, head: Head, body: bytes, end: int) -> bytes:
+        """An answer."""
+        return self._redaction.response(head, body)

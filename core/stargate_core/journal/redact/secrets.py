@@ -1,0 +1,140 @@
+"""Secrets that callers show, and what stands for them.
+
+A gateway key is compared by its SHA-256. So when a key becomes another text, the digest of the one becomes
+that of the other wherever digests are: in the configuration, among the keys of the store. A digest whose key
+nobody has shown becomes another one.
+
+What is a placeholder already, because the configuration has the secret itself, stays. So do the forms: a
+scheme before a blank, the three parts of a token with their JSON, an AWS key id's first letters.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from stargate_core.journal.redact.words import Words
+
+_TOKEN: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
+_SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
+_SCHEME: Final = re.compile(r"(?i)(bearer|basic|digest|token)( +)(.*)", re.DOTALL)
+_TIMES: Final = frozenset({"exp", "nbf", "iat"})
+_NAMES: Final = _TIMES | {"iss", "aud", "sub", "alg", "typ", "kid", "crit"}
+_CODES: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
+_NO_CODES: Final[Mapping[str, str]] = MappingProxyType({})
+_ALGORITHM: Final = re.compile(r"[A-Za-z0-9]{1,8}|at\+jwt")
+
+
+class Secrets:
+    """What stands for the secrets of one journal.
+
+    known: texts of its configuration. codes: what stands for the secrets that tokens are signed with, by the
+    tokens' issuers.
+    """
+
+    def __init__(self, words: Words, known: frozenset[str], codes: Mapping[str, str] = _NO_CODES) -> None:
+        self._words = words
+        self._known = known
+        self._codes = codes
+        self._digests: dict[str, str] = {}
+
+    def shown(self, value: str, *, accepted: bool = False) -> str:
+        """What a caller has shown, a scheme before it perhaps. accepted: and what was found good."""
+        found = _SCHEME.fullmatch(value)
+        if found is not None:
+            return found[1] + found[2] + self.key(found[3], accepted=accepted)
+        return self.key(value, accepted=accepted)
+
+    def key(self, text: str, *, accepted: bool = False) -> str:
+        """A key, or a token."""
+        bare = text.strip()
+        if bare in self._known:
+            return text
+        token = _TOKEN.fullmatch(bare)
+        made = self._words.word(bare) if token is None else self._token(token, accepted=accepted)
+        self._digests[_sha256(bare)] = _sha256(made)
+        return text.replace(bare, made, 1) if bare else text
+
+    def digest(self, digits: str) -> str:
+        """The SHA-256 of a key, in hexadecimal digits."""
+        if _SHA256.fullmatch(digits) is None:
+            return self._words.word(digits)
+        return self._digests.get(digits.lower()) or self._words.word(digits.lower())
+
+    def key_id(self, text: str) -> str:
+        """An AWS key id."""
+        return self._words.word(text)
+
+    def _token(self, token: re.Match[str], *, accepted: bool) -> str:
+        """A signed token: its issuer, audience and times stay, and whom the configuration names."""
+        header, claims, signature = token.groups()
+        signed = f"{self._part(header)}.{self._part(claims)}"
+        digest = _CODES.get(_member(header, "alg"))
+        secret = self._codes.get(_member(claims, "iss"))
+        if accepted and digest is not None and secret is not None:
+            made = _encoded(hmac.digest(secret.encode(), signed.encode(), digest))
+        else:
+            made = _encoded(self._words.noise(signed, len(signature) * 3 // 4))
+        return f"{signed}.{made if len(made) == len(signature) else self._words.word(signature)}"
+
+    def _part(self, part: str) -> str:
+        text = _decoded(part)
+        if text is None:
+            return self._words.word(part)
+        try:
+            members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return _encoded(self._words.word(text).encode())
+        made = text
+        for name, raw in sorted(members.items(), key=lambda member: -len(member[1])):
+            value = bytes(raw).decode()
+            other = self._claim(name, value)
+            made = made.replace(value, other) if other != value else made
+            quoted = msgspec.json.encode(name).decode()
+            if name not in _NAMES and name not in self._known:
+                made = made.replace(quoted, f'"{self._words.word(quoted[1:-1])}"')
+        return _encoded(made.encode()) if len(made.encode()) == len(text.encode()) else self._words.word(part)
+
+    def _claim(self, name: str, value: str) -> str:
+        if name in _TIMES or value in ("true", "false", "null"):
+            return value
+        return re.sub(r'"((?:[^"\\]|\\.)*+)"|[0-9]+', lambda found: self._claimed(name, found), value)
+
+    def _claimed(self, name: str, found: re.Match[str]) -> str:
+        text = found[1]
+        if text is None:
+            return self._words.number(found[0])
+        if text in self._known or (name in ("alg", "typ") and _ALGORITHM.fullmatch(text)):
+            return found[0]
+        return f'"{self._words.word(text)}"' if "\\" not in text else f'"{"x" * len(text)}"'
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("latin-1", "replace")).hexdigest()
+
+
+def _member(part: str, name: str) -> str:
+    """A text among a part's members; empty where there is none."""
+    try:
+        value = msgspec.json.decode(_decoded(part) or "{}", type=dict[str, Any]).get(name)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def _decoded(part: str) -> str | None:
+    try:
+        padded = part.replace("-", "+").replace("_", "/") + "=" * (-len(part) % 4)
+        return binascii.a2b_base64(padded, strict_mode=True).decode()
+    except ValueError:
+        return None
+
+
+def _encoded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
