@@ -29,6 +29,8 @@ from stargate_core.messages import (
     FlightSent,
     Follow,
     Grounded,
+    Health,
+    HealthChanged,
     KeyringCommand,
     KeyringEvent,
     Note,
@@ -187,3 +189,17 @@ class TestJournal:
     ) -> None:
         read = read_again(written_down(CredentialsChanged("", credentials)), SessionEvent)
         assert type(read.credentials) is type(credentials)
+
+
+class TestHealth:
+    def test_only_what_is_not_healthy_is_kept(self) -> None:
+        known: dict[str, HealthChanged] = {}
+        for health in (Health.CLOSED, Health.OPEN, Health.HALF_OPEN):
+            HealthChanged("a", health).keep_in(known)
+        HealthChanged("b", Health.OPEN, until_ns=7).keep_in(known)
+        assert known == {
+            "a": HealthChanged("a", Health.HALF_OPEN),
+            "b": HealthChanged("b", Health.OPEN, until_ns=7),
+        }
+        HealthChanged("a", Health.CLOSED).keep_in(known)
+        assert list(known) == ["b"]

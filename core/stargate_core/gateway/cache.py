@@ -448,21 +448,20 @@ class Cache:
 
     def _forget(self, follower: _Follower) -> None:
         """It has had its end."""
+        assert follower.flight is not None
         del self._followers[follower.ticket]
-        if follower.flight is not None:
-            follower.flight.followers.pop(follower.ticket, None)
+        follower.flight.followers.pop(follower.ticket, None)
 
     def _settle(self, flight: _Flight, out: list[CacheCommand]) -> None:
         """Followers may have gone: drop what nobody needs any more, the flight itself included."""
         if not flight.followers:
             if flight.ended is not None:
-                if self._flights.pop(flight.number, None) is not None:
-                    self._flying -= flight.held
+                del self._flights[flight.number]
+                self._flying -= flight.held
                 return
-            if not flight.grounded:
-                flight.grounded = True
-                self._shut(flight)
-                out.append(Ground(flight.number))
+            flight.grounded = True
+            self._shut(flight)
+            out.append(Ground(flight.number))
         self._hold_or_free(flight, out)
         if flight.outgrown:
             self._trim(flight, out)

@@ -440,8 +440,7 @@ class Exchange:
         """Tell the caller the fault, in-band if the status line is out, and settle."""
         self.let_go(out)
         self.conclude(now, fault)
-        if self.fault is None:
-            self.fault = fault
+        self.fault = fault
         if not self.route:
             self.dialect = self.host.plan.routes.guess(self.request.path)
         if self.head_written:

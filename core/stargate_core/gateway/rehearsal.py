@@ -77,8 +77,6 @@ from stargate_core.wire.http1 import RequestHead
 
 _PIECE_BYTES: Final = 64 * 1024
 """What the network is taken to deliver at a time."""
-_WAKES_MAX: Final = 10_000
-"""Times a hook is woken: far more than scripts may wait for."""
 _KINDS: Final[Mapping[str, tuple[str, bytes]]] = {
     "gif": ("image/gif", b"GIF89a"),
     "jpeg": ("image/jpeg", b"\xff\xd8\xff"),
@@ -152,9 +150,7 @@ class Rehearsal:
             if self.session.exchange is not None or self.session.closed:
                 break
             self._tell(self.session, ClientSent(request[start : start + _PIECE_BYTES]))
-        for _ in range(_WAKES_MAX):
-            if not self._sleeps:
-                break
+        while self._sleeps:  # Scripts may wait only so often.
             deadline = self.session.deadline
             assert deadline is not None
             slept_ms = (deadline - self._now) // 1_000_000
@@ -271,17 +267,14 @@ class WatchedSession(Session):
         return chance.draws
 
     def refuse(self, fault: Fault, target: bytes, out: list[SessionCommand]) -> State:
-        """As any session; the first fault is kept."""
-        if self.exchange is None and self.fault is None:
-            self.fault = fault
+        """As any session, which ends with it; the fault is kept."""
+        self.fault = fault
         return super().refuse(fault, target, out)
 
     def _exchange(self, now: int, head: RequestHead, body: bytes, out: list[SessionCommand]) -> Exchange:
-        exchange = super()._exchange(now, head, body, out)
-        if self.exchange is None:
-            self.exchange = exchange
-            assert isinstance(exchange.state, Admitting)
-            self.admitting = exchange.state
+        self.exchange = exchange = super()._exchange(now, head, body, out)
+        assert isinstance(exchange.state, Admitting)
+        self.admitting = exchange.state
         return exchange
 
     def _next_cycle(self, now: int) -> bool:

@@ -37,6 +37,7 @@ recovered.
 SLIDING and GCRA buckets start afresh rather than refuse until a wrong clock's future has come.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, TypeAlias
@@ -208,11 +209,8 @@ class Sliding:
 
     def _freeing(self, excess: int) -> int:
         """The slice with which at least `excess` has left; there is one, for no cost is above the limit."""
-        for index, count in self.slices.items():
-            excess -= count
-            if excess <= 0:
-                return index
-        return self.last
+        gone = itertools.accumulate(self.slices.values())
+        return next(index for index, count in zip(self.slices, gone, strict=True) if count >= excess)
 
     def _slide(self, now: int, window_us: int) -> None:
         """Forget the slices that have left, and those so far ahead that a clock must have been wrong."""

@@ -68,16 +68,15 @@ class LimitHeaders:
     def of(self, levels: Sequence[Level], family: str, at_us: int) -> Headers:
         """The headers, lower case.
 
-        levels: of the limits, or of the first ones. family: face.py's LIMIT_FAMILY. at_us: wall time of the
-        levels.
+        levels: of the limits, or of the first ones: at least of those that count requests. family: face.py's
+        LIMIT_FAMILY. at_us: wall time of the levels.
         """
         texts = self._texts
         headers: Headers = []
         for limit_name, remaining_name, indices in self._windows:
             index = indices[0] if len(indices) == 1 else _tightest(indices, levels)
-            if index >= 0:
-                headers.append((limit_name, texts[index]))
-                headers.append((remaining_name, b"%d" % levels[index].remaining))
+            headers.append((limit_name, texts[index]))
+            headers.append((remaining_name, b"%d" % levels[index].remaining))
         requests = _tightest(self._requests, levels)
         tokens = _tightest(self._tokens, levels)
         plain = requests if requests >= 0 else _tightest(self._all_tokens, levels)

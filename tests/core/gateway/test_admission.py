@@ -20,12 +20,14 @@ from stargate_core.config.schema import (
     TimeLimits,
 )
 from stargate_core.dialects.face import Reply
+from stargate_core.direction import Sharing
 from stargate_core.faults import Cause, Fault, Refused
-from stargate_core.messages import CredentialsChanged, Draining
-from stargate_core.script import WAITS_MAX, Pending
+from stargate_core.messages import Answered, CredentialsChanged, Draining, Unanswered
+from stargate_core.script import WAITS_MAX, Pending, WaitFailed
 from stargate_core.secret import Secret
 from stargate_core.views import Plugin
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head
+from support.embeddings import embeddings
 from support.hooks import Hook, entry, plugin_of
 from support.machines import LOG, Bench, a_config, a_plan, chat, converse, proxy, request
 
@@ -838,3 +840,99 @@ class TestTransformedErrors:
         bench = Bench(a_plan(a_config(transform)))
         bench.ask(request("/v1/nothing", b""))
         assert (bench.only.status, bench.only.header("x-a")) == (404, "1")
+
+
+def asks(ctx: Any) -> Waits:
+    """A hook that tells in a header what the store has said."""
+    try:
+        found = yield from ctx.read_entry("key")
+    except WaitFailed as failed:
+        ctx.kept = str(failed)
+    else:
+        ctx.kept = repr(found)
+
+
+def tells(ctx: Any) -> None:
+    """A hook that tells what was kept."""
+    ctx.headers.append((b"x-kept", ctx.kept.encode()))
+
+
+class TestQuestions:
+    """A hook asks through the shell, and goes on with what comes back."""
+
+    def asked_of(self) -> Bench:
+        bench = with_hooks({"access": asks, "header_filter": tells})
+        bench.ask(chat())
+        assert not bench.opened
+        return bench
+
+    def test_the_answer_goes_to_the_hook(self) -> None:
+        bench = self.asked_of()
+        bench.reply(None)
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.header("x-kept") == "None"
+        bench.settle()
+
+    def test_so_does_the_reason_why_there_is_none(self) -> None:
+        bench = self.asked_of()
+        bench.fail_question("the store is away")
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.header("x-kept") == "the store is away"
+        bench.settle()
+
+    @pytest.mark.parametrize("fact", [Answered(4711, True), Unanswered(4711, "late")], ids=repr)
+    def test_what_answers_another_question_does_not(self, fact: Answered | Unanswered) -> None:
+        bench = self.asked_of()
+        assert bench.tell(fact) == []
+        assert len(bench.questions) == 1
+        bench.leave()
+        bench.settle()
+
+    def test_it_may_ask_until_the_time_is_up(self) -> None:
+        bench = self.asked_of()
+        bench.advance(600 * SECOND)
+        assert bench.record["cause"] == "TOTAL_TIMEOUT"
+        bench.settle()
+
+
+class TestHealth:
+    @pytest.mark.parametrize(
+        ("draining", "path", "status"),
+        [(False, "/healthz", 200), (False, "/readyz", 200), (True, "/healthz", 200), (True, "/readyz", 503)],
+    )
+    def test_it_lives_until_the_end_but_is_not_ready_while_it_drains(
+        self, draining: bool, path: str, status: int
+    ) -> None:
+        bench = Bench()
+        data = request(path, method="GET")
+        bench.send(data[:10])
+        if draining:
+            bench.tell(Draining(60 * SECOND))
+        bench.send(data[10:])
+        assert bench.only.status == status
+        assert bench.records == []
+
+    def test_nobody_posts_to_it(self) -> None:
+        bench = Bench()
+        bench.ask(request("/healthz", b"{}"))
+        assert (bench.only.status, bench.only.header("allow")) == (405, "GET, HEAD")
+
+
+class TestWays:
+    """Where a call goes when all hooks have run."""
+
+    def test_one_that_may_be_shared_is_ordered(self) -> None:
+        bench = with_hooks({"access": lambda ctx: ctx.share(Sharing("", 1, 1))})
+        bench.ask(chat())
+        assert (len(bench.followed), bench.opened) == (1, [])
+        bench.leave()
+        bench.settle()
+
+    def test_one_that_is_several_is_gathered(self) -> None:
+        bench = Bench()
+        bench.ask(embeddings(["one", "two"]))
+        assert (len(bench.followed), bench.opened) == (2, [])
+        bench.leave()
+        bench.settle()

@@ -1055,3 +1055,14 @@ class CacheAgainstModel(RuleBasedStateMachine):
 
 
 TestAgainstModel = CacheAgainstModel.TestCase
+
+
+class TestPausesWhileTheStoreIsAsked:
+    def test_who_pauses_and_goes_on_before_it_has_answered_misses_nothing(self) -> None:
+        desk = Desk(shared=True)
+        desk.order(1)
+        desk.tell(AnswerPaused(1), AnswerPaused(1), AnswerResumed(1), AnswerResumed(1))
+        assert (desk.told, desk.held) == ({}, [])
+        desk.tell(EntryFound("k", None))
+        desk.fly(1, b"a")
+        assert desk.told[1] == [Source.MADE, b"a", True]

@@ -14,7 +14,26 @@ from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.config.bedrock_proxy import AwsAccount, AwsCredentials, ModelTarget, ProxyTarget, Retry
 from stargate_core.config.gateway_block import TimeLimits
 from stargate_core.config.schema import Gateway
-from stargate_core.messages import CredentialsChanged, Draining, Health, HealthChanged, Trouble
+from stargate_core.config.surfaces import SurfaceRow
+from stargate_core.direction import Sharing
+from stargate_core.messages import (
+    AnswerBegan,
+    Answered,
+    AnswerEnded,
+    AnswerSent,
+    CredentialsChanged,
+    Draining,
+    Health,
+    HealthChanged,
+    ReleaseUpstream,
+    SessionEvent,
+    Source,
+    Ticked,
+    Trouble,
+    Unanswered,
+    UpstreamFailed,
+    UpstreamOpened,
+)
 from stargate_core.questions import CallEnded, RefreshCredentials, Turn
 from stargate_core.secret import Secret
 from support.bedrock import (
@@ -26,6 +45,7 @@ from support.bedrock import (
     exception,
     stream_head,
 )
+from support.hooks import entry, plugin_of
 from support.machines import MODEL, Bench, a_config, a_plan, chat, converse, proxy, sse
 
 STORY: Final = converse_story()
@@ -706,4 +726,145 @@ class TestLeaving:
         bench = answered(EXPIRED, timeout=5000)
         bench.advance(5 * SECOND)
         assert (bench.only.status, bench.record["cause"]) == (504, "TOTAL_TIMEOUT")
+        bench.settle()
+
+
+class TestLateFacts:
+    @pytest.mark.parametrize("fact", [Answered(4711, True), Unanswered(4711, "late")], ids=repr)
+    def test_an_answer_to_another_question_changes_nothing(self, fact: SessionEvent) -> None:
+        bench = answered(THROTTLED, regions=2)
+        assert len(bench.questions) == 1
+        assert bench.tell(fact) == []
+        grant(bench)
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.status == 200
+        bench.settle()
+
+    @pytest.mark.parametrize("fact", [UpstreamFailed(4711, Trouble.REFUSED), UpstreamOpened(4711, 9, False)])
+    def test_nor_does_what_became_of_another_lease(self, fact: SessionEvent) -> None:
+        bench = a_bench()
+        bench.ask(chat())
+        before = bench.session.handle(bench.now, fact)
+        assert before == ([ReleaseUpstream(9)] if isinstance(fact, UpstreamOpened) else [])
+        bench.open()
+        bench.answer(converse_answer())
+        assert (bench.only.status, bench.record["attempts"]) == (200, 1)
+
+    def test_a_lease_that_is_told_twice_is_not_given_back(self) -> None:
+        bench = a_bench()
+        bench.ask(chat())
+        lease = bench.open()
+        assert bench.tell(UpstreamOpened(4711, lease, False)) == []
+
+
+class TestLateTicks:
+    """A shell ticks when it can; what is due by then is done in its order."""
+
+    def pausing(self, **options: Any) -> Bench:
+        bench = answered(aws_error("ThrottlingException", 429, retry_after="5"), timeout=20_000, **options)
+        assert not bench.questions
+        assert not bench.client.answers
+        return bench
+
+    def test_in_time_the_call_is_made_again(self) -> None:
+        bench = self.pausing()
+        rest_until_asked(bench)
+        assert bench.now == 5 * SECOND
+
+    def test_when_the_total_limit_has_come_as_well_it_is_not(self) -> None:
+        bench = self.pausing()
+        bench.now = 21 * SECOND
+        bench.tell(Ticked())
+        assert (bench.only.status, bench.record["cause"]) == (504, "TOTAL_TIMEOUT")
+        bench.settle()
+
+
+class TestOtherModels:
+    """Not every target can take every call: OpenAI's own API has several choices, Converse has not."""
+
+    VENDORS: Final = "openai.gpt-oss-20b-1:0"
+
+    def bench(self) -> Bench:
+        targets = [ProxyTarget(region="us-east-1"), ProxyTarget(region="us-east-1", target=MODEL)]
+        return a_bench(
+            models={"both": ModelTarget(self.VENDORS, targets=targets)},
+            surfaces={"openai": SurfaceRow(models=[self.VENDORS])},
+        )
+
+    def test_one_that_cannot_is_not_asked_for_a_turn(self) -> None:
+        bench = self.bench()
+        bench.ask(chat(model="both", n=2))
+        bench.open()
+        bench.answer(QUOTA)
+        assert not bench.questions
+        assert len(bench.calls) == 1
+        assert bench.only.status == 503
+        bench.settle()
+
+    def test_where_it_is_the_only_one_left_the_caller_hears_why_it_cannot(self) -> None:
+        bench = self.bench()
+        name = f"bedrock.test:8000/openai/v1/us-east-1/{self.VENDORS}"
+        bench.tell(HealthChanged(name, Health.OPEN, until_ns=60 * SECOND))
+        bench.ask(chat(model="both", n=2))
+        assert (bench.only.status, bench.only.json["error"]["param"]) == (400, "n")
+        assert not bench.opened
+        bench.settle()
+
+
+class TestLeasesInVain:
+    """A connection stands, and nothing can be written on it: it goes back clean."""
+
+    def test_the_credentials_have_gone_meanwhile(self) -> None:
+        bench = a_bench()
+        bench.ask(chat())
+        bench.tell(CredentialsChanged("", None))
+        bench.open()
+        assert not bench.dropped
+        assert (bench.only.status, bench.record["cause"]) == (503, "CREDENTIALS_MISSING")
+        bench.settle()
+
+    def test_they_fit_into_no_header(self) -> None:
+        bench = a_bench()
+        bench.tell(CredentialsChanged("", Credentials("AKID\r\nx: y", Secret("s"))))
+        bench.ask(chat())
+        bench.open()
+        assert not bench.dropped
+        assert bench.record["cause"] == "CREDENTIALS_MISSING"
+        assert "do not fit into a header" in bench.record["detail"]
+        bench.settle()
+
+
+class TestSharedAnswers:
+    """What others get too is not made again here, unless it was kept and is of no use."""
+
+    @staticmethod
+    def ordered(source: Source) -> tuple[Bench, int]:
+        """A bench whose answer comes from there, and begins to; its ticket."""
+
+        def share(ctx: Any) -> None:
+            ctx.share(Sharing("", 60_000_000, 60_000_000))
+
+        bench = Bench(a_plan(a_config(entry()), plugin_of({"access": share}, priority=1)))
+        bench.ask(chat())
+        (ticket,) = bench.followed
+        bench.tell(AnswerBegan(ticket, source, [(b"content-type", b"application/json")]))
+        bench.tell(AnswerSent(ticket, b"garbage"))
+        del bench.followed[ticket]
+        bench.tell(AnswerEnded(ticket))
+        return bench, ticket
+
+    def test_a_kept_one_that_cannot_be_read_is_as_good_as_none(self) -> None:
+        bench, _ = self.ordered(Source.KEPT)
+        bench.open()
+        bench.answer(converse_answer())
+        assert (bench.only.status, bench.record["attempts"]) == (200, 1)
+        assert not bench.record.get("cache")
+        bench.settle()
+
+    @pytest.mark.parametrize("source", [Source.MADE, Source.JOINED])
+    def test_one_that_was_made_has_failed(self, source: Source) -> None:
+        bench, _ = self.ordered(source)
+        assert not bench.opened
+        assert (bench.only.status, bench.record["cause"]) == (502, "UPSTREAM_GARBLED")
         bench.settle()

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from stargate_core.clock import MILLISECOND, SECOND
+from stargate_core.config.plugin_configs import Retry
 from stargate_core.config.schema import Gateway, TimeLimits
 from stargate_core.dialects.openai_chat_stream import KEEP_ALIVE
+from stargate_core.direction import Sharing
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.exchange import (
     TABLE,
@@ -27,9 +29,13 @@ from stargate_core.gateway.exchange import (
 )
 from stargate_core.gateway.session import Exchanging
 from stargate_core.messages import (
+    AnswerFailed,
     ClientDrained,
     ClientStalled,
+    CredentialsChanged,
     Draining,
+    Health,
+    HealthChanged,
     OpenUpstream,
     ReleaseUpstream,
     SessionEvent,
@@ -45,9 +51,11 @@ from stargate_core.wire.eventstream import EventStreamDecoder
 from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_answer, converse_story, event, stream_head
 from support.embeddings import embeddings
 from support.hooks import entry, plugin_of
-from support.machines import MODEL, Answer, Bench, a_config, a_plan, chat, converse, proxy, request, sse
+from support.machines import LOG, MODEL, Answer, Bench, a_config, a_plan, chat, converse, proxy, request, sse
 
 STORY: Final = converse_story()
+TARGET: Final = f"bedrock.test:8000/us-east-1/{MODEL}"
+"""What the bench's only target is called."""
 SILENCE: Final = 3600.0
 """A keep-alive interval that never comes."""
 
@@ -795,3 +803,184 @@ class TestFirstByte:
             bench.answer(converse_answer())
         assert [type(asked) for asked in bench.opened] == [OpenUpstream] * 3
         assert [asked.ticket for asked in bench.opened] == [1, 2, 3]
+
+
+def probed(**hooks: Any) -> Bench:
+    """A bench with a plugin that has these hooks."""
+    return Bench(a_plan(a_config(entry()), plugin_of(hooks)))
+
+
+def asks(ctx: Any) -> Any:
+    """A hook that asks the store."""
+    yield from ctx.read_entry("key")
+
+
+def shares(ctx: Any) -> None:
+    """A hook that lets the answer be shared."""
+    ctx.share(Sharing("", 300_000_000, 300_000_000))
+
+
+class TestWhatIsGivenBack:
+    """Whoever leaves takes along what was asked for him; the bench keeps account."""
+
+    def test_a_question_of_a_plugins(self) -> None:
+        bench = probed(access=asks)
+        bench.ask(chat())
+        assert len(bench.questions) == 1
+        bench.leave()
+        bench.settle()
+
+    def test_a_turn_at_a_target_on_trial(self) -> None:
+        bench = Bench()
+        bench.tell(HealthChanged(TARGET, Health.HALF_OPEN))
+        bench.ask(chat())
+        assert state(bench) is Asking
+        bench.leave()
+        bench.settle()
+
+    def test_the_place_in_a_shared_answer(self) -> None:
+        bench = probed(access=shares)
+        bench.ask(chat())
+        assert len(bench.followed) == 1
+        bench.leave()
+        bench.settle()
+
+    def test_of_one_that_has_ended_there_is_none(self) -> None:
+        bench = probed(access=shares)
+        bench.ask(chat())
+        (ticket,) = bench.followed
+        bench.followed.clear()
+        assert bench.tell(AnswerFailed(ticket, Fault(Cause.UPSTREAM_LOST)))
+        assert bench.only.status == 502
+        bench.settle()
+
+    def test_in_a_pause_nothing_is_held(self) -> None:
+        bench = Bench(a_plan(a_config(plugins=[proxy(retry=Retry(count=1, delay=60_000)), LOG])))
+        bench.ask(chat())
+        bench.open()
+        bench.answer(aws_error("ThrottlingException", 429, retry_after="5"))
+        assert state(bench) is Pausing
+        bench.leave()
+        assert bench.record["outcome"] == "client_left"
+        bench.settle()
+
+    def test_a_script_that_ends_badly_is_noted(self) -> None:
+        def clings(ctx: Any) -> Any:
+            try:
+                yield from ctx.sleep(SECOND)
+            finally:
+                raise ValueError
+
+        bench = probed(access=clings)
+        bench.ask(chat())
+        bench.leave()
+        assert [note.text for note in bench.notes] == ["probe raised ValueError when it was abandoned"]
+        bench.settle()
+
+    def test_a_lease_that_comes_when_the_credentials_are_gone(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.tell(CredentialsChanged("", None))
+        bench.open()
+        assert not bench.dropped
+        assert (bench.only.status, bench.record["cause"]) == (503, "CREDENTIALS_MISSING")
+        bench.settle()
+
+
+class TestWords:
+    """In whose words a refusal is put, and whether it is logged."""
+
+    @pytest.mark.parametrize(
+        ("path", "member"), [("/v1/nowhere", "error"), ("/model/m/nowhere", "message"), ("/", "error")]
+    )
+    def test_without_a_route_they_are_those_of_the_path(self, path: str, member: str) -> None:
+        bench = Bench()
+        bench.ask(request(path, b"{}"))
+        assert bench.only.status == 404
+        assert member in bench.only.json
+        assert len(bench.records) == 1
+        bench.settle()
+
+    def test_a_refusal_by_a_hook_that_has_not_waited(self) -> None:
+        def refuses(ctx: Any) -> None:
+            ctx.reject(Fault(Cause.KEY_MISSING))
+
+        bench = probed(access=refuses)
+        bench.ask(chat())
+        assert bench.only.status == 401
+        bench.settle()
+
+    def test_questions_about_the_gateway_itself_leave_no_record(self) -> None:
+        bench = Bench()
+        bench.ask(request("/healthz", method="GET"))
+        assert bench.only.status == 200
+        assert bench.records == []
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_a_head_that_http_does_not_allow_is_not_sent(self, stream: bool) -> None:
+        def spoils(ctx: Any) -> None:
+            ctx.headers.append((b"x", b"a\r\nb: c"))
+
+        bench = probed(header_filter=spoils)
+        bench.ask(chat(stream=stream))
+        bench.open()
+        bench.answer(stream_head() + chunk(STORY.whole) if stream else converse_answer())
+        assert (bench.only.status, bench.record["cause"]) == (500, "PLUGIN_FAILED")
+        assert bench.only.header("b") is None
+        bench.settle()
+
+    def test_a_filter_that_would_wait_has_failed(self) -> None:
+        def waits_where_it_cannot(ctx: Any) -> Any:
+            return ctx.status
+
+        bench = probed(header_filter=waits_where_it_cannot)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.status == 500
+        assert "this phase cannot wait" in bench.record["detail"]
+        bench.settle()
+
+
+class TestAttempts:
+    """They are named in a header where an operator wants that."""
+
+    @staticmethod
+    def told(bench: Bench) -> str | None:
+        return bench.only.header("x-stargate-attempts")
+
+    @staticmethod
+    def telling(**config: Any) -> Bench:
+        return Bench(a_plan(a_config(plugins=[proxy(attempts_header=True, **config), LOG])))
+
+    def test_one_that_went_well_is_named(self) -> None:
+        bench = self.telling()
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        assert self.told(bench) == TARGET
+
+    def test_one_that_is_under_way_is_named_in_a_streams_head(self) -> None:
+        bench = streaming(self.telling(), STORY.beginning + STORY.middle)
+        assert self.told(bench) == TARGET
+
+    def test_one_that_has_failed_is_told_with_its_reason(self) -> None:
+        bench = self.telling()
+        bench.ask(chat())
+        bench.open()
+        bench.answer(aws_error("ThrottlingException", 429))
+        assert self.told(bench) == f"{TARGET} UPSTREAM_THROTTLED 0ms"
+
+    def test_where_none_was_made_none_is_named(self) -> None:
+        bench = self.telling()
+        bench.tell(HealthChanged(TARGET, Health.HALF_OPEN))
+        bench.ask(chat())
+        bench.reply(answer=False)
+        assert (bench.only.status, self.told(bench)) == (503, None)
+
+    def test_nor_where_nobody_wants_it(self) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        assert self.told(bench) is None

@@ -454,3 +454,10 @@ class TestNotWhole:
         for end in itertools.chain(range(0, len(data), 17), [len(data) - 1]):
             with pytest.raises(NotWhole):
                 explained(data[:end])
+
+
+def test_the_answer_is_told_and_not_the_leave_to_go_on() -> None:
+    data = request("/nowhere", b"{}", headers={"expect": "100-continue"})
+    answer = explained(data).answer
+    assert answer is not None
+    assert answer.start.startswith("HTTP/1.1 404 ")

@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from stargate_core.clock import SECOND
+from stargate_core.config.bedrock_proxy import ModelTarget, ProxyTarget
 from stargate_core.config.schema import PluginEntry, Scope
+from stargate_core.config.surfaces import SurfaceRow
 from stargate_core.direction import Order, Sharing
 from stargate_core.faults import Cause, Fault
 from stargate_core.messages import (
@@ -20,7 +22,7 @@ from stargate_core.messages import (
 )
 from stargate_core.views import Access, HeaderFilter
 from support.bedrock import EVENT_STREAM, chunk, converse_answer, converse_story, exception, stream_head
-from support.machines import Bench, a_config, a_plan, chat, converse, sse
+from support.machines import LOG, MODEL, Bench, a_config, a_plan, chat, converse, proxy, sse
 
 STORY: Final = converse_story()
 SSE_HEAD: Final = [(b"content-type", EVENT_STREAM.encode()), (b"x-amzn-requestid", b"aws-1")]
@@ -302,3 +304,45 @@ class TestLateFacts:
         bench.answer(chunk(STORY.end))
         for event in (AnswerSent(1, b"x"), AnswerEnded(1), AnswerFailed(1, Fault(Cause.STREAM_CUT))):
             assert bench.tell(event) == []
+
+
+class TestSeveralModels:
+    def test_each_other_model_that_can_take_the_call_has_one_of_its_own(self) -> None:
+        """OpenAI's own API gives several choices, and so may every model behind it; Converse gives one."""
+        vendors, twin = "openai.gpt-oss-20b-1:0", "openai.gpt-oss-120b-1:0"
+        targets = [ProxyTarget(region="us-east-1", target=model) for model in (vendors, MODEL, twin)]
+        entries = [
+            proxy(
+                models={"any": ModelTarget(vendors, targets=targets)},
+                surfaces={"openai": SurfaceRow(models=[vendors, twin])},
+            ),
+            LOG,
+            PluginEntry(name="sharer", config=NoConfig()),
+        ]
+        for choices, others in ((1, [MODEL, twin]), (2, [twin])):
+            bench = Bench(a_plan(a_config(plugins=entries), Sharer))
+            bench.ask(chat(model="any", n=choices))
+            _, order = ordered(bench)
+            assert [target.model for target, _ in order.others] == others
+
+
+class TestBehindBedrocksEnd:
+    def test_what_follows_in_a_native_stream_is_passed_on_too(self) -> None:
+        bench = a_bench()
+        bench.ask(converse("converse-stream"))
+        ticket = begin(bench)
+        bench.tell(AnswerSent(ticket, STORY.whole))
+        strange = converse_story(("More.",)).frames[1]
+        bench.tell(AnswerSent(ticket, strange))
+        end(bench, ticket)
+        assert bench.only.body == STORY.whole + strange
+        bench.settle()
+
+    def test_an_answer_begins_once(self) -> None:
+        bench = a_bench()
+        bench.ask(chat(stream=True))
+        ticket = begin(bench)
+        assert bench.tell(AnswerBegan(ticket, Source.KEPT, SSE_HEAD, age_seconds=9)) == []
+        bench.tell(AnswerSent(ticket, STORY.whole))
+        end(bench, ticket)
+        assert bench.only.header("x-source") == "made 0"

@@ -59,3 +59,9 @@ def test_however_it_is_written(body: bytes, models: tuple[str, ...]) -> None:
 @given(st.binary(max_size=80))
 def test_nothing_is_too_strange(body: bytes) -> None:
     further_models(body)
+
+
+def test_other_members_inside_are_the_models_own_business() -> None:
+    inside = {"top_k": 3, "model": "m", "tools": [ADVISOR]}
+    body = msgspec.json.encode({"additionalModelRequestFields": inside, "top_k": 3})
+    assert further_models(body) == ("opus",)

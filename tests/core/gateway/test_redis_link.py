@@ -680,3 +680,20 @@ class TestRealServer:
                 run(StoreAsked(5, ReadKeys("")))
                 assert bench.answers[5] is None
                 assert bench.notes == []
+
+
+class TestOddServers:
+    def test_an_answer_to_nothing_is_the_end_of_the_connection(self) -> None:
+        """Whatever comes next would be taken for the answer to another question."""
+        bench = LinkBench().up()
+        bench.tell(StoreSent(OK))
+        assert bench.connection == "closed"
+        assert ("warning", "the store is down: it answers what was not asked") in bench.notes
+
+    def test_one_that_is_over_is_passed_by_when_the_one_before_it_is_missed(self) -> None:
+        bench = LinkBench()
+        for ticket in (1, 2):
+            bench.tell(StoreAsked(ticket, ReadEntry("key")))
+        bench.tell(StoreUnasked(2))
+        bench.wait(DEADLINE_NS)
+        assert list(bench.failures) == [1]

@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from stargate_core.aws.bearer import BearerToken
+from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.bedrock_proxy import ModelTarget
@@ -20,12 +21,26 @@ from stargate_core.config.request_options import Discovery
 from stargate_core.config.response_cache import ResponseCache
 from stargate_core.config.schema import Consumer, KeyCredential, PluginEntry
 from stargate_core.dialects.face import Fetched
+from stargate_core.direction import BreakerPolicy, Sharing
 from stargate_core.faults import Cause
 from stargate_core.gateway.exchange import SETTLED
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.rehearsal import Rehearsal
+from stargate_core.limits.buckets import Algorithm, Bucket, Claim
+from stargate_core.messages import Answered, Ask, FlightCommand, SessionEvent, Ticked, Unanswered
 from stargate_core.phases import PhaseMisuse
-from stargate_core.questions import FetchUrl
+from stargate_core.questions import (
+    FetchUrl,
+    ListModels,
+    Models,
+    Question,
+    ReadEntry,
+    ReadKeys,
+    RefreshCredentials,
+    Take,
+    Turn,
+    VerifyToken,
+)
 from stargate_core.script import Script
 from stargate_core.secret import Secret
 from support.hooks import entry, plugin_of
@@ -245,3 +260,84 @@ class TestSurroundings:
             ctx.chance()
 
         assert rehearse(converse(), with_hooks(access=access)).session.draws == 1
+
+
+class Curious:
+    """A machine that asks one question, and remembers what it is told."""
+
+    def __init__(self, question: Question) -> None:
+        self.question = question
+        self.told: list[SessionEvent] = []
+
+    def handle(self, now: int, event: SessionEvent) -> list[FlightCommand]:
+        """Ask first, then listen."""
+        self.told.append(event)
+        return [] if isinstance(event, Answered | Unanswered) else [Ask(7, self.question)]
+
+
+class TestWhateverIsAsked:
+    """There is a neutral answer to every question, and a word on what it was about."""
+
+    @pytest.mark.parametrize(
+        ("question", "answer", "about"),
+        [
+            (ReadEntry("entry"), None, "entry"),
+            (ReadKeys("7"), None, "7"),
+            (Turn("here", BreakerPolicy(), repeats=False), True, "here"),
+            (RefreshCredentials("", "AKID"), True, "account default"),
+            (RefreshCredentials("other", "AKID"), True, "account other"),
+            (VerifyToken("https://i/keys", "RS256", "1", b"", b""), "", "RS256 key '1' of https://i/keys"),
+            (FetchUrl("https://a/b.gif", 1, 1, ("a",)), Fetched("image/gif", b"GIF89a"), "https://a/b.gif"),
+            (ListModels(Endpoint("https", "h", 443, "bedrock", "r"), "", None, None, 1), Models(()), "h"),
+        ],
+        ids=lambda one: type(one).__name__,
+    )
+    def test_it_is_answered(self, question: Question, answer: object, about: str) -> None:
+        rehearsal, machine = rehearse(b""), Curious(question)
+        rehearsal._tell(machine, Ticked())  # pyright: ignore[reportPrivateUsage]
+        assert machine.told == [Ticked(), Answered(7, answer)]  # type: ignore[arg-type]
+        assert [(asked.question, asked.about) for asked in rehearsal.asked] == [
+            (type(question).__name__, about)
+        ]
+
+    def test_a_store_that_would_not_answer_does_not(self) -> None:
+        rehearsal = rehearse(b"")
+        first, second = (
+            Curious(Take((Claim(Bucket("one", algorithm, 10, 60_000_000), 1),), "lease", 1))
+            for algorithm in (Algorithm.FIXED, Algorithm.SLIDING)
+        )
+        for machine in (first, second):
+            rehearsal._tell(machine, Ticked())  # pyright: ignore[reportPrivateUsage]
+        assert second.told == [Ticked(), Unanswered(7, "the store would not answer")]
+        assert [verdict is None for _, verdict in rehearsal.takes] == [False, True]
+
+
+class TestEnds:
+    def test_what_follows_a_request_in_later_pieces_is_not_read(self) -> None:
+        rehearsal = rehearse(converse() + b"x" * 1_000_000)
+        assert rehearsal.written.startswith(b"POST /model/")
+        assert rehearsal.is_whole
+
+    def test_a_hook_that_never_comes_to_rest_has_failed_at_last(self) -> None:
+        def endless(ctx: Any) -> Script[None]:
+            while True:
+                yield from ctx.sleep(1)
+
+        rehearsal = rehearse(converse(), with_hooks(access=endless))
+        assert rehearsal.session.exchange is not None
+        assert rehearsal.session.exchange.fault is not None
+        assert rehearsal.session.exchange.fault.cause is Cause.PLUGIN_FAILED
+        assert rehearsal.written == b""
+
+    def test_an_order_that_is_answered_already_is_not_made(self) -> None:
+        def leaves_at_once(ctx: Any) -> None:
+            ctx.share(Sharing("", 1, 1))
+
+        plan = a_plan(a_config(entry()), plugin_of({"access": leaves_at_once}))
+        rehearsal = rehearse(converse(), plan, credentials=None)
+        assert rehearsal.is_settled
+        assert rehearsal.written == b""
+
+    def test_what_an_operator_would_be_told_is_kept(self) -> None:
+        rehearsal = rehearse(converse(), with_hooks(access=lambda ctx: ctx.note("warning", "odd")))
+        assert [note.text for note in rehearsal.notes] == ["probe: odd"]

@@ -401,3 +401,50 @@ class TestUsefulness:
             assert later.take(bucket, 0).levels[0] == Level(bucket.burst or bucket.limit, 0)
             sooner = store.later(at - store.now - 1)
             assert sooner.take(bucket, 0).levels[0] != Level(bucket.burst or bucket.limit, 0)
+
+
+class TestOddClocks:
+    """A clock may be set back: nothing that was counted is forgotten, and nothing counts twice."""
+
+    def test_a_fixed_window_that_had_begun_goes_on(self) -> None:
+        store = Store(ALIGNED_US + MINUTE_US)
+        assert store.take(FIXED, 4).allowed
+        store.now -= 1
+        assert store.left(FIXED) == 1
+        assert store.take(FIXED, 1).allowed
+        assert not store.take(FIXED, 1).allowed
+        store.now = ALIGNED_US + 2 * MINUTE_US
+        assert store.left(FIXED) == 5
+
+    def test_what_is_taken_in_an_earlier_slice_leaves_earlier(self) -> None:
+        store = Store()
+        step = 2 * MINUTE_US // rule.SLICES
+        assert store.take(SLIDING, 3).allowed
+        store.now -= step
+        assert store.take(SLIDING, 2).allowed
+        refused = store.take(SLIDING, 1)
+        assert not refused.allowed
+        assert store.later(refused.retry_after_us).take(SLIDING, 2).allowed
+        assert not store.later(refused.retry_after_us).take(SLIDING, 3).allowed
+
+
+class TestRounding:
+    def test_what_a_gcra_level_promises_can_be_taken(self) -> None:
+        """Room for 4,854 but for a thousandth of a microsecond: the division finds it, and would be wrong."""
+        month_us = 30 * DAY_US
+        bucket = Bucket("b", Algorithm.GCRA, 1001, month_us, 10_000)
+        store = Store()
+        assert store.take(bucket, 10_000).allowed
+        state = store.states["b"]
+        assert isinstance(state, rule.Gcra)
+        store.now = state.tat_us - state.tolerance_us + 12_568_999_000_999
+        assert store.left(bucket) == 4_853
+        assert not store.later(0).take(bucket, 4_854).allowed
+        assert store.take(bucket, 4_853).allowed
+
+
+class TestLeasesOfNoTime:
+    def test_one_that_is_over_at_once_holds_nothing(self) -> None:
+        store = Store()
+        assert store.take(CONCURRENT, 5, lease_us=0).allowed
+        assert store.left(CONCURRENT) == 5

@@ -158,3 +158,11 @@ class TestBuckets:
     def test_words_for_the_caller(self, limit: Limit, words: str) -> None:
         (limited,) = Limits(RateLimiter(limits=[limit])).all
         assert limited.words == words
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "burst", "capacity"), [("fixed", None, 5), ("gcra", 3, 3), ("gcra", None, 5)]
+)
+def test_the_most_that_is_ever_given_at_once(algorithm: Any, burst: int | None, capacity: int) -> None:
+    config = RateLimiter(limits=[Limit(limit=5, window="minute", algorithm=algorithm, burst=burst)])
+    assert Limits(config).all[0].capacity == capacity
