@@ -11,13 +11,12 @@ import anyio
 import msgspec
 import pytest
 
-from stargate.asyncio_shell import gateway as asyncio_gateway
+from stargate import journals
 from stargate.embedding.configuration import compiled
 from stargate.in_memory.call import Cut, NotRunning
 from stargate.plugins import installed, schemas
 from stargate.shell_common.listening import CannotListen
 from stargate.tls import BadTls
-from stargate.trio_shell import gateway as trio_gateway
 from stargate_core.config.load import load
 from stargate_core.config.problems import ConfigProblems
 from stargate_core.config.schema import Config
@@ -186,8 +185,7 @@ class TestBugs:
     async def test_a_bug_of_ours_cuts_one_call_and_nothing_else(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for shell in (asyncio_gateway, trio_gateway):
-            monkeypatch.setattr(shell, "Session", Faulty)
+        monkeypatch.setattr(journals, "Session", Faulty)
         async with embedded(MAPPING) as gateway:
             with pytest.raises(Cut):
                 await gateway.ask("GET", "/strike")

@@ -13,7 +13,6 @@ import anyio
 from stargate.asyncio_shell.channel import Channel
 from stargate.asyncio_shell.ticker import Look
 from stargate.shell_common.channels import ClientChannel
-from stargate_core.gateway.session import Session
 from stargate_core.messages import (
     ClientDrained,
     ClientEnded,
@@ -116,7 +115,7 @@ class Client(Caller):
 
     __slots__ = ("channel",)
 
-    def __init__(self, gateway: "Gateway", channel: ClientChannel, session: Session) -> None:
+    def __init__(self, gateway: "Gateway", channel: ClientChannel, session: Machine) -> None:
         super().__init__(gateway, session)
         self.channel = channel
 

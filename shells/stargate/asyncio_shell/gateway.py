@@ -9,10 +9,8 @@ Back-pressure: while a client's bytes have not left, neither it nor its upstream
 """
 
 import asyncio
-import os
 import socket
 import ssl
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, assert_never
@@ -30,8 +28,10 @@ from stargate.asyncio_shell.reactor import Reactor
 from stargate.asyncio_shell.sinks import Sinks
 from stargate.asyncio_shell.ticker import Look, Ticker, Timed, now_ns
 from stargate.fetcher import Fetcher
+from stargate.journals import Journals
 from stargate.shell_common.channels import ClientChannel
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
+from stargate.shell_common.threads import in_thread
 from stargate.shell_common.tickets import Tickets
 from stargate.shell_common.troubles import detail_of, trouble_of
 from stargate_core.aws.bearer import BearerToken
@@ -39,7 +39,6 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import Pool
-from stargate_core.gateway.session import Session
 from stargate_core.messages import (
     AbortClient,
     Answered,
@@ -135,6 +134,7 @@ class Gateway:
         self._health: dict[str, HealthChanged] = {}
         self._keys: KeysChanged | None = None
         self.reactor = Reactor(self._failed)
+        self.journals = Journals(plan, self.note)
         self.enquiries = Enquiries(self, nursery, self.ticker, fetcher)
         self.flights = Flights(self, self.ticker, self.enquiries, shared=plan.config.gateway.store.is_shared)
         nursery.start_soon(self.ticker.run)
@@ -156,12 +156,7 @@ class Gateway:
 
     async def attend(self, channel: ClientChannel, address: str) -> None:
         """Serve a connection that stands, until it is over."""
-        seed = int.from_bytes(os.urandom(16), "big")
-        now = now_ns()
-        # Told anew to each: clocks are set, and monotonic time stands still while a machine sleeps.
-        wall_ns = time.time_ns() - now
-        plans = self._plans
-        session = Session(self.plan, wall_epoch_ns=wall_ns, seed=seed, now=now, client=address, plans=plans)
+        session = self.journals.session(self.plan, self._plans, address, now_ns())
         client = Client(self, channel, session)
         self.clients.add(client)
         try:
@@ -470,6 +465,8 @@ class Gateway:
             if self.clients:
                 await self._deserted.wait()
         await self.enquiries.last_words()
+        await in_thread(self.journals.close)
+        self.journals.last_notes()
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours outside the core, while serving one connection."""

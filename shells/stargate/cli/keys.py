@@ -8,6 +8,7 @@ next second on, in the file from the next start; a key of the file's can be revo
 import contextlib
 import datetime
 import hashlib
+import os
 import re
 import secrets
 import sys
@@ -146,6 +147,23 @@ def add(
     click.echo(
         f"{key_id or _shown(digest)} of {consumer} is in the store, and counts from the next second on."
     )
+
+
+@keys.command
+@click.argument("file", type=click.Path(dir_okay=False))
+def journal(file: str) -> None:
+    """Make a pair of keys for journals: the private one into a new FILE, the public one for gateways."""
+    try:
+        from stargate.journal_keys import new_pair  # An optional library.
+
+        public, private = new_pair()
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w") as opened:
+            opened.write(f"{private}\n")
+    except (ImportError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"gateway:\n  journal:\n    encrypt_to: {public}")
+    click.echo(f"Who has {file} can read the journals: stargate replay --key {file} …", err=True)
 
 
 @keys.command(name="list")

@@ -30,6 +30,9 @@ COMMANDS: Final = MappingProxyType(
         "explain": _Entry(
             "stargate.cli.explain", "explain_command", "Show what would become of a request; nothing is sent."
         ),
+        "replay": _Entry(
+            "stargate.cli.replay", "replay_command", "Live a journal again, and tell what happened."
+        ),
         "keys": _Entry("stargate.cli.keys", "keys", "Make, add, list and revoke the keys that callers show."),
         "openapi": _Entry("stargate.cli.openapi", "openapi", "Print the gateway's own OpenAPI document."),
         "version": _Entry("stargate.cli.main", "version", "Print the version."),

@@ -22,7 +22,7 @@ from stargate.shell_common.threads import left_behind
 from stargate.sources import Source
 from stargate.supervisor import Share, Supervisor
 from stargate.tls import BadTls, listener_context, upstream_contexts
-from stargate_core.config.schema import Config, Store
+from stargate_core.config.schema import Config, Gateway
 from stargate_core.gateway.plan import Plan
 
 
@@ -92,7 +92,7 @@ def serve(
     if watch and not source.is_file:
         raise click.BadParameter("there is no file to watch", param_hint="--watch")
     config = told(source.examine_now())
-    _need_client_of(config.gateway.store)
+    _need_libraries(config.gateway)
     if shell == "trio" and loop != "auto":
         raise click.BadParameter("trio is a loop of its own", param_hint="--loop")
     new_loop = _new_loop(loop) if shell == "asyncio" else None
@@ -203,13 +203,18 @@ def _new_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _need_client_of(store: Store) -> None:
-    """End the command where the store takes an optional library that is not there."""
-    if store.cluster is not None:
-        try:
-            importlib.import_module("stargate.clustered_store")
-        except ImportError as error:
-            raise click.ClickException(str(error)) from None
+def _need_libraries(gateway: Gateway) -> None:
+    """End the command where a setting takes an optional library that is not there."""
+    needed = {
+        "stargate.clustered_store": gateway.store.cluster is not None,
+        "stargate.journal_keys": gateway.journal.encrypt_to is not None,
+    }
+    for module, is_needed in needed.items():
+        if is_needed:
+            try:
+                importlib.import_module(module)
+            except ImportError as error:
+                raise click.ClickException(str(error)) from None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

@@ -5,8 +5,6 @@ caller like a client, with the pool, the breaker and everything else a call need
 its own: what it reports goes to the cache, and from there to everybody who follows.
 """
 
-import os
-import time
 from typing import TYPE_CHECKING, Final, assert_never
 
 from stargate.trio_shell.connections import Caller, Flyer
@@ -15,7 +13,6 @@ from stargate.trio_shell.ticker import Alarm, Ticker, now_ns
 from stargate_core.direction import Order
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.cache import Cache
-from stargate_core.gateway.flight import Flight
 from stargate_core.messages import (
     CacheEvent,
     EntryFound,
@@ -97,19 +94,11 @@ class Flights:
             self._gateway.tell_cache(FlightEnded(number, fault, worth_keeping=False))
 
     def _launch(self, number: int, order: Order) -> None:
-        now = now_ns()
-        seed = int.from_bytes(os.urandom(16), "big")
-        flight = Flight(
-            self._gateway.plan,
-            order,
-            flight=number,
-            wall_epoch_ns=time.time_ns() - now,
-            seed=seed,
-            now=now,
-        )
-        caller = self._callers[number] = Flyer(self._gateway, flight)
-        self._gateway.admit(caller)
-        self._gateway.tell(caller, _TICKED)  # Now it knows how things stand: let it begin.
+        gateway = self._gateway
+        flight = gateway.journals.flight(gateway.plan, order, number, now_ns())
+        caller = self._callers[number] = Flyer(gateway, flight)
+        gateway.admit(caller)
+        gateway.tell(caller, _TICKED)  # Now it knows how things stand: let it begin.
 
     def _seek(self, key: str) -> None:
         def found(answer: StoreAnswer, _answered: bool) -> None:

@@ -8,10 +8,8 @@ commands at hand, so that each machine's commands keep their order.
 Back-pressure: while a client's bytes have not left, neither it nor its upstream is read, and TCP slows both.
 """
 
-import os
 import socket
 import ssl
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, assert_never
@@ -20,6 +18,7 @@ import msgspec
 import trio
 
 from stargate.fetcher import Fetcher
+from stargate.journals import Journals
 from stargate.shell_common.channels import ClientChannel
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
 from stargate.shell_common.tickets import Tickets
@@ -37,7 +36,6 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import Pool
-from stargate_core.gateway.session import Session
 from stargate_core.messages import (
     AbortClient,
     Answered,
@@ -133,6 +131,7 @@ class Gateway:
         self._health: dict[str, HealthChanged] = {}
         self._keys: KeysChanged | None = None
         self.reactor = Reactor(self._failed)
+        self.journals = Journals(plan, self.note)
         self.enquiries = Enquiries(self, nursery, self.ticker, fetcher)
         self.flights = Flights(self, self.ticker, self.enquiries, shared=plan.config.gateway.store.is_shared)
         nursery.start_soon(self.ticker.run)
@@ -154,12 +153,7 @@ class Gateway:
 
     async def attend(self, channel: ClientChannel, address: str) -> None:
         """Serve a connection that stands, until it is over."""
-        seed = int.from_bytes(os.urandom(16), "big")
-        now = now_ns()
-        # Told anew to each: clocks are set, and monotonic time stands still while a machine sleeps.
-        wall_ns = time.time_ns() - now
-        plans = self._plans
-        session = Session(self.plan, wall_epoch_ns=wall_ns, seed=seed, now=now, client=address, plans=plans)
+        session = self.journals.session(self.plan, self._plans, address, now_ns())
         client = Client(self, channel, session)
         self.clients.add(client)
         try:
@@ -468,6 +462,8 @@ class Gateway:
             if self.clients:
                 await self._deserted.wait()
         await self.enquiries.last_words()
+        await trio.to_thread.run_sync(self.journals.close)
+        self.journals.last_notes()
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours outside the core, while serving one connection."""

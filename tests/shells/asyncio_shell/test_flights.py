@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from stargate.asyncio_shell import flights as flights_module
+from stargate import journals
 from stargate_core.causes import Cause
 from stargate_core.clock import SECOND
 from stargate_core.config.gateway_block import Gateway as GatewayBlock
@@ -104,7 +104,7 @@ async def airport(
             at.launched.append(machine)
             return machine
 
-        monkeypatch.setattr(flights_module, "Flight", launched)
+        monkeypatch.setattr(journals, "Flight", launched)
         yield at
 
 

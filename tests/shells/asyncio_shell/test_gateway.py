@@ -12,7 +12,7 @@ import anyio.to_thread
 import pytest
 from anyio.abc import TaskGroup
 
-from stargate.asyncio_shell import gateway as gateway_module
+from stargate import journals
 from stargate.asyncio_shell.gateway import Gateway
 from stargate.asyncio_shell.sinks import Sinks
 from stargate_core.config.load import examine
@@ -96,7 +96,7 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(monkeypatch: pytest.MonkeyPatch, notes: list[str]) -> AsyncGenerator[Running]:
     """A gateway whose sessions have bugs, in front of a simulator."""
-    monkeypatch.setattr(gateway_module, "Session", Faulty)
+    monkeypatch.setattr(journals, "Session", Faulty)
     with running_simulator() as simulator:
         async with anyio.create_task_group() as nursery:
             examined = examine(

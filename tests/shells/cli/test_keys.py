@@ -5,6 +5,7 @@ import hashlib
 import re
 import socket
 import ssl
+import stat
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 from stargate.cli import key_store
 from stargate.cli.key_store import StoreTrouble, open_key_store
 from stargate.cli.keys import keys
+from stargate.journal_keys import opened, sealed
 from stargate_core.config.live_key import LiveKey, parse_live_key, write_live_key
 from stargate_core.config.plugin_configs import ApiKeyAuth
 from stargate_core.config.schema import Config, Consumer, PluginEntry
@@ -399,3 +401,23 @@ class TestStores:
         assert changes == 2
         assert stored(redis, ANN) == LiveKey(consumer="ann", revoked=True)
         assert redis.get("stargate:keys:version") == b"1"
+
+
+class TestJournal:
+    """A pair of keys for journals."""
+
+    def test_the_private_one_is_in_the_file_and_the_public_one_in_the_snippet(self, tmp_path: Path) -> None:
+        file = tmp_path / "journal.key"
+        shown = good("journal", str(file))
+        private = file.read_text()
+        assert private.strip() not in shown
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600
+        public = loaded(shown).gateway.journal.encrypt_to
+        assert public is not None
+        assert opened(sealed(b"words", public), private) == b"words"
+
+    def test_a_file_that_is_there_stays_as_it_is(self, tmp_path: Path) -> None:
+        file = tmp_path / "journal.key"
+        file.write_text("mine")
+        assert "File exists" in refused("journal", str(file))
+        assert file.read_text() == "mine"

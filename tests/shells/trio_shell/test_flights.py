@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from trio.testing import MockClock
 
-from stargate.trio_shell import flights as flights_module
+from stargate import journals
 from stargate_core.causes import Cause
 from stargate_core.clock import SECOND
 from stargate_core.config.gateway_block import Gateway as GatewayBlock
@@ -105,7 +105,7 @@ async def airport(
             at.launched.append(machine)
             return machine
 
-        monkeypatch.setattr(flights_module, "Flight", launched)
+        monkeypatch.setattr(journals, "Flight", launched)
         yield at
 
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from stargate.trio_shell import gateway as gateway_module
+from stargate import journals
 from stargate.trio_shell.gateway import Gateway
 from stargate.trio_shell.sinks import Sinks
 from stargate_core.config.load import examine
@@ -95,7 +95,7 @@ class Running:
 @contextlib.asynccontextmanager
 async def running(monkeypatch: pytest.MonkeyPatch, notes: list[str]) -> AsyncGenerator[Running]:
     """A gateway whose sessions have bugs, in front of a simulator."""
-    monkeypatch.setattr(gateway_module, "Session", Faulty)
+    monkeypatch.setattr(journals, "Session", Faulty)
     async with trio.open_nursery() as nursery:
         _, url = await start_simulator(nursery)
         examined = examine(CONFIGURATION.format(url=url), filename="f", environ={}, schemas=SCHEMAS)
