@@ -2,11 +2,13 @@
 
 import contextlib
 import socket
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import pytest
 
+from support.differences import hosts_without
 from support.gateway import RunningGateway, eventually
 from support.hosts import RunningServer, running_host
 from support.raw import Answer, chat, connected, converse, deltas, request
@@ -17,8 +19,6 @@ MODEL: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 MEGABYTE: Final = 1 << 20
 CROWD: Final = 60
 Host = RunningGateway | RunningServer
-ANSWERED_ONE_BY_ONE: Final[dict[str, str]] = {}
-"""Hosts that do not answer requests sent ahead in their order, and why."""
 
 
 def content(answer: Answer) -> str:
@@ -56,9 +56,7 @@ def test_a_connection_carries_many_requests(host: Host) -> None:
             assert f"“Number {number}”" in content(raw.answer())
 
 
-def test_a_pipeline_is_answered_in_its_order(host: Host, name: str) -> None:
-    if name in ANSWERED_ONE_BY_ONE:
-        pytest.skip(ANSWERED_ONE_BY_ONE[name])
+def test_a_pipeline_is_answered_in_its_order(host: Host) -> None:
     with connected(host.url) as raw:
         raw.send(b"".join(request(body=chat(f"Number {number}")) for number in range(10)))
         for number in range(10):
@@ -80,6 +78,45 @@ def test_a_request_may_come_in_chunks(host: Host) -> None:
     with connected(host.url) as raw:
         raw.send(head + b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n")
         assert "“Bit by bit”" in content(raw.answer())
+
+
+def test_an_answer_to_an_old_client_ends_with_the_connection(host: Host, name: str) -> None:
+    body = chat("Old times", stream=True)
+    with connected(host.url) as raw:
+        raw.send(request(body=body).replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1))
+        answer = raw.rest()
+    assert answer.rstrip(b"0\r\n").endswith(b"data: [DONE]")
+    in_chunks = b"\r\ntransfer-encoding: chunked\r\n" in answer.lower()
+    assert in_chunks == (name in hosts_without("HTTP/1.0"))
+
+
+@pytest.mark.parametrize("data", [b"garbage\r\n\r\n", request(headers={"Content-Length": "5x"})])
+def test_what_is_no_http_is_refused_and_the_connection_ends(host: Host, name: str, data: bytes) -> None:
+    with connected(host.url) as raw:
+        raw.send(data)
+        answer = raw.answer()
+        assert answer.status == 400
+        assert raw.rest() == b""
+    named = "x-request-id" in answer.headers and "x-should-retry" in answer.headers
+    assert named == (name not in hosts_without("own words"))
+    if named:
+        assert answer.json()["error"]["code"] == "BAD_REQUEST"
+
+
+def test_http_2_is_spoken_to_who_begins_with_it(host: Host, name: str) -> None:
+    with connected(host.url) as raw:
+        raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+        begun = raw.sock.recv(9)
+    assert (begun[3:5] == b"\4\0") == (name not in hosts_without("HTTP/2")), begun
+
+
+def test_where_to_listen_is_the_hosts_to_know(name: str, bedrock: RunningSimulator, tmp_path: Path) -> None:
+    there = tmp_path / "listener"
+    with running_host(name, bedrock.url, gateway={"listen": [f"unix:{there}"]}) as host:
+        with connected(host.url) as raw:
+            raw.send(request(body=chat("Close by")))
+            assert "“Close by”" in content(raw.answer())
+        assert there.exists() == (name not in hosts_without("listen"))
 
 
 def test_a_client_that_asks_first_is_told_to_go_on(host: Host) -> None:

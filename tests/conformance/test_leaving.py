@@ -23,8 +23,6 @@ LEAVINGS: Final[dict[str, Callable[[Raw], None]]] = {
     "breaking": lambda raw: raw.reset(),
     "ending its side": lambda raw: raw.sock.shutdown(socket.SHUT_WR),
 }
-HALF_CLOSE_IS_NO_LEAVING: Final[dict[str, str]] = {}
-"""Hosts that answer a client that has ended its sending side, and why."""
 
 
 def call_at(bedrock: RunningSimulator, model: str) -> dict[str, Any] | None:
@@ -40,11 +38,7 @@ def ended(bedrock: RunningSimulator, model: str) -> tuple[str, str] | None:
 
 @pytest.mark.parametrize("leaving", LEAVINGS)
 @pytest.mark.parametrize("where", PHASES)
-def test_the_call_is_cancelled(
-    host: Host, name: str, bedrock: RunningSimulator, where: str, leaving: str
-) -> None:
-    if leaving == "ending its side" and name in HALF_CLOSE_IS_NO_LEAVING:
-        pytest.skip(HALF_CLOSE_IS_NO_LEAVING[name])
+def test_the_call_is_cancelled(host: Host, bedrock: RunningSimulator, where: str, leaving: str) -> None:
     scenario, stream, read = PHASES[where]
     bedrock.clear()
     # An option that changes nothing makes the model's name this test's own.

@@ -94,9 +94,10 @@ def running_server(
     *,
     application: str = "stargate.asgi:app",
     mount: str = "",
+    scheme: str = "http",
     **changes: Any,
 ) -> Generator[RunningServer]:
-    """An ASGI server with an application that has the gateway in it."""
+    """An ASGI server with an application that has the gateway in it. scheme: as its command has it."""
     with tempfile.TemporaryDirectory(prefix="stargate-test-") as folder, contextlib.ExitStack() as stack:
         log, file = Path(folder, "requests.jsonl"), Path(folder, "stargate.yaml")
         file.write_text(json.dumps(configuration(upstream, log, **changes)))
@@ -119,7 +120,7 @@ def running_server(
             if opens_its_own:
                 eventually(lambda: process.poll() is not None or _listens(port))
             # Connections to a socket that listens already wait in it until the server is ready.
-            yield RunningServer(process, f"http://127.0.0.1:{port}", log, mount=mount)
+            yield RunningServer(process, f"{scheme}://127.0.0.1:{port}", log, mount=mount)
         finally:
             process.terminate()
             try:
