@@ -35,10 +35,11 @@ from stargate_core.direction import Order
 from stargate_core.gateway.flight import Flight
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Session
-from stargate_core.journal.format import FlightBeginning, SessionBeginning, Unreadable
+from stargate_core.journal.format import Entry, FlightBeginning, Header, SessionBeginning, Unreadable
 from stargate_core.journal.lives import Life, Ring
 from stargate_core.journal.recorder import FlightRecorder, SessionRecorder
-from stargate_core.journal.write import Redact, encoded, journal_of, request_of
+from stargate_core.journal.redact import redact
+from stargate_core.journal.write import encoded, journal_of, request_of
 from stargate_core.messages import ClientSent
 from stargate_core.views import Plugin
 
@@ -50,6 +51,7 @@ FLIGHTS_MAX: Final = 8
 """Of those that one request has followed: a batch has hundreds, of which the first to fail tell enough."""
 _TOO_FAST: Final = "more than could be written"
 _MINUTE_SECONDS: Final = 60.0
+_SALT_BYTES: Final = 32
 _LAST_WORDS_SECONDS: Final = 5.0
 _TIDY_SECONDS: Final = 3600.0
 _DATE: Final = "%Y%m%dT%H%M%SZ"
@@ -177,7 +179,7 @@ class Writer:
         self._directory = Path(directory)
         self._plugins = plugins
         self._clock = clock
-        self._redact = _redactor() if settings.redact else None
+        self._redact = _redacted if settings.redact else None
         self._seal = None if settings.encrypt_to is None else _sealer(settings.encrypt_to)
         self._package = metadata.version("stargate-gateway")
         self._queue: queue.Queue[_Waiting | None] = queue.Queue(WAITING_MAX)
@@ -342,10 +344,9 @@ def _date(life: Life) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime(_DATE)
 
 
-def _redactor() -> Redact:
-    from stargate_core.journal.redact import redact
-
-    return redact
+def _redacted(header: Header, entries: list[Entry]) -> tuple[Header, list[Entry]]:
+    """Redacted with a salt that nobody keeps."""
+    return redact(header, entries, os.urandom(_SALT_BYTES))
 
 
 def _sealer(public: str) -> Callable[[bytes], bytes]:

@@ -51,14 +51,18 @@ class Placeholders:
             self._of[text] = made
         return made
 
+    @property
+    def in_place(self) -> dict[bytes, bytes]:
+        """Those met so far, by the secrets they stand for."""
+        return {
+            text.encode("utf-8", "surrogatepass"): made.encode() for text, made in self._of.items() if text
+        }
+
     def in_bytes(self, entries: Sequence[Entry]) -> list[Entry]:
         """The same entries, with placeholders where callers have shown one of the secrets met so far."""
         pieces = [entry.event.data for entry in entries if isinstance(entry.event, ClientSent)]
-        known = {
-            text.encode("utf-8", "surrogatepass"): made.encode() for text, made in self._of.items() if text
-        }
         whole = b"".join(pieces)
-        there = _replaced(whole, known)
+        there = _replaced(whole, self.in_place)
         if there == whole:
             return list(entries)
         assert len(there) == len(whole), "a placeholder has its secret's length"

@@ -29,6 +29,7 @@ from stargate_core.journal.format import (
     SessionBeginning,
     Trailer,
 )
+from stargate_core.journal.live_keys import only_shown
 from stargate_core.journal.lives import Life
 from stargate_core.journal.living import Living
 from stargate_core.journal.machines import made
@@ -54,7 +55,7 @@ def journal_of(
     """
     secret = Placeholders()
     encoder = Encoder(secret)
-    header, entries = _taken_down(life, secret, package, expires_at)
+    header, entries = only_shown(*_taken_down(life, secret, package, expires_at), secret.in_place)
     header = encoder.again(header, Header)
     entries = secret.in_bytes([encoder.again(entry, Entry) for entry in entries])
     if redact is not None:
