@@ -158,8 +158,7 @@ class Rehearsal:
             self.asked.append(Asked("Sleep", f"{slept_ms} ms", "passed at once"))
             self._tell(self.session, Ticked())
         for follow in self.follows[:1]:
-            if not self.is_settled:
-                self._fly(follow)
+            self._fly(follow)
 
     @property
     def is_whole(self) -> bool:

@@ -160,7 +160,8 @@ class ApiKeyAuthPlugin:
         """What is known of the key. Rejects one that opens nothing."""
         digest = hashlib.sha256(shown).digest()
         key = self._keys.get(digest)
-        if key is not None and not hmac.compare_digest(key.digest, digest):
+        # Found by its digest, so it is equal; whatever it may be found by one day, this stays.
+        if key is not None and not hmac.compare_digest(key.digest, digest):  # pragma: no cover
             key = None
         entry = self._entry(digest, ctx) if ctx.live_keys else None
         if entry is not None:

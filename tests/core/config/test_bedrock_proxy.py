@@ -397,3 +397,12 @@ class TestMessages:
         assert "a b" not in str(told)
         config = BedrockProxy(accounts={"a": AwsAccount(api_key=Secret("hunter2"))})
         assert "hunter2" not in repr(config) + str(msgspec.structs.asdict(config))
+
+
+@pytest.mark.parametrize(
+    ("url", "said_of_it"),
+    [("https://control.test", []), ("ftp://control.test", ["discovery.url"]), ("nowhere", ["discovery.url"])],
+)
+def test_the_control_planes_url_is_one(url: str, said_of_it: list[str]) -> None:
+    found = problems(f"discovery: {{enabled: true, url: '{url}'}}")
+    assert [message.partition(":")[0] for message in found] == said_of_it

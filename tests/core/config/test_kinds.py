@@ -122,3 +122,11 @@ class TestParts:
     def test_members(self) -> None:
         assert kinds.members(inspect.type_info(int | None)) == (inspect.IntType(), inspect.NoneType())
         assert kinds.members(inspect.type_info(Annotated[str, Meta(description="x")])) == (inspect.StrType(),)
+
+
+def test_only_structs_may_have_a_field_for_their_text() -> None:
+    assert kinds.text_field(inspect.type_info(int)) is None
+    assert kinds.text_field(kinds.described(RequestLogger)) is None
+    field = kinds.text_field(kinds.described(ModelTarget))
+    assert field is not None
+    assert field.name == "target"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stargate_core.config import nodes
 from stargate_core.config.nodes import Mapping, Node, Scalar, Sequence, Unreadable, read, resolve
+from stargate_core.config.problems import PROBLEMS_MAX
 from support.config import marked
 
 LOADERS = [yaml.CSafeLoader, yaml.SafeLoader]
@@ -257,3 +258,9 @@ class TestUnreadable:
     def test_length_is_bounded(self) -> None:
         with pytest.raises(Unreadable, match="characters"):
             read(" " * (nodes.TEXT_CHARS_MAX + 1))
+
+
+def test_only_the_first_problems_of_a_tree_are_told() -> None:
+    root, problems = read("\n".join(f"k{number}: !tag x" for number in range(PROBLEMS_MAX + 5)))
+    assert root is not None
+    assert [problem.place.line for problem in problems] == list(range(1, PROBLEMS_MAX + 1))

@@ -14,6 +14,7 @@ from stargate_core.config.expand import ExpansionError
 from stargate_core.config.nodes import Scalar
 from stargate_core.config.problems import Place
 from stargate_core.config.scalars import FAILED, Leaf, advice, converted, leaf
+from stargate_core.config.schema import KeyCredential
 from stargate_core.secret import Secret
 
 ENVIRON = {"N": "60000", "T": "true", "E": "", "S": "a b", "Y": "~"}
@@ -154,3 +155,8 @@ class TestConversion:
     def test_a_type_that_no_setting_has_is_the_authors_error(self) -> None:
         with pytest.raises(TypeError, match="can't have a BytesType"):
             converted(inspect.BytesType(), scalar("x"))
+
+
+@pytest.mark.parametrize("kind", [list[int], tuple[int, ...], dict[str, int], KeyCredential])
+def test_no_collection_comes_of_a_scalar(kind: Any) -> None:
+    assert converted(inspect.type_info(kind), scalar("1")) is FAILED

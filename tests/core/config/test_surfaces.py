@@ -125,3 +125,19 @@ class TestMisfits:
         BedrockProxy(
             fips=True, surfaces={"mantle_openai": SurfaceRow(models=["*"], url="https://fips.example")}
         )
+
+
+class TestWhereAwsIs:
+    @pytest.mark.parametrize("surface", Surface)
+    def test_without_a_url_it_is_awss_own_host(self, surface: Surface) -> None:
+        spec = SURFACES[surface]
+        if spec.url is not None:
+            assert "{region}" in spec.url
+        there = surface_endpoint(spec, "eu-west-1", None, fips=False, dual_stack=False)
+        assert (there.scheme, there.signing_name, there.signing_region) == (
+            "https",
+            spec.signing_name,
+            "eu-west-1",
+        )
+        assert "eu-west-1" in there.host
+        assert there.prefix.endswith(spec.path or "")

@@ -7,7 +7,7 @@ at once.
 import datetime
 import enum
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import msgspec
 import pytest
@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from msgspec import Meta, field
 
 from stargate_core.config import kinds, nodes
-from stargate_core.config.problems import PROBLEMS_MAX, Misfit, Problem, refuse
+from stargate_core.config.problems import PROBLEMS_MAX, Misfit, Place, Problem, refuse
 from stargate_core.config.scalars import FAILED
+from stargate_core.config.schema import PluginEntry, PluginSchema
 from stargate_core.config.walk import TooMany, Walk
 from stargate_core.secret import Secret
 from support.config import marked, places
@@ -371,3 +372,100 @@ class TestOracle:
         value, walk = walked(text.decode())
         assert (value if not walk.problems else None) == expected
         assert value is not FAILED or walk.problems
+
+
+class TestManyProblems:
+    def test_the_walk_ends_when_enough_was_said_and_says_so(self) -> None:
+        _, walk = walked("{}")
+        for number in range(PROBLEMS_MAX - 1):
+            walk.problem(("a", number), "is wrong")
+        with pytest.raises(TooMany):
+            walk.problem(("b",), "is wrong too", place=Place(7, 8))
+        walk.note_rest()
+        last = walk.problems[-1]
+        assert len(walk.problems) == PROBLEMS_MAX
+        assert (last.line, last.column, last.path) == (7, 8, "")
+        assert last.message == f"these are the first {PROBLEMS_MAX} problems, there may be more"
+
+    def test_of_warnings_the_first_are_kept(self) -> None:
+        _, walk = walked("{}")
+        for number in range(PROBLEMS_MAX + 3):
+            walk.warning((number,), "is odd")
+        assert [warning.path for warning in walk.warnings] == [f"[{n}]" for n in range(PROBLEMS_MAX)]
+        assert walk.problems == []
+
+    def test_what_was_not_written_stands_where_it_would(self) -> None:
+        _, walk = walked("\n\npoint: {x: 1}\n")
+        assert walk.place(("point", "y", "z")) == walk.place(("point",)) == Place(3, 8)
+
+
+class TestWhatIsShown:
+    def test_no_part_of_what_may_be_a_secret(self) -> None:
+        _, walk = walked("login: {user: u, password: 123456}")
+        [found] = walk.problems
+        assert "123456" not in found.message
+        assert found.message.endswith("found a number")
+
+
+class Numbers(msgspec.Struct, frozen=True):
+    some: Annotated[list[int], Meta(min_length=1, max_length=2)] = field(default_factory=lambda: [1])
+
+
+class TestLengths:
+    @pytest.mark.parametrize(
+        ("text", "found"), [("some: []", "an empty list"), ("some: [1, 2, 3]", "a list of 3")]
+    )
+    def test_a_list_of_another_length_is_refused(self, text: str, found: str) -> None:
+        _, walk = walked(text, Numbers)
+        [problem] = walk.problems
+        assert problem.message == f"expected a list of at least 1 and at most 2, found {found}"
+
+
+KNOWN: Final = {name: PluginSchema(name, Point) for name in ("cors", "probe")}
+
+
+class TestPlugins:
+    """What stands under `config` is read by the Struct that the plugin's name leads to."""
+
+    @staticmethod
+    def entry(text: str, **environ: str) -> tuple[Any, Walk]:
+        root, problems = nodes.read(text)
+        assert problems == []
+        assert root is not None
+        walk = Walk("f", environ, KNOWN)
+        return walk.value(kinds.described(PluginEntry), root, ()), walk
+
+    def test_wherever_the_name_stands(self) -> None:
+        for text in ("{name: probe, config: {x: 3}}", "{config: {x: 3}, name: probe}"):
+            value, walk = self.entry(text)
+            assert walk.problems == []
+            assert value.config == Point(3)
+
+    def test_without_a_config_it_is_an_empty_one(self) -> None:
+        _, walk = self.entry("{name: probe}")
+        [found] = walk.problems
+        assert found.message == "this setting is required, and missing"
+        assert found.path == "config.x"
+
+    def test_a_name_may_come_from_the_environment(self) -> None:
+        value, walk = self.entry("{name: '${N}', config: {x: 3}}", N="probe")
+        assert walk.problems == []
+        assert value.config == Point(3)
+
+    @pytest.mark.parametrize(
+        ("text", "message", "hint"),
+        [
+            ("{name: prob, config: {x: 3}}", 'there is no plugin "prob"', "did you mean probe?"),
+            ("{name: zzzzzz, config: {}}", 'there is no plugin "zzzzzz"', "known: cors, probe"),
+            ("{name: '${N}', config: {}}", "there is no plugin this name", "known: cors, probe"),
+        ],
+    )
+    def test_one_that_nobody_knows(self, text: str, message: str, hint: str) -> None:
+        _, walk = self.entry(text, N="of-the-environment")
+        [found] = walk.problems
+        assert (found.path, found.message, found.hint) == ("name", message, hint)
+
+    @pytest.mark.parametrize("name", ["[probe]", "'${NOBODY}'"])
+    def test_a_name_that_is_none_is_said_once(self, name: str) -> None:
+        _, walk = self.entry(f"{{name: {name}, config: {{x: wrong}}}}")
+        assert [problem.path for problem in walk.problems] == ["name"]

@@ -11,7 +11,7 @@ from stargate_core.config.bedrock_proxy import ModelTarget, ProxyTarget
 from stargate_core.config.plugin_configs import ApiKeyAuth, Retry
 from stargate_core.config.rate_limiter import Limit, RateLimiter
 from stargate_core.config.response_cache import ResponseCache
-from stargate_core.config.schema import Consumer, Gateway, KeyCredential, PluginEntry
+from stargate_core.config.schema import Consumer, Gateway, KeyCredential, PluginEntry, Route, Service
 from stargate_core.gateway.explain_header import BYTES_MAX
 from stargate_core.gateway.plan import Plan
 from stargate_core.limits.buckets import Level, Verdict
@@ -293,3 +293,20 @@ class TestBounds:
         assert said["cut"]
         assert name.startswith(said["consumer"])
         assert said["consumer"]
+
+    def test_where_nothing_else_fits_the_lists_are_left_out(self) -> None:
+        name = "\U0001f600" * 250
+        consumers = [Consumer(username=name, keyauth_credentials=[KeyCredential(key=Secret(KEY), id=name)])]
+        limits = [Limit(unit="requests", limit=10 * number, window=number) for number in range(1, 17)]
+        limiter = PluginEntry(name="rate-limiter", config=RateLimiter(limits=limits))
+        services = [Service(name=name, routes=[Route(name=name, paths=["/v1"], strip_path=False)])]
+        plugins = [proxy(), AUTH, limiter, LOG]
+        bench = Bench(watched(plugins=plugins, consumers=consumers, services=services))
+        bench.ask(chat(model=name, headers={**SHOWN, "x-api-key": KEY}))
+        bench.reply(Verdict(True, 0, tuple(Level(number, 0) for number in range(16))))
+        bench.open()
+        bench.answer(converse_answer())
+        said = told(bench.only)
+        assert (said["cut"], said["limits"], said["plugins"]["access"]) == (True, [], [])
+        assert said["consumer"] == name[:16]
+        assert said["request_id"] == bench.only.header("x-request-id")

@@ -21,7 +21,7 @@ from stargate_core.config.request_options import Discovery
 from stargate_core.config.response_cache import ResponseCache
 from stargate_core.config.schema import Consumer, KeyCredential, PluginEntry
 from stargate_core.dialects.face import Fetched
-from stargate_core.direction import BreakerPolicy, Sharing
+from stargate_core.direction import BreakerPolicy
 from stargate_core.faults import Cause
 from stargate_core.gateway.exchange import SETTLED
 from stargate_core.gateway.plan import Plan
@@ -327,15 +327,6 @@ class TestEnds:
         assert rehearsal.session.exchange is not None
         assert rehearsal.session.exchange.fault is not None
         assert rehearsal.session.exchange.fault.cause is Cause.PLUGIN_FAILED
-        assert rehearsal.written == b""
-
-    def test_an_order_that_is_answered_already_is_not_made(self) -> None:
-        def leaves_at_once(ctx: Any) -> None:
-            ctx.share(Sharing("", 1, 1))
-
-        plan = a_plan(a_config(entry()), plugin_of({"access": leaves_at_once}))
-        rehearsal = rehearse(converse(), plan, credentials=None)
-        assert rehearsal.is_settled
         assert rehearsal.written == b""
 
     def test_what_an_operator_would_be_told_is_kept(self) -> None:

@@ -331,3 +331,7 @@ class TestAnything:
     @given(path=st.binary(max_size=40))
     def test_some_dialect_words_every_error(self, path: bytes) -> None:
         assert routes().guess(path) in {OPENAI_CHAT, OPENAI_MODELS, BEDROCK_NATIVE}
+
+
+def test_of_a_request_of_which_nothing_is_known_errors_are_worded_for_openais_clients() -> None:
+    assert routes().default is routes().guess(b"/") is OPENAI_CHAT

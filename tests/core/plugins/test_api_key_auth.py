@@ -31,6 +31,7 @@ from stargate_core.config.schema import (
 )
 from stargate_core.messages import KeysChanged, Trouble
 from stargate_core.secret import Secret
+from support.hooks import plugin_of
 from support.machines import LOG, WALL_EPOCH_NS, Bench, a_plan, chat, converse, proxy, request
 
 NOW: Final = datetime.datetime.fromtimestamp(WALL_EPOCH_NS / SECOND, datetime.UTC)
@@ -622,3 +623,44 @@ class TestSecrecy:
         for text in ("key-ann", "key-bob", "secret-ann", "secret-bob"):
             assert text not in kept
         assert msgspec.structs.asdict(plugin._keys[hashlib.sha256(b"key-ann").digest()])["key_id"] == "laptop"
+
+
+class TestBesideAnother:
+    """A plugin that ran before has told who is calling: a key may only say the same."""
+
+    @staticmethod
+    def known_as(username: str, *headers: str) -> Bench:
+        [consumer] = (one for one in CONSUMERS if one.username == username)
+        first = plugin_of({"access": lambda ctx: ctx.identify(consumer, "token")}, priority=5_000)
+        auth = PluginEntry(name="api-key-auth", config=ApiKeyAuth())
+        plan = a_plan(
+            Config(consumers=CONSUMERS, plugins=[proxy(), LOG, auth, PluginEntry(name="probe")]), first
+        )
+        return shown(Bench(plan), *headers)
+
+    @pytest.mark.parametrize("headers", [(), ("x-api-key: key-ann",)])
+    def test_it_stays_as_it_was_told(self, headers: tuple[str, ...]) -> None:
+        machine = self.known_as("ann", *headers)
+        assert let_in(machine) == "ann"
+        assert machine.record["key_id"] == "token"
+
+    def test_somebody_elses_key_proves_nothing(self) -> None:
+        machine = self.known_as("ann", "x-api-key: key-bob")
+        assert machine.opened == []
+        assert machine.record["cause"] == "KEYS_DISAGREE"
+
+    def test_one_that_opens_nothing_is_refused_all_the_same(self) -> None:
+        machine = self.known_as("ann", "x-api-key: key-of-nobody")
+        assert (machine.opened, machine.record["cause"]) == ([], "KEY_INVALID")
+
+
+class TestManyLiveKeys:
+    def test_the_store_says_nothing_of_a_key_of_the_files(self) -> None:
+        assert let_in(shown(told({"key-live": LiveKey(consumer="bob")}), "x-api-key: key-ann")) == "ann"
+
+    def test_one_that_is_used_again_is_the_same(self) -> None:
+        machine = told({"key-live": LiveKey(consumer="bob", id="ci")})
+        for _ in range(2):
+            shown(machine, "x-api-key: key-live")
+            machine.refuse(Trouble.REFUSED)
+        assert [(one["consumer"], one["key_id"]) for one in machine.records] == [("bob", "ci")] * 2
