@@ -34,10 +34,9 @@ class Channel:
 
     __slots__ = (
         "_ending",
-        "_flushed",
-        "_gone",
         "_incoming",
         "_interest",
+        "_next",
         "_outgoing",
         "_owner",
         "_pending",
@@ -59,9 +58,10 @@ class Channel:
         self._interest = 0
         self._pending = bytearray()
         self._ending = trio.Event()
-        """Set when our side is to end, `_flushed` when it has, `_gone` when the socket is closed."""
-        self._flushed = trio.Event()
-        self._gone = trio.Event()
+        """Set when our side is to end; from then on there is `_next`, set when it has, and when the socket is
+        closed. (Thousands may be idle: none of them has what it needs at its end alone.)
+        """
+        self._next: trio.Event | None = None
         self._tls: ssl.SSLObject | None = None
         self._incoming: ssl.MemoryBIO | None = None
         self._outgoing: ssl.MemoryBIO | None = None
@@ -246,7 +246,7 @@ class Channel:
             self._end_our_side()
 
     def _end_our_side(self) -> None:
-        self._flushed.set()
+        self._go_on()
         with contextlib.suppress(OSError, ssl.SSLError):
             if self._tls is not None:
                 assert self._outgoing is not None
@@ -268,12 +268,21 @@ class Channel:
             while self._pending and left != len(self._pending):
                 left = len(self._pending)
                 with trio.move_on_after(stall_seconds):
-                    await self._flushed.wait()
+                    await self._news()
             if not self._pending:
                 with trio.move_on_after(linger_seconds):
-                    await self._gone.wait()
+                    while not self.closed:
+                        await self._news()
         finally:
             self.dispose()
+
+    async def _news(self) -> None:
+        self._next = trio.Event()
+        await self._next.wait()
+
+    def _go_on(self) -> None:
+        if self._next is not None:
+            self._next.set()
 
     def abort(self) -> None:
         """Break the connection at once: the peer sees a reset."""
@@ -290,8 +299,7 @@ class Channel:
             self.sock.close()
             self._pending.clear()
             self._ending.set()
-            self._flushed.set()
-            self._gone.set()
+            self._go_on()
 
     def _watch(self, interest: int) -> None:
         if not self.closed:
