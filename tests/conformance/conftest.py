@@ -2,7 +2,7 @@
 
 What the core decides is tested once, elsewhere, on one shell. Here stands what a host could get wrong by
 itself, through real sockets: bytes and their order, pauses, ends of every kind, who has left, errors in the
-caller's own words. What hosts do not do alike stands in support/differences.py, and is measured like the rest.
+caller's own words. What hosts do not do alike stands in support/differences.py, and is measured too.
 """
 
 from collections.abc import Generator
