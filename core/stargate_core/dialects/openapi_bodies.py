@@ -65,8 +65,7 @@ def _with_parameters(schema: Schema, table: Mapping[str, Parameter], words: Mapp
         described = f"{_FATES[row.fate]} {row.reason}."
         members[name] = {**members.get(name, {}), "description": described}
     for name, text in words.items():
-        if name in members:
-            members[name] = {**members[name], "description": f"Converse's own: {text}."}
+        members[name] = {**members[name], "description": f"Converse's own: {text}."}
     schema.pop("additionalProperties", None)
 
 

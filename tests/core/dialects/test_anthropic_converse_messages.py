@@ -313,3 +313,19 @@ class TestSources:
         message = message_object(ANSWER.decode(msgspec.json.encode(answer)), a_request(), "m", {})
         made = turns(user("?"), {"role": "assistant", "content": message["content"]}, user("and?"))
         assert made[1]["content"] == [block]
+
+
+@pytest.mark.parametrize("title", [None, "", "T"])
+def test_a_citation_has_a_title_or_none(title: str | None) -> None:
+    place = {
+        "type": "char_location",
+        "cited_text": "so",
+        "document_index": 0,
+        "document_title": title,
+        "start_char_index": 0,
+        "end_char_index": 2,
+    }
+    [_, said] = turns(user("a"), assistant(text("b", citations=[place])))
+    [block] = said["content"]
+    [citation] = block["citationsContent"]["citations"]
+    assert citation.get("title") == (title or None)

@@ -1,6 +1,7 @@
 """Counting tokens: what CountTokens is asked, of which model, and what its answer is to Anthropic's SDK."""
 
 import base64
+import functools
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ from stargate_core.dialects.anthropic_count import AnthropicCount, CountTranslat
 from stargate_core.dialects.face import BadAnswer, Call, Headers, Options, Reply, Request, Target
 from stargate_core.faults import Cause, Fault, Refused
 from support.bedrock_model import objections
-from support.dialects import HAIKU, REQUEST_ID, a_request
+from support.dialects import HAIKU, REQUEST_ID, a_request, deeper
 from support.sdks import anthropic_client
 from support.vectors import recordings
 
@@ -200,3 +201,21 @@ def test_a_failure_is_anthropics() -> None:
     words = "The provided model doesn't support counting tokens."
     reply = DIALECT.failure(Fault(Cause.UPSTREAM_VALIDATION, words), REQUEST_ID)
     assert (reply.status, msgspec.json.decode(reply.body)["error"]["message"]) == (400, words)
+
+
+def test_what_is_nested_too_deeply_is_refused_at_any_depth() -> None:
+    """What could be read may be too deep to be written: two objects more are around it."""
+    refusals = 0
+    for depth in range(600, 1_100, 7):
+        nested = b"[" * depth + b"]" * depth
+        block = b'{"type":"tool_use","id":"t","name":"f","input":{"a":%b}}' % nested
+        body = b'{"model":"claude","messages":[{"role":"assistant","content":[%b]}]}' % block
+        request = a_request(body, b"/v1/messages/count_tokens")
+        try:
+            ask = DIALECT.read(request)
+            target = Target("amazon.nova-lite-v1:0", Surface.CONVERSE, Options())
+            deeper(60, functools.partial(DIALECT.compose, request, ask, target))
+        except Refused as refused:
+            refusals += 1
+            assert refused.fault.cause in {Cause.BODY_MALFORMED, Cause.BODY_INVALID}
+    assert refusals

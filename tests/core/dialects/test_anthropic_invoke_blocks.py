@@ -180,3 +180,10 @@ class TestValues:
 
     def test_a_value_is_told_by_its_first_byte(self) -> None:
         assert [opening(Raw(raw)) for raw in (b"[]", b"{}", b"1", b'"a"')] == [b"[", b"{", b"1", b'"']
+
+
+def test_a_block_that_is_no_text_is_left_as_it_is() -> None:
+    block = b'{"mark":0,"\xff":1}'
+    body = b'{"messages":[{"mark":0},' + block + b"]}"
+    assert seen(body) == ["", "messages.0"]
+    assert block in marked(body)

@@ -410,3 +410,24 @@ class TestGuardrail:
     def test_it_does_not_go_into_the_body(self) -> None:
         config = {"guardrailIdentifier": "gr-1", "guardrailVersion": "2"}
         assert sent(a_body(guardrailConfig=config)) == sent(a_body())
+
+
+class TestWhatCannotBeRead:
+    @pytest.mark.parametrize("member", ["temperature", "max_tokens", "stream"])
+    def test_it_is_named(self, member: str) -> None:
+        body = a_body()
+        body.pop(member, None)
+        fault = fault_of(msgspec.json.encode(body)[:-1] + b',"%b":1e999}' % member.encode())
+        assert (fault.cause, fault.param) == (Cause.BODY_INVALID, member)
+
+
+class TestScopes:
+    def test_a_mark_that_has_none_stays_as_it_is(self) -> None:
+        plain = {"type": "ephemeral"}
+        system = [
+            {"type": "text", "text": "a", "cache_control": {**plain, "scope": "global"}},
+            {"type": "text", "text": "b", "cache_control": plain},
+            {"type": "text", "text": "c"},
+        ]
+        told_system = sent(a_body(system=system), DROPPING)["system"]
+        assert [block.get("cache_control") for block in told_system] == [plain, plain, None]

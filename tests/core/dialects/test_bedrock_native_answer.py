@@ -18,7 +18,7 @@ from stargate_core.dialects.bedrock_native_answer import METRICS, NativeTranslat
 from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import BadAnswer, Part, PartKind, Usage
 from stargate_core.faults import Cause, Fault, fault_of_aws
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event
+from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode, encode_event
 from support.bedrock_model import service_model
 from support.dialects import USAGE, frames, text_events
 from support.vectors import Recording, recorded_streams, recordings
@@ -425,3 +425,17 @@ def test_any_frame_is_handed_on(events: list[tuple[str, bytes]]) -> None:
         for frame in stream:
             for part in translator.parts(frame):
                 assert EventStreamDecoder().feed(translator.render(part))[0].name == frame.name
+
+
+class TestContentTypes:
+    @pytest.mark.parametrize("headers", [{}, {":content-type": b"x"}], ids=["none", "no text"])
+    def test_a_frame_that_names_none_is_json(self, headers: dict[str, Any]) -> None:
+        """Ours says so, when it has to be written anew."""
+        names = {":event-type": "messageStop", ":message-type": "event", **headers}
+        [frame] = EventStreamDecoder().feed(encode(names, b'{"stopReason":"end_turn"}'))
+        translator = NativeTranslator(CONVERSE)
+        [part] = translator.parts(frame)
+        part.payload["stopReason"] = "max_tokens"
+        [written] = EventStreamDecoder().feed(translator.render(part))
+        assert written.headers[":content-type"] == "application/json"
+        assert msgspec.json.decode(written.payload) == {"stopReason": "max_tokens"}

@@ -268,3 +268,12 @@ def test_what_is_no_answer_is_never_a_success(body: bytes) -> None:
     with pytest.raises(BadAnswer) as caught:
         chat_translator().answer([], body)
     assert caught.value.fault.cause is Cause.UPSTREAM_GARBLED
+
+
+@pytest.mark.parametrize("arguments", [b'{"a":"\xff"}', b'"\xc3"'])
+def test_arguments_that_are_no_text_are_garbled(arguments: bytes) -> None:
+    use = b'{"toolUse":{"toolUseId":"t","name":"f","input":' + arguments + b"}}"
+    body = b'{"output":{"message":{"content":[' + use + b']}},"stopReason":"tool_use"}'
+    with pytest.raises(BadAnswer) as caught:
+        chat_translator().answer([], body)
+    assert caught.value.fault.detail == "toolUse.input: not JSON"

@@ -11,6 +11,7 @@ from openai.types.chat.chat_completion_message import Annotation
 
 from stargate_core.dialects.converse import (
     BLOCK_DELTA,
+    Citation,
     CitationsContent,
     ReasoningContent,
     ReasoningDelta,
@@ -98,3 +99,29 @@ class TestCitations:
         content = msgspec.convert({"citations": [one]}, CitationsContent)
         assert content.citations is not None
         assert cited(content.citations, 0, 1) == ([], [one])
+
+
+class TestNotes:
+    """What is told of a block when it has ended."""
+
+    def test_thoughts_annotations_and_citations_each_counted_on(self) -> None:
+        told: dict[str, int] = {"annotations": 2}
+        notes = Notes(3)
+        notes.think(ReasoningDelta("hm", "E"))
+        notes.think(ReasoningDelta(redacted_content=base64.b64encode(b"\xff\xfe").decode()))
+        notes.cite(Citation("A", location={"web": {"url": "https://a.example"}}))
+        notes.cite(Citation("B", source="s"))
+        delta = notes.delta(9, told)
+        assert [block["index"] for block in delta["thinking_blocks"]] == [0, 1]
+        assert delta["thinking_blocks"][1]["data"] == base64.b64encode(b"\xff\xfe").decode()
+        [annotation] = delta["annotations"]
+        assert annotation["index"] == 2
+        place = annotation["url_citation"]
+        assert (place["start_index"], place["end_index"], place["title"]) == (3, 9, "A")
+        assert [one["index"] for one in delta["citations"]] == [0]
+        assert told == {"annotations": 3, "thinking_blocks": 2, "citations": 1}
+
+    def test_of_nothing_nothing_is_told(self) -> None:
+        told: dict[str, int] = {}
+        assert Notes(0).delta(4, told) == {}
+        assert told == {}

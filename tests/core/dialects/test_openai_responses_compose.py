@@ -558,3 +558,40 @@ def test_any_input_makes_a_body_that_bedrock_takes_or_is_refused(items: list[Any
         assert (refused.fault.param or "").startswith("input")
         return
     assert objections("Converse", msgspec.json.encode(body), modelId=HAIKU) == []
+
+
+class TestReferences:
+    """What a request refers to is put in its place once it is known."""
+
+    REFERS: dict[str, Any] = {"input": [HI, {"type": "item_reference", "id": "msg_1"}]}
+
+    def asked(self, **members: Any) -> ResponsesAsk:
+        return ResponsesAsk(decode(responses_request(**members).body))
+
+    def test_until_then_there_are_no_urls_in_it(self) -> None:
+        image = {"type": "input_image", "image_url": "https://a.example/a.png"}
+        asked = self.asked(input=[user(image), {"type": "item_reference", "id": "msg_1"}])
+        assert asked.urls == ("https://a.example/a.png",)
+        assert not asked.is_whole
+
+    def test_it_is_done_once(self) -> None:
+        asked = self.asked(input=[HI])
+        asked.recall({}, remembers=False)
+        assert asked.is_whole
+        first = asked.decoded
+        asked.recall({}, remembers=False)
+        assert asked.decoded is first
+
+    def test_what_could_not_be_read_refers_to_nothing(self) -> None:
+        fault = Fault(Cause.BODY_INVALID)
+        asked = ResponsesAsk(None, invalid=fault)
+        asked.recall({}, remembers=False)
+        assert not asked.is_whole
+        with pytest.raises(Refused) as caught:
+            asked.whole()
+        assert caught.value.fault is fault
+
+    def test_a_tools_long_name_is_told_as_the_caller_knows_it(self) -> None:
+        name = "n" * 70
+        asked = self.asked(tools=[{"type": "function", "name": name, "parameters": {"type": "object"}}])
+        assert list(asked.names.values()) == [name]

@@ -9,10 +9,13 @@ import pytest
 
 from stargate_core.dialects.converse import (
     Citation,
+    CitationsContent,
     CitedText,
     ContentBlock,
     Delta,
+    ReasoningContent,
     ReasoningDelta,
+    ReasoningText,
     ToolUse,
     ToolUseDelta,
     ToolUseStart,
@@ -272,3 +275,103 @@ class TestThoughts:
         made = output()
         assert made.say(0, Delta(reasoning_content=ReasoningDelta(""))) == []
         assert made.say(0, Delta()) == []
+
+
+class TestWholeBlocks:
+    def test_a_text(self) -> None:
+        made = output()
+        made.whole(0, ContentBlock(text="a"))
+        made.close(incomplete=False)
+        assert made.items[0]["content"][0]["text"] == "a"
+
+    def test_a_call_of_somebody_elses_is_no_item(self) -> None:
+        made = output()
+        made.whole(0, ContentBlock(tool_use=ToolUse("t", "search", type="server_tool_use")))
+        made.close(incomplete=False)
+        assert made.items == []
+
+    @pytest.mark.parametrize("text", [None, "hm"])
+    def test_a_thought_with_text_or_without(self, text: str | None) -> None:
+        made = output()
+        said = None if text is None else ReasoningText(text, "E")
+        redacted = "eA==" if text is None else None
+        made.whole(0, ContentBlock(reasoning_content=ReasoningContent(said, redacted)))
+        made.close(incomplete=False)
+        [item] = made.items
+        assert item["type"] == "reasoning"
+        assert item["encrypted_content"]
+
+    def test_citations_with_their_text(self) -> None:
+        made = output()
+        content = CitationsContent([CitedText("so"), CitedText()], [WEB])
+        made.whole(0, ContentBlock(citations_content=content))
+        made.close(incomplete=False)
+        [part] = made.items[0]["content"]
+        assert part["text"] == "so"
+        assert [note["url"] for note in part["annotations"]] == ["https://a.example"]
+
+    def test_citations_of_nothing(self) -> None:
+        made = output()
+        made.whole(0, ContentBlock(citations_content=CitationsContent()))
+        made.close(incomplete=False)
+        assert made.items == []
+
+    def test_one_of_a_kind_that_we_do_not_know(self) -> None:
+        made = output()
+        made.whole(0, ContentBlock())
+        made.close(incomplete=False)
+        assert made.items == []
+
+
+class TestMore:
+    """The short way of one more piece: taken only where the item is under way, and nothing else is said."""
+
+    def test_of_a_text(self) -> None:
+        made = output()
+        assert made.more(0, Delta(text="a")) is None
+        text(made, 0, "a")
+        assert made.more(1, Delta(text="b")) is None
+        assert made.more(0, Delta(text="")) is None
+        found = made.more(0, Delta(text="b"))
+        assert found is not None
+        assert found[1] == "b"
+
+    def test_of_arguments(self) -> None:
+        made = output()
+        assert made.more(0, Delta(tool_use=ToolUseDelta("{"))) is None
+        made.call(0, ToolUseStart("t", "f"))
+        assert made.more(0, Delta(tool_use=ToolUseDelta(""))) is None
+        found = made.more(0, Delta(tool_use=ToolUseDelta("{")))
+        assert found is not None
+        assert found[1] == "{"
+
+    def test_of_a_thought_but_not_of_its_signature(self) -> None:
+        made = output()
+        assert made.more(0, Delta(reasoning_content=ReasoningDelta("h"))) is None
+        made.say(0, Delta(reasoning_content=ReasoningDelta("h")))
+        assert made.more(0, Delta(reasoning_content=ReasoningDelta(signature="E"))) is None
+        assert made.more(0, Delta(reasoning_content=ReasoningDelta(redacted_content="eA=="))) is None
+        found = made.more(0, Delta(reasoning_content=ReasoningDelta("m")))
+        assert found is not None
+        assert found[1] == "m"
+
+    def test_of_nothing_else(self) -> None:
+        assert output().more(0, Delta(citation=WEB)) is None
+        assert output().more(0, Delta()) is None
+
+
+class TestDepth:
+    def test_a_citation_that_is_nested_too_deeply_is_garbled_at_any_depth(self) -> None:
+        for depth in (*range(700, 1_100), 100_000):
+            nested: list[Any] = []
+            for _ in range(depth):
+                nested = [nested]
+            made = output()
+            text(made, 0, "a")
+            location: Any = {"web": {"url": "https://a.example", "x": nested}}
+            made.say(0, Delta(citation=Citation("A", location=location)))
+            try:
+                made.stop(0)
+                made.close(incomplete=False)
+            except BadAnswer as bad:
+                assert bad.fault.cause is Cause.UPSTREAM_GARBLED

@@ -255,3 +255,9 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
             read(body)
         except Refused as refused:
             assert refused.fault.message
+
+
+@pytest.mark.parametrize("item", [{"type": "item_reference"}, {"type": "item_reference", "id": 7}])
+def test_a_reference_to_nothing_is_refused(item: dict[str, Any]) -> None:
+    fault = refusal(json.dumps({"model": "m", "input": [item]}).encode())
+    assert fault.param == "input[0].id"

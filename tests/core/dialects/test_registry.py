@@ -3,6 +3,8 @@
 import pytest
 
 from stargate_core.dialects.registry import (
+    ANTHROPIC_MESSAGES,
+    ANTHROPIC_MODELS,
     BEDROCK_NATIVE,
     OPENAI_CHAT,
     OPENAI_MODELS,
@@ -11,7 +13,9 @@ from stargate_core.dialects.registry import (
     guess,
     methods_for,
     route_for,
+    spoken,
 )
+from support.dialects import a_request
 
 
 @pytest.mark.parametrize(
@@ -76,3 +80,18 @@ def test_whose_envelope_an_error_gets(path: bytes, dialect: object) -> None:
 
 def test_every_route_has_a_name_of_its_own() -> None:
     assert len({route.name for route in ROUTES}) == len(ROUTES)
+
+
+@pytest.mark.parametrize("path", [b"/v1/messages", b"/v1/messages/count_tokens", b"/v1/messages/unheard-of"])
+def test_anthropics_paths_get_anthropics_envelope(path: bytes) -> None:
+    assert guess(path) is ANTHROPIC_MESSAGES
+
+
+def test_two_apis_list_their_models_at_one_path() -> None:
+    version = (b"anthropic-version", b"2023-06-01")
+    for dialect, headers, spoken_there in (
+        (OPENAI_MODELS, [], OPENAI_MODELS),
+        (OPENAI_MODELS, [version], ANTHROPIC_MODELS),
+        (OPENAI_CHAT, [version], OPENAI_CHAT),
+    ):
+        assert spoken(dialect, a_request(b"", b"/v1/models", b"GET", headers=headers)) is spoken_there
