@@ -134,8 +134,8 @@ async def test_other_tasks_get_their_turn_however_much_there_is() -> None:
                     turns.append(len(watched.news))
             watched.watch(0)
             nursery.cancel_scope.cancel()
-    # New connections wait for such a turn, and a gateway under load has always more to hear. (Tasks of one batch
-    # run in any order, so two turns may lie between.)
+    # New connections wait for such a turn, and a gateway under load has always more to hear. Tasks of one
+    # batch run in any order, so two turns may lie between.
     assert max(after - before for before, after in itertools.pairwise(turns)) <= 2
 
 
