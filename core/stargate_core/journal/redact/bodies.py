@@ -14,9 +14,7 @@ from stargate_core.journal.redact.sse import redact_events
 from stargate_core.journal.redact.words import Words, blank
 
 _JSON: Final = re.compile(r"[\s\ufeff]*[\[{\"]")
-_BROKEN: Final = re.compile("[\udc80-\udcff]")
-_BROKEN_PART: Final = 0.05
-"""Where more of a text than this is no UTF-8, it is no text."""
+_BINARY: Final = re.compile(r"image/|audio/|video/|application/(?:octet-stream|pdf|zip|gzip)")
 
 
 class Bodies:
@@ -29,7 +27,7 @@ class Bodies:
     def redact(self, data: bytes, content_type: str = "", coding: str = "") -> bytes:
         """A body of as many bytes. coding: its Content-Encoding."""
         kind = content_type.lower()
-        if coding and coding.lower() != "identity":
+        if (coding and coding.lower() != "identity") or _BINARY.match(kind):
             made = blank(data)
         elif "vnd.amazon.eventstream" in kind:
             made = self._streamed(lambda text: redact_frames(data, self._words, text))
@@ -54,7 +52,7 @@ class Bodies:
         text = data.decode("utf-8", "surrogateescape")
         if _JSON.match(text):
             return self._json.redact(text).encode("utf-8", "surrogateescape")
-        if len(_BROKEN.findall(text)) > len(text) * _BROKEN_PART or "\0" in text:
+        if "\0" in text:
             return blank(data)
         return self._words.word(text).encode("utf-8", "surrogateescape")
 

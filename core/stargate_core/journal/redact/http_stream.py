@@ -14,8 +14,6 @@ from typing import Final, Protocol
 
 import msgspec
 
-from stargate_core.journal.redact.words import blank
-
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"([^\r\n]*)(\r?\n|\r|\Z)")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(:[ \t]*)(.*?)([ \t]*)", re.DOTALL)
@@ -23,6 +21,8 @@ _REQUEST: Final = re.compile(rb"[A-Z]{1,24} [^ ]+ HTTP/1\.[01]")
 _RESPONSE: Final = re.compile(rb"HTTP/1\.[01] (\d{3})(?: .*)?", re.DOTALL)
 _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,16})([^\r\n]*)(\r?\n)")
 _LEADING: Final = re.compile(rb"[\r\n]*")
+_UNREAD: Final = re.compile(rb"[^\x00-\x1f\x7f]")
+"""All but control characters: by these it is known at once that something is no HTTP."""
 
 
 class Field(msgspec.Struct):
@@ -96,7 +96,7 @@ def redact_stream(data: bytes, messages: Messages, *, responses: bool) -> bytes:
         at = end
         if not known:
             break
-    return b"".join(made) + blank(data[at:])
+    return b"".join(made) + _UNREAD.sub(b"x", data[at:])
 
 
 def _head(raw: bytes) -> Head:

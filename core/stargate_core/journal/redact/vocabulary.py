@@ -137,11 +137,11 @@ x-amzn-bedrock-trace x-amzn-errortype x-amzn-requestid x-png x-request-id xhigh 
 
 CHOICES: Final = _each(
     """
-__type action caching code Code detail display effort embedding_purpose embeddingPurpose embedding_types
-encoding_format event finish_reason format guardrailVersion include input_type latency media_type mime_type
-modalities mode object owned_by param purpose reason reasoning_effort role service_tier speed status
-stopReason stop_reason streamProcessingMode strategy summary taskType tool_choice trace truncate truncation
-truncationMode ttl type verbosity
+__type action amazon-bedrock-guardrailAction caching code Code completionReason detail display effort
+embedding_purpose embeddingPurpose embedding_types encoding_format event finish_reason format
+guardrailVersion include input_type latency media_type mime_type modalities mode object owned_by param
+purpose reason reasoning_effort role service_tier speed status stopReason stop_reason streamProcessingMode
+strategy summary taskType tool_choice trace truncate truncation truncationMode ttl type verbosity
 """
 )
 """Members whose values are choices: such a value stays if it is one of the words."""
