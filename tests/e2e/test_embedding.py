@@ -1,12 +1,11 @@
-"""The gateway inside a program: the official SDKs on its transport, its own small API, and what both leave
-behind at Bedrock and in the log. All of it on asyncio and on trio.
+"""The gateway inside a program: its transport, its own small API, and what both leave behind at Bedrock and
+in the log. All of it on asyncio and on trio. (What the official SDKs have of it: tests/conformance.)
 """
 
 import contextlib
 from pathlib import Path
 from typing import Any, Final
 
-import anthropic
 import anyio
 import httpx
 import httpx2
@@ -110,44 +109,6 @@ class TestSdks:
                     assert calls(simulator, slow)[0]["outcome"] == "running"
                 words += [choice.delta.content for choice in chunk.choices if choice.delta.content]
         assert len(words) >= 10
-
-    async def test_openai_has_typed_errors(self, simulator: RunningSimulator, log: Path) -> None:
-        async with in_front_of(simulator.url, log) as gateway:
-            async with openai_client(gateway, api_key="wrong") as client:
-                with pytest.raises(openai.PermissionDeniedError):
-                    await client.chat.completions.create(model="claude", messages=HELLO)
-            async with openai_client(gateway) as client:
-                with pytest.raises(openai.RateLimitError):
-                    await client.chat.completions.create(
-                        model="simulator.throw-ThrottlingException", messages=HELLO
-                    )
-
-    async def test_openai_learns_that_a_stream_broke(self, simulator: RunningSimulator, log: Path) -> None:
-        async with in_front_of(simulator.url, log) as gateway, openai_client(gateway) as client:
-            stream = await client.chat.completions.create(
-                model="simulator.stream-throttlingException", messages=HELLO, stream=True
-            )
-            with pytest.raises(openai.APIError):
-                async for _ in stream:
-                    pass
-
-    async def test_anthropic_has_answers_and_streams(self, simulator: RunningSimulator, log: Path) -> None:
-        async with in_front_of(simulator.url, log) as gateway:
-            http_client = httpx2.AsyncClient(transport=gateway.transport())
-            sdk = anthropic.AsyncAnthropic(
-                base_url="http://stargate", api_key=KEY, max_retries=0, http_client=http_client
-            )
-            asked: Any = {"model": "claude", "max_tokens": 100, "messages": HELLO}
-            async with sdk:
-                message = await sdk.messages.create(**asked)
-                assert message.content[0].type == "text"
-                async with sdk.messages.stream(**asked) as stream:
-                    text = "".join([piece async for piece in stream.text_stream])
-                with pytest.raises(anthropic.NotFoundError):
-                    await sdk.messages.create(
-                        **{**asked, "model": "simulator.throw-ResourceNotFoundException"}
-                    )
-        assert text == message.content[0].text
 
 
 class TestLeaving:

@@ -124,12 +124,6 @@ class TestLife:
             async with gateway:
                 assert (await gateway.ask("GET", "/healthz")).status == 200
 
-    async def test_many_live_side_by_side(self) -> None:
-        async with embedded(MAPPING) as one, embedded({**MAPPING, "consumers": []}) as other:
-            key = {"authorization": "Bearer sk-a-0123456789abcdef"}
-            assert (await one.ask("GET", "/v1/models", headers=key)).status == 200
-            assert (await other.ask("GET", "/v1/models", headers=key)).status == 403
-
     async def test_an_error_of_the_programs_own_stays_what_it_is(self) -> None:
         with pytest.raises(LookupError, match="mine"):
             async with embedded(MAPPING):
