@@ -284,6 +284,12 @@ def _marked(mark: Any) -> Place:
     return Place(mark.line + 1, mark.column + 1) if mark is not None else Place(1, 1)
 
 
+def _within(place: Place, text: str) -> Place:
+    """The place, or the text's end: the parser puts what is missing there on a line that there isn't."""
+    lines = f"{text}.".splitlines()
+    return place if place.line <= len(lines) else Place(len(lines), len(lines[-1]))
+
+
 _HINTS: Final = (
     ("\\t", "indent with spaces, not tabs"),
     ("mapping values are not allowed", "check the indentation; put a text with ': ' in it in quotes"),
@@ -292,11 +298,11 @@ _HINTS: Final = (
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str) -> Unreadable:
     """What the parser says, with its place, and a hint for what people most often get wrong."""
-    place = _marked(error.problem_mark or error.context_mark)
+    place = _within(_marked(error.problem_mark or error.context_mark), text)
     problem = error.problem or error.context or ""
     if "tag handle" in problem:
         problem = "undefined tag handle"  # the handle may be the head of an unquoted secret
-    begun = _marked(error.context_mark)
+    begun = _within(_marked(error.context_mark), text)
     if error.context is not None and begun.line != place.line:
         problem = f"{problem}, {error.context} that begins in line {begun.line}"
     line = "".join(text.split("\n")[place.line - 1 : place.line])

@@ -115,10 +115,10 @@ class MemoryStore:
     def _take(self, now: int, ticket: int, take: Take) -> AnswerStore | FailStore:
         buckets = self._buckets
         claims = take.claims
-        if len(buckets) + len(claims) > self._buckets_max:
-            new = [claim.bucket.key for claim in claims if claim.cost and claim.bucket.key not in buckets]
-            if not self._has_room(now, len(new)):
-                return FailStore(ticket, self._full())
+        if len(buckets) + len(claims) > self._buckets_max and not self._has_room(
+            now, [claim.bucket.key for claim in claims if claim.cost]
+        ):
+            return FailStore(ticket, self._full())
         now_us = (self.wall_epoch_ns + now) // 1000
         try:
             verdict = rule.take(buckets, claims, take.lease, take.lease_us, now_us)
@@ -131,13 +131,13 @@ class MemoryStore:
     def _settle(self, now: int, settle: Settle) -> list[StoreCommand]:
         out: list[StoreCommand] = []
         charges = settle.charges
-        if len(self._buckets) + len(charges) > self._buckets_max:
-            known = tuple(charge for charge in charges if charge.bucket.key in self._buckets)
-            if not self._has_room(now, len(charges) - len(known)):
-                charges = known
-                if not self._told_full:
-                    self._told_full = True
-                    out.append(Note("warning", f"{self._full()}: what was used beyond an estimate is lost"))
+        if len(self._buckets) + len(charges) > self._buckets_max and not self._has_room(
+            now, [charge.bucket.key for charge in charges]
+        ):
+            charges = tuple(charge for charge in charges if charge.bucket.key in self._buckets)
+            if not self._told_full:
+                self._told_full = True
+                out.append(Note("warning", f"{self._full()}: what was used beyond an estimate is lost"))
         try:
             rule.settle(
                 self._buckets, charges, settle.lease, settle.at_us, (self.wall_epoch_ns + now) // 1000
@@ -151,17 +151,22 @@ class MemoryStore:
     def _full(self) -> str:
         return f"the memory store is full: {self._buckets_max} buckets are in use"
 
-    def _has_room(self, now: int, new: int) -> bool:
-        """Whether so many more can be kept. Sweeps all that are useless if need be, but once a second at
-        most: a full store is asked often.
+    def _has_room(self, now: int, keys: list[str]) -> bool:
+        """Whether buckets of these keys can all be kept. Sweeps all that are useless if need be, but once a
+        second at most: a full store is asked often.
         """
-        if len(self._buckets) + new > self._buckets_max and now >= self._swept_whole_at + SWEEP_NS:
+        if not self._would_fit(keys) and now >= self._swept_whole_at + SWEEP_NS:
             self._swept_whole_at = now
             self._sweep(now, list(self._buckets))
-        room = len(self._buckets) + new <= self._buckets_max
-        if room and new:
+        room = self._would_fit(keys)
+        if room and not self._buckets.keys() >= set(keys):
             self._told_full = False
         return room
+
+    def _would_fit(self, keys: list[str]) -> bool:
+        """Looked at after each sweep, which may take the very bucket that was there already."""
+        new = sum(key not in self._buckets for key in keys)
+        return len(self._buckets) + new <= self._buckets_max
 
     def _ticked(self, now: int) -> None:
         if self._sweep_at is None or now < self._sweep_at:

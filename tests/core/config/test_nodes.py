@@ -198,6 +198,15 @@ UNREADABLE = [
 
 
 class TestUnreadable:
+    @pytest.mark.parametrize("text", ["a:\nbc»", "a: [»", "a:\nb\n»", "[\n\n»"])
+    def test_what_is_missing_at_the_end_is_missing_there(self, text: str) -> None:
+        """And not on a line that the text does not have."""
+        bare = marked(text)
+        with pytest.raises(Unreadable) as caught:
+            read(bare.text)
+        assert [(caught.value.place.line, caught.value.place.column)] == bare.places
+        assert "begins in line" not in caught.value.message or "line 2" in caught.value.message
+
     @pytest.mark.parametrize(("text", "message", "hint"), UNREADABLE)
     def test_it_says_why_and_where(self, text: str, message: str, hint: str) -> None:
         text, places = marked(text)

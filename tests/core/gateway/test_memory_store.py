@@ -209,6 +209,20 @@ class TestFull:
         store.take(Bucket("d", Algorithm.SLIDING, 5, 12))
         assert isinstance(store.take(fixed("e")), FailStore)
 
+    def test_making_room_may_take_what_was_there_already(self) -> None:
+        """Swept and wanted again, it needs room like the others."""
+        store = Store(buckets_max=2)
+        a, b, c = fixed("a"), fixed("b"), fixed("c")
+        store.take(a)
+        store.now = 2 * MINUTE
+        assert isinstance(store.take(a, b, c), FailStore)
+        assert store.count("buckets") == 0
+        charges = tuple(Charge(bucket, 0, 1) for bucket in (a, b, c))
+        store.take(a)
+        store.now = 4 * MINUTE
+        assert len(store.tell(Settle(charges, "x", EPOCH_US))) == 1
+        assert store.count("buckets") == 0
+
     def test_a_charge_that_finds_no_room_is_lost_and_told_once(self) -> None:
         store = Store(buckets_max=2)
         store.take(fixed("a"), fixed("b"))
