@@ -14,7 +14,6 @@ import importlib.metadata
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -159,9 +158,8 @@ def _profile(given: Any, target: Target, kind: str) -> None:
             try:
                 with (
                     _started(target, upstream) as running,
-                    profiling.watching(running.process.worker(), given.seconds) as stacks,
+                    profiling.watching(running.process.worker()) as stacks,
                 ):
-                    time.sleep(0.3)  # py-spy takes a moment to begin
                     sample = _measure(running, kind, 0, given)
                 rate, cpu_us = sample.result.per_second, sample.cpu_us or 0
                 print(f"{target.name}, {kind}: {rate:,.0f} per second, {cpu_us:.0f} µs of CPU each")

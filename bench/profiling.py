@@ -12,6 +12,8 @@ import collections
 import contextlib
 import os
 import pstats
+import select
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ import msgspec
 
 _RATE_HZ: Final = 400
 _LINES: Final = 45
+_WATCHER_SECONDS_MAX: Final = 20.0
 _WAITING: Final = "WorkerThread._work ("
 """Where trio's threads wait for work: py-spy takes their wait on a lock for work."""
 _CPROFILE: Final = """
@@ -52,31 +55,33 @@ def py_spy() -> Path | None:
 
 
 @contextlib.contextmanager
-def watching(pid: int, seconds: float) -> Iterator[list[str]]:
-    """Sample a process for so long; the list holds the folded stacks when the block is over."""
+def watching(pid: int) -> Iterator[list[str]]:
+    """Sample a process until the block ends; then the list holds the folded stacks. Raises Unwatchable."""
     program = py_spy()
     assert program is not None
     stacks: list[str] = []
-    with tempfile.NamedTemporaryFile("r") as file:
-        command = [
-            str(program),
-            "record",
-            "--pid",
-            str(pid),
-            "--format",
-            "raw",
-        ]
-        command += ["--rate", str(_RATE_HZ), "--duration", str(max(1, round(seconds))), "--output", file.name]
-        watcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    with tempfile.NamedTemporaryFile("r") as file, tempfile.TemporaryFile("w+") as errors:
+        command = [os.fspath(program), "record", "--pid", str(pid), "--format", "raw"]
+        command += ["--rate", str(_RATE_HZ), "--output", file.name]
+        watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
         try:
+            assert watcher.stdout is not None
+            # It says that it has begun; or it ends without a word here.
+            began, _, _ = select.select([watcher.stdout], [], [], _WATCHER_SECONDS_MAX)
+            if not began or not watcher.stdout.readline():
+                errors.seek(0)
+                raise Unwatchable(errors.readline().strip() or "py-spy does not begin")
             yield stacks
-            _, errors = watcher.communicate(timeout=seconds + 20)
+            watcher.send_signal(signal.SIGINT)
+            watcher.communicate(timeout=_WATCHER_SECONDS_MAX)
         finally:
             watcher.kill()
             watcher.wait()
-        stacks += Path(file.name).read_text().splitlines()
+            if watcher.stdout is not None:
+                watcher.stdout.close()
+        stacks += file.read().splitlines()
     if not stacks:
-        raise Unwatchable(errors.strip().splitlines()[-1] if errors.strip() else "py-spy saw nothing")
+        raise Unwatchable("py-spy saw nothing")
 
 
 class Unwatchable(Exception):
