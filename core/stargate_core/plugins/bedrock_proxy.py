@@ -162,12 +162,9 @@ class BedrockProxyPlugin:
     def _discover(self, ctx: Access) -> Script[None]:
         """Name what the configuration names, then what AWS says there is."""
         ids = yield from discovered(ctx, self._control, nanoseconds(self._config.discovery.ttl))
-        if ids is None:
-            cards = list(self._cards)
-        else:
-            cards = list(self._cards) if self._config.models else []
-            named = {card.id for card in cards}
-            cards += [ModelCard(model, model) for model in ids if model not in named]
+        cards = list(self._cards) if ids is None or self._config.models else []
+        named = {card.id for card in cards}
+        cards += [ModelCard(model, model) for model in ids or () if model not in named]
         self._offer(ctx, cards)
 
     def _offer(self, ctx: Access, cards: Sequence[ModelCard]) -> None:

@@ -318,3 +318,10 @@ def test_what_is_no_answer_is_garbled(body: bytes) -> None:
     with pytest.raises(BadAnswer) as caught:
         translator(stream=False).answer([], body)
     assert caught.value.fault.cause is Cause.UPSTREAM_GARBLED
+
+
+@pytest.mark.parametrize("data", ["=", "a", "no base64!", "YQ==YQ=="])
+def test_a_redacted_thought_that_is_no_base64_is_garbled(data: str) -> None:
+    with pytest.raises(BadAnswer) as caught:
+        content({"reasoningContent": {"redactedContent": data}})
+    assert caught.value.fault.detail == "redactedContent: not base64"

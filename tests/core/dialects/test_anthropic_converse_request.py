@@ -394,3 +394,30 @@ def test_any_body_is_composed_or_refused(body: Any) -> None:
         converse_call_body(a_request(sent), Target(NOVA), None, {}, stream=False)
     except Refused as caught:
         assert caught.fault.cause in (Cause.BODY_INVALID, Cause.BODY_MALFORMED)
+
+
+class TestParallelCalls:
+    """Only Claude's own words can forbid them; Converse's choice is left out then."""
+
+    TOOLS: ClassVar = [{"name": "f", "input_schema": SCHEMA}]
+
+    @pytest.mark.parametrize(
+        ("choice", "told"),
+        [
+            ({"type": "auto"}, {"type": "auto"}),
+            ({"type": "any"}, {"type": "any"}),
+            ({"type": "tool", "name": "f"}, {"type": "tool", "name": "f"}),
+        ],
+    )
+    def test_of_claude(self, choice: dict[str, Any], told: dict[str, Any]) -> None:
+        made = composed(CLAUDE, tools=self.TOOLS, tool_choice={**choice, "disable_parallel_tool_use": True})
+        assert "toolChoice" not in made["toolConfig"]
+        assert made["additionalModelRequestFields"]["tool_choice"] == {
+            **told,
+            "disable_parallel_tool_use": True,
+        }
+
+    def test_where_they_are_allowed_the_choice_is_converses(self) -> None:
+        made = composed(CLAUDE, tools=self.TOOLS, tool_choice={"type": "any"})
+        assert made["toolConfig"]["toolChoice"] == {"any": {}}
+        assert "additionalModelRequestFields" not in made

@@ -17,7 +17,7 @@ from hypothesis.strategies import DrawFn
 from stargate_core.dialects.anthropic_converse_stream import PING
 from stargate_core.dialects.face import BadAnswer, Part
 from stargate_core.faults import Cause
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_exception
+from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event, encode_exception
 from support.anthropic_converse import EVENT, MESSAGE, accumulated, events_of, translator
 from support.converse_events import assert_frame_equals_parts, random_events
 from support.dialects import REQUEST_ID, USAGE, Event, frames, streamed, text_events
@@ -468,3 +468,17 @@ def test_a_part_that_a_plugin_has_changed_is_what_is_written() -> None:
     assert parts[2].name == "content_block_delta"
     parts[2].payload["delta"]["text"] = "***"
     assert events_of(machine.render(parts[2])) == [fragment(0, "text_delta", text="***")]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b"[]", b'{"delta":{"text":"\xff"}}', b'{"contentBlockIndex":0,"delta":7}']
+)
+def test_a_delta_that_is_none_is_garbled_without_being_quoted(payload: bytes) -> None:
+    machine = translator()
+    start, *_ = frames(text_events("secret"))
+    machine.frame(start)
+    [bad] = EventStreamDecoder().feed(encode_event("contentBlockDelta", payload))
+    with pytest.raises(BadAnswer) as caught:
+        machine.frame(bad)
+    assert caught.value.fault.cause is Cause.UPSTREAM_GARBLED
+    assert caught.value.fault.detail.startswith("contentBlockDelta: ")

@@ -219,3 +219,8 @@ def test_what_is_nested_too_deeply_is_refused_at_any_depth() -> None:
             refusals += 1
             assert refused.fault.cause in {Cause.BODY_MALFORMED, Cause.BODY_INVALID}
     assert refusals
+
+
+def test_a_fault_is_put_in_anthropics_words() -> None:
+    told = translator().broken(Fault(Cause.STREAM_CUT))
+    assert told.startswith(b"event: error\n")

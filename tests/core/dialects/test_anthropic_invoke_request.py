@@ -431,3 +431,12 @@ class TestScopes:
         ]
         told_system = sent(a_body(system=system), DROPPING)["system"]
         assert [block.get("cache_control") for block in told_system] == [plain, plain, None]
+
+    def test_nor_does_one_around_another_that_has_one(self) -> None:
+        plain = {"type": "ephemeral"}
+        scoped = {"type": "text", "text": "a", "cache_control": {**plain, "scope": "global"}}
+        result = {"type": "tool_result", "tool_use_id": "t", "content": [scoped], "cache_control": plain}
+        messages = [{"role": "user", "content": [result]}]
+        [message] = sent(a_body(messages=messages), DROPPING)["messages"]
+        [block] = message["content"]
+        assert block["cache_control"] == block["content"][0]["cache_control"] == plain

@@ -576,6 +576,6 @@ def test_no_operation_is_local() -> None:
         NATIVE.answer_locally(a_request(), Ask(model=None, stream=False), ())
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"\xff", b"[" * 100_000, b'{"\xff":1}'])
 def test_a_job_whose_body_is_no_object_names_no_model(body: bytes) -> None:
     assert refused(b"/async-invoke", body) in {Cause.BODY_MALFORMED, Cause.BODY_INVALID}

@@ -439,3 +439,11 @@ class TestContentTypes:
         [written] = EventStreamDecoder().feed(translator.render(part))
         assert written.headers[":content-type"] == "application/json"
         assert msgspec.json.decode(written.payload) == {"stopReason": "max_tokens"}
+
+
+def test_an_operation_about_no_conversation_uses_no_tokens() -> None:
+    translator = NativeTranslator(Operation.COUNT_TOKENS)
+    body = msgspec.json.encode({"inputTokens": 7, "usage": USAGE})
+    part = translator.answer([], body)
+    assert (translator.complete, translator.usage) == (True, None)
+    assert translator.render_answer(part, []).body == body

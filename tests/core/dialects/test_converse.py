@@ -12,8 +12,11 @@ from stargate_core.dialects.converse import (
     MESSAGE_STOP,
     METADATA,
     TOKENS_MAX,
+    ToolUse,
+    ToolUseStart,
     any_json,
     check_stop,
+    encoded,
     read,
 )
 from stargate_core.dialects.face import BadAnswer, Usage
@@ -129,3 +132,21 @@ def test_what_is_not_told_is_none(members: dict[str, None]) -> None:
     assert METADATA.decode(msgspec.json.encode(members)).trace is None
     stop = MESSAGE_STOP.decode(msgspec.json.encode({"stopReason": "end_turn", **members}))
     assert stop.additional_model_response_fields is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_callers"), [(None, True), ("tool_use", True), ("server_tool_use", False)]
+)
+def test_a_call_is_the_callers_unless_it_is_somebody_elses(kind: str | None, is_callers: bool) -> None:
+    assert ToolUse("t", "f", type=kind).is_callers is is_callers
+    assert ToolUseStart("t", "f", kind).is_callers is is_callers
+
+
+def test_what_is_nested_too_deeply_cannot_be_written() -> None:
+    nested: list[object] = []
+    assert encoded(nested) == b"[]"
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(BadAnswer) as caught:
+        encoded(nested)
+    assert caught.value.fault.cause is Cause.UPSTREAM_GARBLED

@@ -219,3 +219,31 @@ def test_headers_of_a_stream(made: Made) -> None:
     headers: dict[bytes, Any] = dict(made().stream_headers([(b"content-type", b"application/x")]))
     assert headers[b"content-type"].startswith(b"text/event-stream")
     assert headers[b"cache-control"] == b"no-cache"
+
+
+ANSWER: Final = {
+    "output": {"message": {"role": "assistant", "content": [{"text": "Hello."}]}},
+    "stopReason": "end_turn",
+}
+
+
+@everyone
+class TestWholeAnswers:
+    @pytest.mark.parametrize("usage", [None, USAGE], ids=["untold", "told"])
+    def test_one_is_read_and_written(self, made: Made, usage: Any) -> None:
+        machine = made(stream=False)
+        body = ANSWER if usage is None else {**ANSWER, "usage": usage}
+        part = machine.answer([], msgspec.json.encode(body))
+        assert (machine.complete, machine.meaningful, machine.stop_reason) == (True, True, "end_turn")
+        assert machine.usage == (None if usage is None else TOLD)
+        reply = machine.render_answer(part, [])
+        assert (reply.status, reply.headers) == (200, [(b"content-type", b"application/json")])
+        assert b"Hello." in reply.body
+
+    @pytest.mark.parametrize("stop", ["malformed_model_output", "malformed_tool_use"])
+    def test_one_that_the_model_has_garbled_is_none(self, made: Made, stop: str) -> None:
+        machine = made(stream=False)
+        with pytest.raises(BadAnswer) as caught:
+            machine.answer([], msgspec.json.encode({**ANSWER, "stopReason": stop}))
+        assert caught.value.fault.cause is Cause.MODEL_OUTPUT_MALFORMED
+        assert not machine.complete

@@ -1,7 +1,8 @@
 """The face of a dialect: the little it knows itself, and that every built-in dialect wears it."""
 
-from stargate_core.dialects.face import Dialect, Usage
+from stargate_core.dialects.face import BadAnswer, Dialect, Usage
 from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT, OPENAI_MODELS
+from stargate_core.faults import Cause, Fault
 from support.dialects import a_request
 
 # The type checkers hold each to the protocol.
@@ -24,3 +25,10 @@ def test_every_dialect_has_its_name_and_its_sdks_header() -> None:
     assert OPENAI_CHAT.LIMIT_FAMILY == "openai"
     assert BEDROCK_NATIVE.LIMIT_FAMILY == ""
     assert {dialect.REQUEST_ID_HEADER for dialect in DIALECTS} == {b"x-request-id", b"x-amzn-requestid"}
+
+
+def test_an_answer_that_is_none_bears_its_fault_and_shows_its_cause_only() -> None:
+    fault = Fault(Cause.UPSTREAM_GARBLED, detail="secret")
+    bad = BadAnswer(fault)
+    assert bad.fault is fault
+    assert str(bad) == "UPSTREAM_GARBLED"

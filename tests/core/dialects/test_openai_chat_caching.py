@@ -124,3 +124,13 @@ class TestByItself:
         before = repr(self.BODY)
         marked_by_itself(self.BODY, SONNET_4)
         assert repr(self.BODY) == before
+
+
+@pytest.mark.parametrize("rest", [(), ("system",), ("toolConfig",), ("system", "toolConfig")])
+def test_marks_go_from_wherever_they_stand(rest: tuple[str, ...]) -> None:
+    said, point = {"text": "a"}, {"cachePoint": {"type": "default"}}
+    whole: dict[str, Any] = {"system": [said, point], "toolConfig": {"tools": [{"toolSpec": {}}, point]}}
+    body = {"messages": [{"role": "user", "content": [said, point]}], **{name: whole[name] for name in rest}}
+    marked = marked_as_taken(body, "meta.llama3-70b-instruct-v1:0")
+    assert "cachePoint" not in str(marked)
+    assert marked.keys() == body.keys()

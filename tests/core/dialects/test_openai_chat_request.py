@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stargate_core.dialects.guardrails import Guardrail
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS
-from stargate_core.dialects.openai_chat_request import ChatRequest, decode, policy
+from stargate_core.dialects.openai_chat_request import ChatRequest, File, FunctionTool, decode, is_url, policy
 from stargate_core.dialects.parameters import Fate
 from stargate_core.faults import Cause, Refused
 from support.dialects import a_chat
@@ -232,3 +232,32 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         decode(body)
     except Refused as refusal:
         assert refusal.fault.cause in {Cause.BODY_INVALID, Cause.BODY_MALFORMED}
+
+
+class TestUrls:
+    """Where a file is: a URL in any of the members that clients write it in."""
+
+    @pytest.mark.parametrize("member", ["file_url", "file_data", "file_id"])
+    @pytest.mark.parametrize("url", ["https://a.example/a.pdf", "HTTP://a.example"])
+    def test_it_is_found(self, member: str, url: str) -> None:
+        assert File(**{member: url}).url == url
+
+    @pytest.mark.parametrize("text", ["data:x", "file-1", "", "httpsx", "ftp://a"])
+    def test_all_else_is_none(self, text: str) -> None:
+        assert not is_url(text)
+        assert File(file_data=text, file_id=None).url is None
+
+    def test_the_members_that_say_so_come_first(self) -> None:
+        assert File(file_data="https://b", file_url="https://a").url == "https://a"
+
+
+def test_a_tool_bears_its_mark_outside_or_inside() -> None:
+    mark = {"type": "ephemeral"}
+    tools = [
+        {"type": "function", "function": {"name": "a"}, "cache_control": mark},
+        {"type": "function", "function": {"name": "b", "cache_control": mark}},
+        {"type": "function", "function": {"name": "c"}},
+    ]
+    request, *_ = decoded(tools=tools)
+    marks = [tool.mark for tool in request.tools or () if isinstance(tool, FunctionTool)]
+    assert [mark is not None for mark in marks] == [True, True, False]

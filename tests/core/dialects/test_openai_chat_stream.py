@@ -14,7 +14,7 @@ from openai.types.chat import ChatCompletionChunk
 from stargate_core.dialects.face import BadAnswer, Part
 from stargate_core.dialects.openai_chat_stream import DONE, ChatTranslator
 from stargate_core.faults import TABLE, Cause
-from stargate_core.wire.eventstream import EventStreamDecoder, encode_exception
+from stargate_core.wire.eventstream import EventStreamDecoder, encode_event, encode_exception
 from support.converse_blocks import Said, answers
 from support.converse_events import assert_frame_equals_parts, random_events
 from support.dialects import (
@@ -553,3 +553,17 @@ def test_any_payload_is_translated_or_garbled(payload: bytes) -> None:
             translator().frame(frame)
         except BadAnswer as bad:
             assert bad.fault.cause is Cause.UPSTREAM_GARBLED
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"{", b"[]", b'{"delta":{"text":"\xff"}}', b'{"contentBlockIndex":0,"delta":7}']
+)
+def test_a_delta_that_is_none_is_garbled_without_being_quoted(payload: bytes) -> None:
+    machine = translator()
+    start, *_ = frames(text_events("secret"))
+    machine.frame(start)
+    [bad] = EventStreamDecoder().feed(encode_event("contentBlockDelta", payload))
+    with pytest.raises(BadAnswer) as caught:
+        machine.frame(bad)
+    assert caught.value.fault.cause is Cause.UPSTREAM_GARBLED
+    assert caught.value.fault.detail.startswith("contentBlockDelta: ")

@@ -181,3 +181,13 @@ class TestHistory:
     @pytest.mark.parametrize("choice", [None, "none", "auto"])
     def test_the_tools_of_the_history_stand_in(self, choice: str | None) -> None:
         assert config(("a", "b"), tool_choice=choice) == {"tools": [spec("a"), spec("b")]}
+
+
+def test_messages_without_calls_bring_in_no_names() -> None:
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    request, *_ = decode(msgspec.json.encode(a_chat(messages=messages, tools=[tool("a.b")])))
+    assert renamed(request) == {safe_name("a.b"): "a.b"}

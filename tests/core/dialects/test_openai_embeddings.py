@@ -15,7 +15,8 @@ from stargate_core.aws.operations import Operation, match
 from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.face import BadAnswer, Call, Headers, Part, Reply, Request, Target, Usage
 from stargate_core.dialects.openai_embeddings import EmbeddingsTranslator, OpenAIEmbeddings
-from stargate_core.faults import Cause, Refused
+from stargate_core.dialects.openai_errors import in_band
+from stargate_core.faults import Cause, Fault, Refused
 from support.embeddings import (
     COHERE,
     COHERE_V4,
@@ -314,3 +315,8 @@ def test_nothing_is_local() -> None:
     request = embeddings_request("one")
     with pytest.raises(AssertionError):
         EMBEDDINGS.answer_locally(request, EMBEDDINGS.read(request), [])
+
+
+def test_a_fault_is_put_in_openais_words() -> None:
+    made = translator(embeddings_request("hi"))
+    assert made.broken(Fault(Cause.STREAM_CUT)) == in_band(Fault(Cause.STREAM_CUT))

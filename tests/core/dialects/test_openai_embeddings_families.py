@@ -9,13 +9,16 @@ from hypothesis import strategies as st
 
 from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.face import BadAnswer, Options, Target
+from stargate_core.dialects.openai_embeddings import OpenAIEmbeddings
 from stargate_core.dialects.openai_embeddings_families import (
     FAMILIES,
     NUMBERS_MAX,
     Family,
+    asked_length,
     embedded,
     family_of,
 )
+from stargate_core.dialects.openai_embeddings_request import Asked
 from stargate_core.faults import Cause, Fault, Refused
 from support.bedrock_model import objections
 from support.embeddings import (
@@ -388,3 +391,11 @@ class TestAnswers:
     def test_numbers_are_exact(self, numbers: list[float]) -> None:
         body = msgspec.json.encode({"embedding": numbers})
         assert embedded(family(TITAN), [], body, 1, None).vectors == [numbers]
+
+
+@pytest.mark.parametrize(("asked_for", "length"), [(None, None), (512, 512), (7, None)])
+def test_only_a_length_that_the_family_has_is_held_to(asked_for: int | None, length: int | None) -> None:
+    members: dict[str, Any] = {} if asked_for is None else {"dimensions": asked_for}
+    ask = OpenAIEmbeddings().read(embeddings_request("hi", **members))
+    assert isinstance(ask.body, Asked)
+    assert asked_length(ask.body, family(TITAN)) == length

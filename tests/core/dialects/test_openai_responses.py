@@ -334,3 +334,12 @@ def test_any_json_is_carried_or_refused(members: dict[str, Any], surface: Surfac
         return
     assert isinstance(msgspec.json.decode(call.body), dict)
     RESPONSES.translator(request, ask, call).broken(Fault(Cause.STREAM_CUT))
+
+
+def test_a_request_that_is_not_carried_has_nothing_to_fetch() -> None:
+    request = a_request(b'{"model":"m","instructions":"see https://a.example/a.png"}', b"/v1/responses")
+    ask = RESPONSES.read(request)
+    assert ask.urls == ()
+    with pytest.raises(Refused) as caught:
+        RESPONSES.compose(request, ask, Target(HAIKU))
+    assert caught.value.fault.param == "input"

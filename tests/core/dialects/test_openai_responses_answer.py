@@ -13,8 +13,10 @@ from openai.types.responses import (
 )
 from openai.types.responses.response_error import ResponseError
 
+from stargate_core.dialects.converse import Delta, ToolUseDelta, ToolUseStart
 from stargate_core.dialects.face import BadAnswer, Target, Usage
-from stargate_core.dialects.openai_responses_answer import error_object, usage_object
+from stargate_core.dialects.openai_responses_answer import check_end, error_object, usage_object
+from stargate_core.dialects.openai_responses_output import Output
 from stargate_core.dialects.registry import OPENAI_RESPONSES
 from stargate_core.faults import Cause, Fault
 from support.dialects import CREATED, HAIKU, REQUEST_ID, USAGE, a_request
@@ -222,3 +224,21 @@ def test_usage_counts_what_was_cached_as_input() -> None:
 @pytest.mark.parametrize("cause", list(Cause), ids=lambda cause: cause.name)
 def test_every_fault_has_a_code_of_openais(cause: Cause) -> None:
     ResponseError.model_validate(error_object(Fault(cause)), strict=True)
+
+
+class TestEnds:
+    @pytest.mark.parametrize(
+        ("stop", "whole"), [("end_turn", False), ("tool_use", False), ("max_tokens", True)]
+    )
+    def test_a_call_that_is_cut_is_no_end_unless_the_model_says_why(self, stop: str, whole: bool) -> None:
+        output = Output("r", {})
+        output.call(0, ToolUseStart("t", "f"))
+        output.say(0, Delta(tool_use=ToolUseDelta('{"a"')))
+        output.close(incomplete=True)
+        assert output.cut
+        if whole:
+            check_end(stop, output)
+            return
+        with pytest.raises(BadAnswer) as caught:
+            check_end(stop, output)
+        assert caught.value.fault.cause is Cause.MODEL_OUTPUT_MALFORMED

@@ -139,3 +139,12 @@ def test_where_nothing_is_known_it_is_refused_unless_none_is_asked_for(model: st
     with pytest.raises(Refused) as caught:
         reasoning_fields(model, "low", None, mid_turn=False)
     assert caught.value.fault.param == "reasoning_effort"
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [("us.anthropic.claude-sonnet-4-6", "low"), ("us.anthropic.claude-opus-4-8", "low")],
+)
+def test_a_claude_that_adapts_has_no_less_than_low(model: str, told: str) -> None:
+    fields = reasoning_fields(model, "minimal", None, mid_turn=False)
+    assert fields["output_config"] == {"effort": told}

@@ -40,6 +40,7 @@ from stargate_core.messages import (
     ReleaseUpstream,
     SessionCommand,
     SessionEvent,
+    Ticked,
     Trouble,
     UpstreamOpened,
 )
@@ -47,6 +48,7 @@ from stargate_core.questions import CallEnded, RefreshCredentials, Turn
 from stargate_core.secret import Secret
 from stargate_core.views import Access, BodyFilter, HeaderFilter, Log
 from stargate_core.wire.eventstream import EventStreamDecoder
+from stargate_core.wire.http1 import CLOSED
 from support.bedrock import (
     AWS_REQUEST_ID,
     EVENT_STREAM,
@@ -754,3 +756,26 @@ def test_a_flight_holds_what_an_exchange_asks_of_its_host() -> None:
     )
     assert [flight.next_ticket(), flight.next_ticket()] == [1, 2]
     assert not flight.codec.has_partial_request
+
+
+class TestWhatIsNeverAsked:
+    """A flight has no client, and answers nothing by itself; its ticks may come early."""
+
+    def test_an_early_tick_changes_nothing(self) -> None:
+        machine = a_flight()
+        machine.open()
+        assert machine.tell(Ticked()) == []
+
+    def test_it_has_nobody_to_read_from(self) -> None:
+        codec = a_flight().flight.codec
+        codec.receive_data(b"GET / HTTP/1.1\r\n\r\n")
+        codec.receive_eof()
+        codec.start_next_cycle()
+        assert codec.next_event() is CLOSED
+        assert not codec.has_partial_request
+
+    def test_a_call_to_bedrock_is_not_answered_here(self) -> None:
+        exchange = a_flight().flight.exchange
+        ask = exchange.ctx.read_ask()
+        with pytest.raises(AssertionError, match="a call to Bedrock"):
+            exchange.dialect.answer_locally(exchange.request, ask, ())
