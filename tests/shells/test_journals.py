@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from stargate.journal_keys import new_pair, opened
-from stargate.journals import WAITING_MAX, Journals, Writer
+from stargate.journals import FLIGHTS_MAX, WAITING_MAX, Journals, Writer
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.plugin_configs import ResponseCache
@@ -259,6 +259,21 @@ class TestFlights:
         journals.close()
         assert [name.partition(".")[2] for name in files(tmp_path)].count("flight-1.journal") == 1
         assert len(files(tmp_path)) == 3
+
+    def test_of_many_the_first_are_those_that_failed(self, tmp_path: Path) -> None:
+        """A batch follows hundreds."""
+        journals, driven, follow, flight = self.start(tmp_path)
+        plan = a_plan_with(settings(tmp_path))
+        for number in range(2, 20):
+            other = journals.flight(plan, follow.order, number, driven.now)
+            other.handle(driven.now, CredentialsChanged("", Credentials("AKID", Secret("secret"))))
+        flight.handle(driven.now, UpstreamSent(1, BAD))
+        self.fail(driven, follow)
+        journals.close()
+        flights = sorted(tmp_path.glob("*.flight-*.journal"))
+        assert len(flights) == FLIGHTS_MAX
+        assert read(flights[0].read_bytes()).header.cause == "UPSTREAM_INTERNAL"
+        assert {read(path.read_bytes()).header.cause for path in flights[1:]} == {""}
 
     def test_that_of_a_request_that_went_well_is_not(self, tmp_path: Path) -> None:
         journals, driven, _, flight = self.start(tmp_path)

@@ -5,18 +5,21 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.sigv4 import Credentials, Signer
 from stargate_core.clock import SECOND
+from stargate_core.config.schema import Consumer, Sigv4Credential
 from stargate_core.journal.digests import shape, shape_digest
 from stargate_core.journal.format import Entry, Header, SessionBeginning, read
+from stargate_core.journal.lives import Life
+from stargate_core.journal.redact import redact
 from stargate_core.journal.replay import replay
 from stargate_core.journal.write import encoded, journal_of, lived, request_of
 from stargate_core.messages import AnswerSent, ClientSent, CredentialsChanged, UpstreamSent
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.secret import Secret
 from support.bedrock import aws_error, converse_answer
-from support.journals import KEY, SCENARIOS, RecordedBench, a_guarded_plan, journal
-from support.machines import chat
+from support.journals import GUARD, KEY, SCENARIOS, RecordedBench, a_guarded_plan, journal
+from support.machines import LOG, MODEL, WALL_EPOCH_NS, a_config, a_plan, chat, proxy, request
 
 PLANTED: Final = (KEY, "aws-secret")
 
@@ -82,8 +85,8 @@ class TestShape:
     def test_it_is_lifes(self, scenario: str) -> None:
         for life in SCENARIOS[scenario]():
             shapes = [shape(commands) for _, _, commands in life.entries]
-            for redact in (None, silenced):
-                whole = journal(life, redact)
+            for way in (None, silenced):
+                whole = journal(life, way)
                 assert whole.trailer.shape == shape_digest(shapes)
                 assert [entry.shape for entry in whole.entries] == shapes
                 assert whole.trailer.diverged_at is None
@@ -129,6 +132,38 @@ class TestShape:
         assert anew.trailer.diverged_at is None
         assert anew.trailer.fingerprint == whole.trailer.fingerprint
         assert anew.trailer.shape != whole.trailer.shape
+
+
+class TestSigners:
+    """A caller that signs: its signature is life's, and the secret that it was made with is no more."""
+
+    def life(self) -> Life:
+        team = Consumer(
+            username="team-a",
+            sigv4_credentials=[Sigv4Credential(access_key_id="AKIDTEAM", secret_access_key=Secret(KEY))],
+        )
+        bench = RecordedBench(a_plan(a_config(plugins=[GUARD, proxy(), LOG], consumers=[team])))
+        bench.ask(signed())
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.only.status == 200
+        return bench.life
+
+    def test_redacted_it_is_let_in_again(self) -> None:
+        assert journal(self.life(), redact).trailer.diverged_at is None
+
+    def test_unredacted_it_is_not_and_the_journal_says_so(self) -> None:
+        assert journal(self.life()).trailer.diverged_at == 0
+
+
+def signed() -> bytes:
+    """A request to Bedrock's own API, signed with the key pair of team-a."""
+    body = b'{"messages":[{"role":"user","content":[{"text":"hi"}]}]}'
+    target = f"/model/{MODEL.replace(':', '%3A')}/converse"
+    headers = [(b"host", b"stargate"), (b"content-type", b"application/json")]
+    signer = Signer(Credentials("AKIDTEAM", Secret(KEY)), "us-east-1", "bedrock")
+    headers += signer.authorize(b"POST", target.encode(), headers, body, WALL_EPOCH_NS)
+    return request(target, body, headers={name.decode(): value.decode() for name, value in headers})
 
 
 class TestHeader:
