@@ -60,6 +60,10 @@ def prepared(target: Target) -> Path:
         (folder / "seeds" / _name(data)).write_bytes(data)
     words = ['"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in target.words]
     (folder / "words").write_text("".join(words))
+    # libFuzzer starts itself again to merge, by the name it was started with.
+    again = folder / "again"
+    again.write_text(f'#!/bin/sh\nexec {sys.executable} -m fuzz.engine {target.name} "$@"\n')
+    again.chmod(0o755)
     return folder
 
 
@@ -69,7 +73,7 @@ def _name(data: bytes) -> str:
 
 def engine(name: str, *flags: str) -> "subprocess.CompletedProcess[str]":
     """Run libFuzzer on a target; what it said."""
-    command = [sys.executable, "-m", "fuzz.engine", name, *flags]
+    command = [WORK / name / "again", *flags]
     return subprocess.run(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace"
     )

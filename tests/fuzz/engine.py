@@ -2,13 +2,13 @@
 
     python -m fuzz.engine TARGET [libFuzzer's own flags and corpus folders]
 
-Only the core is instrumented, and everything it is made of: coverage of the tests' own code would lead the
+`.fuzz/TARGET/again`, which the runner writes, is the same for libFuzzer's own use.
+
+Only the core is instrumented, as far as the target imports it: coverage of the tests' own code would lead the
 fuzzer astray. A crash is saved by libFuzzer; what it was is written beside it, for people.
 """
 
 import hashlib
-import importlib
-import pkgutil
 import sys
 import traceback
 from pathlib import Path
@@ -34,10 +34,7 @@ def main() -> None:
     """Fuzz; libFuzzer ends the process."""
     name, *flags = sys.argv[1:]
     with atheris.instrument_imports(include=["stargate_core"], enable_loader_override=False):
-        core = importlib.import_module("stargate_core")
-        for module in pkgutil.walk_packages(core.__path__, "stargate_core."):
-            importlib.import_module(module.name)
-    target = load(name)
+        target = load(name)
     crashes = Path(next((flag.removeprefix("-artifact_prefix=") for flag in flags if "=" in flag), "."))
 
     def one(data: bytes) -> None:
@@ -55,7 +52,8 @@ def main() -> None:
             return mutated(data, size_max, seed, atheris.Mutate)
 
         settings["custom_mutator"] = change
-    atheris.Setup([sys.argv[0], *flags], one, **settings)
+    again = Path(".fuzz") / name / "again"
+    atheris.Setup([str(again), *flags], one, **settings)
     atheris.Fuzz()
 
 

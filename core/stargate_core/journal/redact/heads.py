@@ -63,10 +63,10 @@ class Heads:
 
     def request(self, head: Head, *, accepted: bool) -> None:
         """A request's. accepted: whether life has taken its credentials for good."""
-        line = head.first.value.decode("latin-1").split(" ")
+        line = head.first.value.decode("utf-8", "surrogateescape").split(" ")
         if len(line) > 1:
             line[1] = self._target(line[1])
-        head.first.value = " ".join(line).encode("latin-1")
+        head.first.value = " ".join(line).encode("utf-8", "surrogateescape")
         self._fields(head, accepted=accepted)
 
     def response(self, head: Head) -> None:
@@ -93,7 +93,7 @@ class Heads:
         if name == b"x-amzn-errortype":
             told, colon, where = text.partition(":")
             kept = told if _ERROR.fullmatch(told) else self._words.word(told)
-            return (kept + colon + self._words.word(where)).encode("latin-1")
+            return (kept + colon + self._words.word(where)).encode("latin-1", "replace")
         stays = name in _STAY or name.startswith(_STAY_PREFIXES)
         if name.startswith(b"x-amzn-bedrock-"):
             stays = text.lower() in WORDS or _CHOICE.fullmatch(text) is not None

@@ -409,6 +409,7 @@ MALFORMED: Final = {
     "no JSON": HEAD + b'content-length: 28\r\n\r\n{"hushhush": "of a hushhush}',
     "no UTF-8": HEAD + b"content-length: 10\r\n\r\n\xff\xfehushhush",
     "no route": b"POST /hushhush/way?hushhush=hushhush%41 HTTP/1.1\r\nhost: stargate\r\n\r\n",
+    "beyond ASCII in the target": b"GET /hushhush\xcf\xc3\xa9?\xcf HTTP/1.1\r\nhost: stargate\r\n\r\n",
     "half a head": HEAD + b"hushhush",
     "a folded line": HEAD + b"x-a: b\r\n hushhush\r\n\r\n",
     "half a body": HEAD + b'content-length: 100\r\n\r\n{"messages":[{"content":"hushhush \\u00',
