@@ -165,7 +165,7 @@ class _Reading:
                     return self._member(token, level)
                 return self._spelled(token, level)
             case "number":
-                words = level.place is not Place.KNOWN or level.name in VECTORS
+                words = level.place is not Place.KNOWN or level.name in _NUMBERS_GO
                 return self._words.number(token) if words else token
             case "mark":
                 self._mark(token, level)
@@ -232,6 +232,8 @@ class _Reading:
         return self._words.base64(text, inside)
 
     def _document(self, text: str) -> str:
+        if not _JSON.match(text):
+            return self._words.word(text)
         return self._json.redact(text, Place.KNOWN, self._fragments, self._depth + 1)
 
     def _inside(self, text: str) -> str:
@@ -246,6 +248,8 @@ class _Reading:
         return made + self._words.word(text[at:])
 
 
+_NUMBERS_GO: Final = VECTORS | FRAGMENTS | {""}
+"""Members of the APIs' own whose numbers are words; without a name, a number is no API's."""
 _REFERS: Final = frozenset({"#", *PROPERTIES, "items", "allOf", "anyOf", "oneOf"})
 
 

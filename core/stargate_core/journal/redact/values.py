@@ -76,17 +76,15 @@ class Values:
 
     def fault(self, fault: Fault) -> Fault:
         """What went wrong: the cause, and no more of the words than their number."""
-        param = fault.param
-        if param is not None:
-            param = _PLACE.sub(
-                lambda found: (
-                    found[0] if found[0] in WORDS or found[0].isdigit() else self._words.word(found[0])
-                ),
-                param,
-            )
+        param = None if fault.param is None else _PLACE.sub(self._named, fault.param)
         return msgspec.structs.replace(
             fault, message=self._words.word(fault.message), detail=self._words.word(fault.detail), param=param
         )
+
+    def _named(self, found: re.Match[str]) -> str:
+        """A part of a member's place in a request: its name, or its number in a list."""
+        part = found[0]
+        return part if part in WORDS or (part.isdigit() and len(part) < 6) else self._words.word(part)
 
     def authority(self, authority: _Authority) -> _Authority:
         """Credentials: their secrets are placeholders by now."""

@@ -117,6 +117,8 @@ class Words:
         return mantissa[:stays] + "".join(made[stays:]) + mark + exponent
 
     def _unlike_others(self, text: str) -> str:
+        if not any(map(str.isalnum, text)):
+            return self._image(text, 0)
         images = (self._image(text, number) for number in range(_TRIES_MAX))
         made = next((image for image in images if image not in self._taken and image not in self._known), "")
         # Where there are no more others (of single digits there are ten), two become one.
