@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.dialects.anthropic_invoke_stream import PING, InvokeTranslator
+from stargate_core.dialects.anthropic_invoke_stream import PING, InvokeTranslator, MessagesTranslator
 from stargate_core.dialects.bedrock_native_answer import METRICS
 from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import BadAnswer, Part, PartKind, Usage
@@ -477,3 +477,19 @@ class TestBad:
         complete = bool(events) and events[-1].name == "message_stop"
         assert complete or events[-1].name == "error"
         assert [event.name for event in events[:-1]].count("error") == 0
+
+
+class TestUnwrapped:
+    """The same answers as they come through other surfaces: each frame is the model's own JSON."""
+
+    def test_they_are_read_alike(self) -> None:
+        inners = [START, OPEN, says("a"), CLOSE, ends(), STOP]
+        wrapped, bare = a_translator(), MessagesTranslator(REQUEST_ID, "claude")
+        for inner in inners:
+            [frame] = EventStreamDecoder().feed(encode_event(inner["type"], msgspec.json.encode(inner)))
+            assert bare.frame(frame) == wrapped.frame(chunk(inner))
+        assert (bare.complete, bare.usage) == (wrapped.complete, wrapped.usage)
+
+    def test_a_stream_is_one_of_server_sent_events(self) -> None:
+        [content_type, *_] = a_translator().stream_headers([(b"x-amzn-requestid", b"aws")])
+        assert content_type == (b"content-type", b"text/event-stream; charset=utf-8")

@@ -625,3 +625,39 @@ def _assert_what_the_model_does_not_say(sent: dict[str, Any]) -> None:
     if has_tools and any("toolUse" in b for m in sent["messages"] for b in m["content"]):
         assert sent["toolConfig"]["tools"]
     assert all(block["text"].strip() for block in sent.get("system", []) if "text" in block)
+
+
+class TestServed:
+    """How a call is to be served may be said in headers; what the body says wins."""
+
+    @staticmethod
+    def told(served: dict[str, Any], **members: Any) -> dict[str, Any]:
+        request, extras, noted = decode(msgspec.json.encode(a_chat(**members)))
+        ask = ChatAsk(request, extras, noted)
+        body = converse_body(ask, Target(HAIKU), None, served, stream=False)
+        made: dict[str, Any] = msgspec.json.decode(body)
+        del made["messages"]
+        return made
+
+    def test_headers_are_members(self) -> None:
+        served = {"performanceConfig": FAST, "serviceTier": {"type": "flex"}}
+        assert self.told(served) == served
+
+    @pytest.mark.parametrize(
+        ("tier", "told"),
+        [
+            ("priority", {"serviceTier": {"type": "priority"}}),
+            ("auto", {"serviceTier": {"type": "flex"}}),
+            ("scale", {}),
+        ],
+    )
+    def test_a_tier_of_the_bodys_wins_even_where_it_has_no_name_here(
+        self, tier: str, told: dict[str, Any]
+    ) -> None:
+        assert self.told({"serviceTier": {"type": "flex"}}, service_tier=tier) == told
+
+    def test_of_pairs_both_count_and_the_bodys_own_come_first_in_doubt(self) -> None:
+        made = self.told(
+            {"requestMetadata": {"a": "header", "b": "header"}}, metadata={"b": "body", "c": "body"}
+        )
+        assert made == {"requestMetadata": {"a": "header", "b": "body", "c": "body"}}

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from openai.types.responses import Response
 
-from stargate_core.dialects.face import Reply, Request
+from stargate_core.dialects.face import Reply, Request, Target
 from stargate_core.dialects.openai_responses_answer import error_object
 from stargate_core.dialects.openai_responses_stream import ResponsesTranslator, failure_events, sse
+from stargate_core.dialects.registry import OPENAI_RESPONSES
 from stargate_core.faults import TABLE, Cause, Fault
 from stargate_core.wire.eventstream import EventStreamDecoder, encode_event, encode_exception
 from support.converse_events import random_events
-from support.dialects import REQUEST_ID, USAGE, Event, frames, streamed, text_events
-from support.responses import events_of, responses_events, responses_translator
+from support.dialects import HAIKU, REQUEST_ID, USAGE, Event, frames, streamed, text_events
+from support.responses import events_of, responses_events, responses_request, responses_translator
 from support.sdks import openai_client
 from support.vectors import Recording, recorded_streams
 
@@ -566,3 +567,26 @@ def test_a_failure_is_told_also_of_a_response_that_cannot_be() -> None:
 def test_a_type_that_a_plugin_has_made_nonsense_of_is_no_name() -> None:
     assert sse({"type": "a\nb"}) == b'data: {"type":"a\\nb"}\n\n'
     assert sse({}) == b"data: {}\n\n"
+
+
+class TestWhatIsRemembered:
+    """A response that may be referred to is kept as a whole, unless it is larger than may be."""
+
+    @pytest.mark.parametrize(
+        ("stores", "bytes_max", "kept"),
+        [(True, None, True), (True, 10_000, True), (True, 1, False), (False, None, False)],
+    )
+    def test_as_it_was_asked_and_allowed(self, stores: bool, bytes_max: int | None, kept: bool) -> None:
+        request = responses_request(stream=True, store=stores)
+        ask = OPENAI_RESPONSES.read(request)
+        ask.remembers, ask.remember_bytes_max = True, bytes_max
+        machine = OPENAI_RESPONSES.translator(
+            request, ask, OPENAI_RESPONSES.compose(request, ask, Target(HAIKU))
+        )
+        told = responses_events(streamed(machine, frames(text_events("Hello."))))
+        response = told[-1]["response"]
+        assert (ask.remember is not None) is kept
+        assert response["store"] is kept
+        if ask.remember is not None:
+            assert ask.remember[0] == response["id"]
+            assert b"Hello." in ask.remember[1]

@@ -24,13 +24,15 @@ from stargate_core.config.bedrock_proxy import (
     RetryBudget,
 )
 from stargate_core.config.plugin_configs import ApiKeyAuth
+from stargate_core.config.request_options import Discovery
 from stargate_core.config.schema import Config, Consumer, KeyCredential, PluginEntry
 from stargate_core.dialects.face import Ask
 from stargate_core.direction import Account, BreakerPolicy, Direction, Persistence, Role
 from stargate_core.entropy import Entropy
 from stargate_core.gateway.breaker import Breaker
 from stargate_core.messages import CallReported, CredentialsChanged, Health, HealthChanged, Trouble
-from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin, accounts_of, may_use
+from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin, accounts_of, may_use, may_use_all
+from stargate_core.questions import ListModels, Models
 from stargate_core.secret import Secret
 from support.bedrock import aws_error, converse_answer
 from support.machines import LOG, Bench, a_plan, chat, converse, request
@@ -624,3 +626,69 @@ class TestAuthority:
     def test_no_secret_is_shown(self) -> None:
         config = BedrockProxy(credentials=self.FIXED)
         assert "planted" not in repr(config) + str(msgspec.structs.asdict(config))
+
+
+class TestTheAccount:
+    """What is about no model, or about the account, goes where that lives; who may ask it is told apart."""
+
+    JOB: Final = "arn:aws:bedrock:eu-west-1:123456789012:async-invoke/abc"
+    JOB_PATH: Final = "/async-invoke/" + JOB.replace(":", "%3A").replace("/", "%2F")
+
+    @staticmethod
+    def got(machine: Bench, path: str, method: str = "GET", body: bytes = b"") -> Bench:
+        machine.ask(request(path, body, method=method, headers={"x-api-key": "k"}))
+        if machine.asked:
+            machine.open()
+        return machine
+
+    @staticmethod
+    def where(machine: Bench) -> str:
+        (asked_for,) = machine.opened
+        return asked_for.endpoint.host
+
+    @pytest.mark.parametrize(
+        ("config", "host"),
+        [
+            ({}, "bedrock.us-east-1.amazonaws.com"),
+            ({"region": "eu-west-1"}, "bedrock.eu-west-1.amazonaws.com"),
+            ({"endpoint_url": "http://here.test:1"}, "here.test"),
+            ({"discovery": Discovery(enabled=True, url="http://there.test:1")}, "there.test"),
+        ],
+    )
+    def test_readings_go_to_the_control_plane(self, config: dict[str, Any], host: str) -> None:
+        for path in ("/foundation-models", "/inference-profiles/claude"):
+            assert self.where(self.got(bench(**config), path)) == host
+
+    def test_a_job_lives_where_its_name_says_and_is_begun_once(self) -> None:
+        targets = [ProxyTarget(region="us-east-1"), ProxyTarget(region="eu-west-1")]
+        assert self.where(self.got(bench(targets=targets), self.JOB_PATH)) == (
+            "bedrock-runtime.eu-west-1.amazonaws.com"
+        )
+        body = msgspec.json.encode({"modelId": "claude", "modelInput": {}, "outputDataConfig": {}})
+        machine = self.got(bench(retry=Retry(count=3, delay=0)), "/async-invoke", "POST", body)
+        machine.answer(aws_error("ThrottlingException", 429))
+        assert (machine.only.status, len(machine.calls)) == (429, 1)
+
+    def test_a_guardrail_is_applied_at_the_first_target(self) -> None:
+        machine = self.got(bench(), "/guardrail/g/version/1/apply", "POST", b"{}")
+        assert self.where(machine) == "bedrock-runtime.us-east-1.amazonaws.com"
+
+    @pytest.mark.parametrize("path", [JOB_PATH, "/async-invoke", "/inference-profiles"])
+    def test_what_tells_of_all_models_is_for_who_may_use_them(self, path: str) -> None:
+        machine = self.got(bench(["claude"]), path)
+        assert (machine.opened, machine.record["cause"]) == ([], "MODEL_FORBIDDEN")
+        assert len(self.got(bench(["*"]), path).opened) == 1
+
+    @pytest.mark.parametrize(
+        ("models", "all_of_them"), [(None, True), (["*"], True), (["claude", "*"], True), (["claude"], False)]
+    )
+    def test_who_that_is(self, models: list[str] | None, all_of_them: bool) -> None:
+        assert may_use_all(Consumer(username="ann", models=models)) is all_of_them
+        assert may_use_all(None)
+
+    @pytest.mark.parametrize("configured", [MODELS, {}], ids=["names", "none"])
+    def test_a_list_of_models_also_names_what_aws_says_there_is(self, configured: Any) -> None:
+        machine = self.got(bench(models=configured, discovery=Discovery(enabled=True)), "/v1/models")
+        assert isinstance(machine.reply(Models(("amazon.nova-lite-v1:0", HAIKU))), ListModels)
+        names = [model["id"] for model in machine.only.json["data"]]
+        assert names == [*configured, "amazon.nova-lite-v1:0", *(() if configured else (HAIKU,))]
