@@ -273,11 +273,11 @@ class Session:
                 head = event
                 if head.expects_continue:
                     out.append(WriteClient(self.codec.continue_100()))
-            elif isinstance(event, RequestBody):
+            else:
+                # Nobody tells the codec of an end, and it is asked for nothing between two requests.
+                assert isinstance(event, RequestBody)
                 assert head is not None
                 return self._exchange(now, head, event.data, out)
-            else:
-                return self.close(out)
 
     def _receiving(self, now: int, head: RequestHead | None) -> State:
         """Not a whole request yet: a head has its time from its first byte, a body between any two pieces."""

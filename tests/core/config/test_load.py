@@ -708,3 +708,15 @@ class TestRoundTrip:
             assert found.config == config
         else:
             assert found.config is None
+
+
+class Odd(msgspec.Struct, frozen=True):
+    """A third party's config with a value that has no JSON."""
+
+    odd: complex = 1j
+
+
+def test_what_has_no_json_has_no_digest() -> None:
+    config = Config(plugins=[PluginEntry(name="odd", config=Odd())])
+    with pytest.raises(TypeError, match="can't have a complex"):
+        digest(config)
