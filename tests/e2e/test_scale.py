@@ -9,14 +9,21 @@ at the pace and with the traffic that the figures in docs/operating.md were take
 """
 
 import contextlib
+import json
 import logging
 import os
+import resource
+import signal
+import subprocess
+import sys
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from support.crowd import (
+    FEW_DESCRIPTORS,
     Crowd,
     CrowdUpstream,
     crowd_of,
@@ -24,9 +31,11 @@ from support.crowd import (
     few_descriptors,
     needs_descriptors,
     peak_bytes,
+    processor_seconds,
 )
-from support.gateway import RunningGateway, eventually, on_linux, running_gateway
+from support.gateway import RunningGateway, configuration, eventually, on_linux, running_gateway
 from support.hosts import SHELLS, params
+from support.raw import chat, connected, request
 
 pytestmark = [on_linux, pytest.mark.timeout(300)]
 
@@ -47,6 +56,9 @@ TALKERS_STEP: Final = 1 if FULL else 10
 """Of those that will be idle every so manieth has asked something before."""
 SAMPLE_STEP: Final = 50
 IDLE_BYTES_MAX: Final = 15 * 1024
+
+WISH: Final = "crowd number=1 words=1 padding=0 pace=0 together=1 wait=0"
+"""One answer, asked for without a crowd."""
 
 READERS: Final = 50
 """Of each kind, slow and fast."""
@@ -113,12 +125,14 @@ def test_two_thousand_streams_at_once(
     crowd.send(first=WARM_UP, stream=True, words=WORDS, pace=EVENTS_PER_SECOND, wait=True)
     assert crowd.wait("begun")["begun"] == STREAMS
     assert upstream.open_streams() == STREAMS, "all of them are open, and wait for their second word"
-    opened = gateway.resident_bytes()
+    opened, began = gateway.resident_bytes(), processor_seconds(gateway.process.pid)
     upstream.go()
     assert_whole(crowd.wait("all"), WARM_UP + STREAMS)
+    spent = processor_seconds(gateway.process.pid) - began
     assert upstream.open_streams() == 0
     each, most = (opened - before) // STREAMS, (peak_bytes(gateway.process.pid) - before) // STREAMS
     FIGURES.info("%s: a stream: %.1f KB once open, %.1f at most", shell, each / 1024, most / 1024)
+    FIGURES.info("%s: an event: %.0f us of a processor", shell, spent / (STREAMS * (WORDS - 1)) * 1e6)
     assert most <= STREAM_BYTES_MAX
     records = eventually(lambda: (found := gateway.records())[WARM_UP + STREAMS - 1 :] and found)
     assert {record["outcome"] for record in records} == {"complete"}
@@ -161,3 +175,38 @@ def test_slow_readers_hold_up_nobody(gateway: RunningGateway, upstream: CrowdUps
     crowd.hurry()
     assert_whole(crowd.wait("all"), WARM_UP + 2 * READERS)
     assert gateway.resident_bytes() - before < READERS * SLOW_READER_BYTES_MAX
+
+
+class TestDescriptors:
+    """What happens where there are fewer than connections need."""
+
+    def test_too_few_for_the_configuration_are_told_at_start(
+        self, upstream: CrowdUpstream, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "stargate.yaml"
+        file.write_text(json.dumps(configuration(upstream.url, tmp_path / "log")))
+        limited = ["sh", "-c", f'ulimit -n {FEW_DESCRIPTORS} && exec "$@"', "sh"]
+        command = [*limited, sys.executable, "-m", "stargate", "serve", "-c", str(file)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            gateway = RunningGateway(process, tmp_path / "log")
+            try:
+                gateway.wait_until_ready()
+                process.send_signal(signal.SIGTERM)
+                assert gateway.wait_until_ended() == 0
+            finally:
+                process.kill()
+        assert f"stargate: a process may have {FEW_DESCRIPTORS} files open here" in gateway.told[0]
+        assert "gateway.max_connections: 10000" in gateway.told[0]
+
+    def test_a_call_that_finds_none_fails_and_the_next_one_is_made(self, gateway: RunningGateway) -> None:
+        with connected(gateway.url) as raw:
+            raw.send(request("GET", "/healthz"))
+            assert raw.answer().status == 200
+            _, hard = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
+            limit = (gateway.descriptors(), hard)
+            resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, limit)
+            raw.send(request(body=chat(WISH)))
+            assert raw.answer().status == 502
+            resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (hard, hard))
+            raw.send(request(body=chat(WISH)))
+            assert raw.answer().status == 200

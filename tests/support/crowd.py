@@ -5,6 +5,7 @@ What can be seen of a process from outside is here too: how much memory each of 
 
 import contextlib
 import json
+import os
 import re
 import resource
 import subprocess
@@ -131,6 +132,12 @@ def crowd_of(gateway: RunningGateway) -> Generator[Crowd]:
     """A crowd in front of a gateway; they leave at the end."""
     with _running(str(_FOLDER / "crowd_client.py"), str(gateway.port), KEY) as process:
         yield Crowd(process)
+
+
+def processor_seconds(pid: int) -> float:
+    """How much of a processor's time a process has had, in its own code and the kernel's."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def peak_bytes(pid: int) -> int:
