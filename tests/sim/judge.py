@@ -1,0 +1,487 @@
+"""The judge: hears every fact before a machine does, and every command before it is carried out.
+
+What must hold at each step is demanded here, by what crosses between the machines and their shell alone. What
+a client must finally see is another matter (reference.py), and what limits let pass a third (ledger.py).
+"""
+
+import json
+import traceback
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+
+from sim.callers import Caller, Client, Flyer
+from sim.http_answer import read_answer
+from sim.ledger import Ledger
+from sim.violation import Violation, demand
+from stargate.simulator.ledger import Exchange as BedrockExchange
+from stargate_core.aws.endpoints import Endpoint
+from stargate_core.direction import Order
+from stargate_core.gateway.breaker import Breaker
+from stargate_core.gateway.cache import Cache
+from stargate_core.gateway.keyring import Keyring
+from stargate_core.gateway.pool import Pool
+from stargate_core.gateway.session import Exchanging
+from stargate_core.journal.digests import Digest
+from stargate_core.limits.buckets import Verdict
+from stargate_core.messages import (
+    AbortClient,
+    AnswerBegan,
+    Answered,
+    AnswerEnded,
+    AnswerFailed,
+    AnswerSent,
+    AnswerStore,
+    Ask,
+    BoundsChanged,
+    BreakerCommand,
+    BreakerEvent,
+    CacheCommand,
+    CacheEvent,
+    ClientEnded,
+    ClientLost,
+    ClientStalled,
+    CloseClient,
+    Connect,
+    ConnectionClosed,
+    ConnectionFailed,
+    Disconnect,
+    DropUpstream,
+    Emit,
+    FailStore,
+    FlightBegan,
+    FlightCommand,
+    FlightEnded,
+    FlightEvent,
+    FlightSent,
+    Follow,
+    KeyringCommand,
+    KeyringEvent,
+    Lend,
+    Note,
+    OpenUpstream,
+    PauseAnswer,
+    PoolCommand,
+    PoolEvent,
+    ReleaseUpstream,
+    ResumeAnswer,
+    Source,
+    StoreAsked,
+    StoreCommand,
+    StoreEvent,
+    StoreTold,
+    Tell,
+    Ticked,
+    Unanswered,
+    Unfollow,
+    UpstreamFailed,
+    UpstreamOpened,
+    UpstreamSent,
+    Withdraw,
+    WithdrawUpstream,
+    WriteClient,
+    WriteUpstream,
+)
+from stargate_core.questions import Settle, Take
+
+SECRET: Final = b"s3cr3t"
+"""Stands in every key and credential of a world, and nowhere else."""
+STEPS_KEPT: Final = 120
+PENDING_BYTES_MAX: Final = 4 << 20
+
+
+class Call(msgspec.Struct):
+    """One call to Bedrock: what was asked, and what was answered."""
+
+    number: int
+    lease: int
+    caller: Caller
+    request_id: str
+    """Of the exchange that made it; a flight's, of the one that ordered it."""
+    data: bytes
+    at: int
+    left: int
+    """Bytes of the request that Bedrock has not heard."""
+    wire: bytearray
+    """What Bedrock has written."""
+    heard: bytearray
+    """What of it has reached the gateway."""
+    exchange: BedrockExchange | None = None
+    struck: list[str] = []
+    """What the network has done to it."""
+
+    @property
+    def body(self) -> bytes:
+        """The request's body."""
+        return self.data.partition(b"\r\n\r\n")[2]
+
+
+class Shared(msgspec.Struct):
+    """A shared answer, as one who follows it has heard it."""
+
+    request_id: str
+    order: Order
+    source: Source | None = None
+    body: bytearray = msgspec.field(default_factory=bytearray)
+    ended: bool = False
+    failed: str = ""
+
+
+class Life:
+    """What is known of one session or flight."""
+
+    __slots__ = ("asked", "closed", "following", "lease", "left", "over", "questions", "spoken")
+
+    def __init__(self) -> None:
+        self.asked: set[int] = set()
+        self.questions: dict[int, object] = {}
+        self.following: dict[int, Shared] = {}
+        self.lease: int | None = None
+        self.spoken = False
+        """A call was written on it."""
+        self.left = False
+        self.closed = False
+        self.over = False
+
+
+class Judge:
+    """Hears everything. narrates: keep all steps, not only the last ones."""
+
+    def __init__(self, *, narrates: bool = False) -> None:
+        self.now = 0
+        self.digest = Digest()
+        self.steps: deque[tuple[int, str, object]] = deque(maxlen=None if narrates else STEPS_KEPT)
+        self.calls: list[Call] = []
+        self.calls_by_request: dict[str, list[Call]] = {}
+        self.shared: dict[str, list[Shared]] = {}
+        self.records: dict[str, dict[str, Any]] = {}
+        self.admitted: dict[str, None] = {}
+        """Request ids of all exchanges that were seen."""
+        self.memory = Ledger("memory")
+        self.sessions = 0
+        self.events = 0
+        self.notes: list[tuple[str, str]] = []
+        self.stalled: dict[Caller, None] = {}
+        """Sessions whose clients did not take what they were told, at least once."""
+        self._lives: dict[Caller, Life] = {}
+        self._lent: dict[int, Caller] = {}
+        self._used: dict[int, Call | None] = {}
+        """Of connections: the last call on them."""
+        self._exists: dict[int, Endpoint] = {}
+        self._counts: dict[Endpoint, int] = {}
+        self._takes: dict[int, Take] = {}
+        self.connections_max = 0
+        self.on_call: Any = None
+        """Told of each call."""
+
+    # ------------------------------------------------------------------------------------------- what is kept
+
+    def say(self, who: str, what: object) -> None:
+        """A step, for whoever reads them."""
+        self.steps.append((self.now, who, what))
+
+    def attended(self, client: Client) -> None:
+        """A session begins."""
+        self.sessions += 1
+        self._lives[client] = Life()
+
+    def launched(self, flyer: Flyer, order: Order) -> None:
+        """A flight begins."""
+        self._lives[flyer] = Life()
+        self.say(flyer.name, "launched")
+
+    def gone(self, client: Client) -> None:
+        """A client's connection is closed."""
+        life = self._lives.pop(client)
+        demand(client.session.closed, "a connection is closed and its session is not", client.name)
+        self._at_rest(client, life)
+
+    @property
+    def lives(self) -> int:
+        """Sessions and flights that are not over."""
+        return len(self._lives)
+
+    def noted(self, level: str, text: str) -> None:
+        """A note for the operator."""
+        demand(SECRET.decode() not in text, "a secret is noted", text)
+        self.say("note", f"{level}: {text}")
+        self.notes.append((level, text))
+
+    def ticked(self, deadline: int | None) -> None:
+        """A machine was told that its time has come."""
+        demand(deadline is None or deadline >= self.now, "a deadline lies behind after Ticked")
+
+    # -------------------------------------------------------------------------------------- sessions, flights
+
+    def heard(self, caller: Caller, event: FlightEvent) -> list[FlightCommand]:
+        """A session or flight learns something."""
+        self.events += 1
+        now = self.now = caller.shell.agenda.now
+        life = self._lives.get(caller)
+        if life is None:
+            life = Life()
+            life.closed = life.left = life.over = True
+        self.say(caller.name, event)
+        self._event(caller, life, event)
+        try:
+            commands: list[FlightCommand] = caller.session.handle(now, event)
+        except Exception as error:
+            raise Violation("handle raised", traceback.format_exc()) from error
+        self.digest.add(commands)
+        session = caller.session
+        request_id = ""
+        if type(caller) is Flyer:
+            request_id = f"flight {caller.number}"
+        elif isinstance(session.state, Exchanging):
+            request_id = session.state.exchange.request.request_id
+            if request_id not in self.admitted and not session.state.exchange.quiet:
+                self.admitted[request_id] = None
+        for command in commands:
+            self.say(caller.name, command)
+            self._command(caller, life, command, request_id)
+        deadline = session.deadline
+        if session.closed:
+            demand(deadline is None, "a machine that is over waits for something", caller.name)
+            if not life.over:
+                life.over = True
+                self._at_rest(caller, life)
+                if type(caller) is Flyer:
+                    del self._lives[caller]
+        elif type(event) is Ticked:
+            demand(deadline is None or deadline >= now, "a deadline lies behind after Ticked", caller.name)
+        return commands
+
+    def _at_rest(self, caller: Caller, life: Life) -> None:
+        demand(not life.asked, "a ticket is kept", f"{caller.name}: {life.asked}")
+        demand(not life.questions, "a question is kept", f"{caller.name}: {life.questions}")
+        demand(life.lease is None, "a lease is kept", f"{caller.name}: {life.lease}")
+        demand(not life.following, "an answer is followed", caller.name)
+
+    def _event(self, caller: Caller, life: Life, event: FlightEvent) -> None:
+        match event:
+            case ClientEnded() | ClientLost():
+                life.left = True
+            case ClientStalled():
+                self.stalled[caller] = None
+            case UpstreamOpened(ticket, lease):
+                if ticket in life.asked:
+                    life.asked.discard(ticket)
+                    demand(life.lease is None, "two leases at once", caller.name)
+                    life.lease, life.spoken = lease, False
+                else:
+                    self._late(caller, lease)
+            case UpstreamFailed(ticket):
+                life.asked.discard(ticket)
+            case Answered(ticket) | Unanswered(ticket):
+                life.questions.pop(ticket, None)
+            case UpstreamSent(lease, data):
+                call = self._used.get(lease)
+                if call is not None and call.caller is caller:
+                    call.heard += data
+            case AnswerBegan(ticket):
+                life.following[ticket].source = event.source
+            case AnswerSent(ticket, data):
+                life.following[ticket].body += data
+            case AnswerEnded(ticket):
+                life.following.pop(ticket).ended = True
+            case AnswerFailed(ticket, fault):
+                life.following.pop(ticket).failed = fault.cause.name
+            case _:
+                pass
+
+    def _late(self, caller: Caller, lease: int) -> None:
+        """A lease for a question that was withdrawn: it must come back at once."""
+        self._lent[lease] = caller
+
+    def _command(self, caller: Caller, life: Life, command: FlightCommand, request_id: str) -> None:
+        match command:
+            case WriteClient(data):
+                demand(data, "an empty write", caller.name)
+                demand(not life.left, "written to a client that has left", caller.name)
+                demand(not life.closed, "written behind the end of the connection", caller.name)
+                demand(SECRET not in data, "a secret is told to a client", caller.name)
+                assert isinstance(caller, Client)
+                pending = caller.channel.pending_bytes
+                demand(pending <= PENDING_BYTES_MAX, "a buffer has no bound", f"{caller.name}: {pending}")
+            case WriteUpstream(lease, data):
+                demand(life.lease == lease, "written to a lease that is not held", f"{caller.name}: {lease}")
+                demand(not life.spoken, "two calls on one lease", f"{caller.name}: {lease}")
+                life.spoken = True
+                self._called(caller, lease, data, request_id)
+            case OpenUpstream(ticket):
+                demand(not life.asked and life.lease is None, "a second lease is asked for", caller.name)
+                life.asked.add(ticket)
+            case WithdrawUpstream(ticket):
+                demand(ticket in life.asked, "what was not asked is withdrawn", caller.name)
+                life.asked.discard(ticket)
+            case ReleaseUpstream(lease):
+                self._returned(caller, life, lease, clean=True)
+            case DropUpstream(lease):
+                self._returned(caller, life, lease, clean=False)
+            case Ask(ticket, question):
+                life.questions[ticket] = question
+            case Withdraw(ticket):
+                demand(ticket in life.questions, "a question is withdrawn that does not wait", caller.name)
+                del life.questions[ticket]
+            case Follow(ticket, order):
+                shared = Shared(request_id, order)
+                life.following[ticket] = shared
+                self.shared.setdefault(request_id, []).append(shared)
+            case Unfollow(ticket):
+                demand(ticket in life.following, "an answer is left that is not followed", caller.name)
+                del life.following[ticket]
+            case PauseAnswer() | ResumeAnswer() | Tell():
+                pass
+            case Emit(_, line):
+                self._emitted(line)
+            case Note(level, text):
+                self.noted(level, text)
+            case CloseClient() | AbortClient():
+                demand(not life.closed, "closed twice", caller.name)
+                life.closed = True
+            case FlightBegan() | FlightSent():
+                demand(not life.closed, "a flight reports behind its end", caller.name)
+            case FlightEnded():
+                demand(not life.closed, "a flight ends twice", caller.name)
+                life.closed = True
+
+    def _called(self, caller: Caller, lease: int, data: bytes, request_id: str) -> None:
+        demand(b"s3cr3t" not in data, "a secret is sent upstream", caller.name)
+        call = Call(
+            len(self.calls) + 1,
+            lease,
+            caller,
+            request_id,
+            data,
+            self.now,
+            len(data),
+            bytearray(),
+            bytearray(),
+        )
+        call.struck = []
+        self.calls.append(call)
+        self.calls_by_request.setdefault(request_id, []).append(call)
+        self._used[lease] = call
+        if self.on_call is not None:
+            self.on_call(call)
+
+    def _returned(self, caller: Caller, life: Life, lease: int, *, clean: bool) -> None:
+        if life.lease == lease:
+            if clean and life.spoken:
+                call = self._used[lease]
+                assert call is not None
+                answer = read_answer(bytes(call.heard))
+                sound = answer is not None and answer.whole and not answer.rest and not answer.closes
+                demand(sound, "a lease is given back on which an answer is unfinished", caller.name)
+            life.lease = None
+        else:
+            demand(self._lent.get(lease) is caller, "a lease is given back that is not held", caller.name)
+        self._lent.pop(lease, None)
+
+    def _emitted(self, line: bytes) -> None:
+        demand(SECRET not in line, "a secret is logged", line.decode())
+        demand(line.endswith(b"\n") and line.count(b"\n") == 1, "a record is no line")
+        record = json.loads(line)
+        request_id = record["request_id"]
+        demand(request_id not in self.records, "two records of one exchange", request_id)
+        self.records[request_id] = record
+        self.admitted[request_id] = None
+
+    # ----------------------------------------------------------------------------------------------- the pool
+
+    def pool_heard(self, pool: Pool, now: int, event: PoolEvent) -> list[PoolCommand]:
+        """The pool learns something."""
+        self.events += 1
+        self.say("pool", event)
+        if isinstance(event, ConnectionFailed | ConnectionClosed):
+            self._vanish(event.connection)
+        elif isinstance(event, BoundsChanged):
+            self.connections_max = event.connections_max
+        try:
+            commands = pool.handle(now, event)
+        except Exception as error:
+            raise Violation("handle raised", traceback.format_exc()) from error
+        self.digest.add(commands)
+        for command in commands:
+            self.say("pool", command)
+            match command:
+                case Connect(connection, endpoint):
+                    self._exists[connection] = endpoint
+                    self._counts[endpoint] = count = self._counts.get(endpoint, 0) + 1
+                    demand(count <= self.connections_max, "more connections than there may be", str(count))
+                    self._used[connection] = None
+                case Disconnect(connection):
+                    self._vanish(connection)
+                case Lend(_, connection, reused):
+                    demand(connection not in self._lent, "one connection is lent to two", str(connection))
+                    demand(connection in self._exists, "a connection is lent that is gone", str(connection))
+                    call = self._used.get(connection)
+                    demand(reused or call is None, "a used connection is lent as a new one")
+                    self._lent[connection] = _NOBODY
+                case _:
+                    pass
+        return commands
+
+    def lent(self, connection: int, caller: Caller) -> None:
+        """The lease reaches whom it was lent to."""
+        self._lent[connection] = caller
+
+    def back(self, connection: int) -> None:
+        """A lease that reached nobody goes back."""
+        self._lent.pop(connection, None)
+
+    def _vanish(self, connection: int) -> None:
+        endpoint = self._exists.pop(connection, None)
+        if endpoint is not None:
+            self._counts[endpoint] -= 1
+
+    # --------------------------------------------------------------------------------------------- the others
+
+    def _told(self, who: str, machine: Any, now: int, event: object) -> list[Any]:
+        self.events += 1
+        self.say(who, event)
+        try:
+            commands: list[Any] = machine.handle(now, event)
+        except Exception as error:
+            raise Violation("handle raised", traceback.format_exc()) from error
+        self.digest.add(commands)
+        for command in commands:
+            self.say(who, command)
+        return commands
+
+    def cache_heard(self, cache: Cache, now: int, event: CacheEvent) -> list[CacheCommand]:
+        """The cache learns something."""
+        commands = self._told("cache", cache, now, event)
+        demand(cache.held_bytes <= cache._bytes_max, "the cache holds more than it may")
+        return commands
+
+    def breaker_heard(self, breaker: Breaker, now: int, event: BreakerEvent) -> list[BreakerCommand]:
+        """The breaker learns something."""
+        return self._told("breaker", breaker, now, event)
+
+    def keyring_heard(self, keyring: Keyring, now: int, event: KeyringEvent) -> list[KeyringCommand]:
+        """The keyring learns something."""
+        return self._told("keyring", keyring, now, event)
+
+    def store_heard(self, name: str, store: Any, now: int, event: StoreEvent) -> list[StoreCommand]:
+        """A store, or the link to one, learns something."""
+        self.now = now
+        commands: list[StoreCommand] = self._told(name, store, now, event)
+        if name == "memory":
+            if isinstance(event, StoreTold) and isinstance(event.statement, Settle):
+                told = event.statement
+                now_us = (store.wall_epoch_ns + now) // 1000
+                self.memory.settled(told.charges, told.lease, told.at_us, now_us)
+            if isinstance(event, StoreAsked) and isinstance(event.question, Take):
+                self._takes[event.ticket] = event.question
+            for command in commands:
+                if isinstance(command, AnswerStore | FailStore):
+                    take = self._takes.pop(command.ticket, None)
+                    if take is not None and isinstance(command, AnswerStore):
+                        assert isinstance(command.answer, Verdict)
+                        self.memory.took(take.claims, take.lease, take.lease_us, command.answer)
+        return commands
+
+
+_NOBODY: Final[Any] = object()

@@ -1,0 +1,372 @@
+"""The reference: what each client must finally see, stated without the gateway.
+
+A good answer says what Bedrock said on the call that served it: that call's bytes, as they reached the
+gateway, are read by themselves (readings.py) and must say the same, word for word, tool for tool, token for
+token. A native answer is Bedrock's body, byte for byte. A shared answer is one that Bedrock gave to the very
+same call, and to somebody with whom it may be shared.
+
+Anything else is a refusal or a broken-off answer, and says why. `EVIDENCE` tells, for each cause the gateway
+may name, what must have happened in this world: no cause without its deed, and no answer that breaks off
+without a word. That is the whole table of allowed outcomes; what stands in none of its rows may never be
+said to a good request.
+"""
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from sim import readings
+from sim.http_answer import read_answer
+from sim.judge import Call
+from sim.readings import Reading, Unreadable
+from sim.violation import Violation, demand
+from stargate_core.clock import SECOND
+
+if TYPE_CHECKING:
+    from sim.clients import Answer, Client
+    from sim.world import World
+
+_READERS: Final[dict[tuple[str, bool], Callable[[bytes], Reading]]] = {
+    ("chat", False): readings.chat,
+    ("chat", True): readings.chat_stream,
+    ("responses", False): readings.responses,
+    ("responses", True): readings.responses_stream,
+    ("messages", False): readings.messages,
+    ("messages", True): readings.messages_stream,
+    ("converse", False): readings.converse,
+    ("converse", True): readings.converse_stream,
+    ("invoke", False): readings.messages,
+    ("invoke", True): readings.invoke_stream,
+}
+_OF_BEDROCK: Final[dict[str, Callable[[bytes], Reading]]] = {
+    "converse": readings.converse,
+    "converse-stream": readings.converse_stream,
+    "invoke": readings.messages,
+    "invoke-with-response-stream": readings.invoke_stream,
+}
+_NATIVE: Final = ("converse", "invoke")
+
+
+class Settled(msgspec.Struct):
+    """An answer that was judged by itself, and waits for its record."""
+
+    answer: Any
+    client: Any
+    reading: Reading | None
+
+
+class Reference:
+    """Judges what the clients of a world have seen."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._settled: list[Settled] = []
+        self._ids: dict[str, None] = {}
+        self.good = 0
+        self.refused = 0
+        self.broken_off = 0
+        self.causes: dict[str, int] = {}
+
+    # ------------------------------------------------------------------------------------------ as they come
+
+    def answered(self, client: "Client", answer: "Answer") -> None:
+        """A client has a whole answer."""
+        ask = answer.ask
+        request_id = answer.header(b"x-request-id")
+        who = f"{client.name}, {ask.dialect}{' stream' if ask.stream else ''}, {request_id}"
+        demand(request_id and request_id not in self._ids, "two answers of one id, or none", who)
+        self._ids[request_id] = None
+        reading = None
+        if answer.status == 200:
+            demand(not (ask.refusals or ask.broken), "what must be refused is answered", who)
+            try:
+                reading = self._good(answer, request_id, who)
+            except (Unreadable, KeyError, ValueError, TypeError, IndexError) as error:
+                raise Violation(
+                    "an answer is not in its dialect", f"{who}: {error!r}: {bytes(answer.body)[-300:]!r}"
+                ) from error
+        else:
+            self._refused(answer, who)
+        self._settled.append(Settled(answer, client, reading))
+
+    def _refused(self, answer: "Answer", who: str) -> None:
+        ask = answer.ask
+        self.refused += 1
+        demand(400 <= answer.status < 600, "an answer of no known kind", f"{who}: {answer.status}")
+        demand(answer.header(b"x-should-retry") in ("true", "false"), "an error without x-should-retry", who)
+        if answer.status in (429, 503, 529) and answer.header(b"retry-after"):
+            demand(0 <= int(answer.header(b"retry-after")) <= 60, "a Retry-After beyond a minute", who)
+        error = json.loads(bytes(answer.body))
+        if answer.early:
+            demand(error, "an error without words", who)  # Its path may not be known yet, nor so its dialect.
+        elif ask.dialect in ("messages", "count"):
+            demand(error["type"] == "error" and error["error"]["type"], "an error in a foreign dialect", who)
+        elif ask.dialect in _NATIVE:
+            demand("message" in error, "an error in a foreign dialect", who)
+        elif not ask.broken:
+            demand(error["error"]["message"], "an error in a foreign dialect", who)
+        if ask.refusals:
+            world = self._world
+            usual = answer.status in ask.refusals or (
+                answer.status == 503 and world.shell.draining is not None
+            )
+            demand(
+                usual or (answer.status == 408 and answer.early),
+                "refused otherwise than it must be",
+                f"{who}: {answer.status}",
+            )
+
+    def _good(self, answer: "Answer", request_id: str, who: str) -> Reading | None:
+        ask, body = answer.ask, bytes(answer.body)
+        if ask.dialect == "models":
+            demand(isinstance(json.loads(body)["data"], list), "no list of models", who)
+            return None
+        reader = _READERS.get((ask.dialect, ask.stream))
+        try:
+            reading = None if reader is None else reader(body)
+        except Unreadable:
+            if ask.dialect in _NATIVE and ask.scenario and self._served(request_id, who)[1] == body:
+                return None  # What Bedrock says to its own callers is theirs to understand.
+            raise
+        if reading is not None and not reading.complete:
+            demand(
+                ask.stream and reading.error, "an answer ends without saying how", f"{who}: {body[-200:]!r}"
+            )
+            self.broken_off += 1
+            self._begun(reading, request_id, who)
+            return reading
+        call, source = self._served(request_id, who)
+        if ask.dialect == "count":
+            demand(
+                json.loads(body)["input_tokens"] == json.loads(source)["inputTokens"], "another count", who
+            )
+            return None
+        if ask.dialect == "embeddings":
+            told, given = json.loads(body), json.loads(source)
+            demand(told["data"][0]["embedding"] == given["embedding"], "another vector", who)
+            return None
+        assert reading is not None
+        self.good += 1
+        self._same(reading, call, source, who)
+        if ask.dialect in _NATIVE and not ask.scenario:
+            demand(body == source, "a native answer is not Bedrock's own bytes", who)
+        return reading
+
+    def _begun(self, reading: Reading, request_id: str, who: str) -> None:
+        """What there is of an answer that breaks off is the beginning of what Bedrock said."""
+        if not reading.text:
+            return
+        call, source = self._served(request_id, who)
+        given = _OF_BEDROCK[_operation(call)](source)
+        demand(given.text.startswith(reading.text), "an answer says something else than Bedrock", who)
+
+    def _same(self, reading: Reading, call: bytes, source: bytes, who: str) -> None:
+        try:
+            given = _OF_BEDROCK[_operation(call)](source)
+        except Unreadable as error:
+            raise Violation("a success that Bedrock did not give", f"{who}: {error}") from error
+        demand(given.complete and not given.error, "a success that Bedrock did not finish", who)
+        if reading.told() != given.told():
+            raise Violation("an answer says something else than Bedrock", f"{who}: {reading} for {given}")
+        for name in ("input_tokens", "output_tokens", "cached_tokens"):
+            told, meant = getattr(reading, name), getattr(given, name)
+            demand(
+                told is None or told == meant, f"other {name} than Bedrock's", f"{who}: {told} for {meant}"
+            )
+
+    def _served(self, request_id: str, who: str) -> tuple[bytes, bytes]:
+        """The call that served a request, and the body that Bedrock gave."""
+        judge = self._world.judge
+        shared = judge.shared.get(request_id)
+        if shared:
+            last = shared[-1]
+            self._shareable(bytes(last.body), last.order.call.body, request_id, who)
+            return last.order.call.target + b" ", bytes(last.body)
+        calls = judge.calls_by_request.get(request_id)
+        demand(calls, "an answer to which nobody was asked", who)
+        assert calls is not None
+        answer = read_answer(bytes(calls[-1].heard))
+        demand(answer is not None and answer.status == 200, "a success that Bedrock did not give", who)
+        assert answer is not None
+        return calls[-1].data, answer.body
+
+    def _shareable(self, body: bytes, asked: bytes, request_id: str, who: str) -> None:
+        """A shared answer is what Bedrock gave to the same call, for the same consumer if only they share."""
+        world = self._world
+        consumer = world.consumer_of(request_id)
+        for call in world.judge.calls:
+            if call.body == asked and type(call.caller).__name__ == "Flyer":
+                answer = read_answer(bytes(call.heard))
+                if answer is None or answer.body[: len(body)] != body:
+                    continue
+                theirs = world.orderers.get(call.caller.number)
+                if world.features.cache_scope == "global" or consumer in (theirs, None) or theirs is None:
+                    return
+        raise Violation("a shared answer that nobody was given, or not for this consumer", who)
+
+    def closed(self, client: "Client", *, lost: bool) -> None:
+        """The gateway has closed a client's connection."""
+        world = self._world
+        excused = (
+            client.stopped_reading
+            or client.kind == "dripping"
+            or client.attended_by in world.judge.stalled
+            or world.shell.draining is not None
+        )
+        if client.half is not None:
+            demand(excused, "an answer breaks off without a word", f"{client.name}, lost: {lost}")
+            return
+        waiting = [ask for ask in client.unanswered if ask.sent_at >= 0]
+        if not waiting or excused:
+            return
+        at = len(client.answers)
+        before = client.answers[-1] if at else None
+        if before is not None and (
+            before.header(b"connection") == "close" or before.ask.closes or before.ask.broken
+        ):
+            return
+        idle = world.agenda.now - world.shell.plan.limits.client_idle_ns
+        if before is not None and waiting[0].sent_at >= idle and client.answered_at <= idle + SECOND:
+            return  # Both have let go at the same moment.
+        if waiting[0].broken:
+            return
+        raise Violation("a request is not answered", f"{client.name}: {waiting[0].data[:80]!r}")
+
+    # ------------------------------------------------------------------------------------------- in the end
+
+    def finish(self) -> None:
+        """Each answer has its record, and each record its reason."""
+        judge = self._world.judge
+        for request_id in judge.admitted:
+            demand(request_id in judge.records, "an exchange without a record", request_id)
+        for record in judge.records.values():
+            cause = record.get("cause")
+            if cause:
+                self.causes[cause] = self.causes.get(cause, 0) + 1
+        for settled in self._settled:
+            if not settled.answer.ask.broken:
+                self._match(settled)
+
+    def _match(self, settled: Settled) -> None:
+        answer, ask = settled.answer, settled.answer.ask
+        request_id = answer.header(b"x-request-id")
+        who = f"{settled.client.name}, {ask.dialect}, {request_id}"
+        record = self._world.judge.records.get(request_id)
+        cause = "" if record is None else record.get("cause", "")
+        if record is None:
+            demand(answer.status in (408, 413, 431), "an answer without a record", f"{who}: {answer.status}")
+            return
+        demand(record["status"] == answer.status, "the record says another status", f"{who}: {record}")
+        good = answer.status == 200 and (settled.reading is None or settled.reading.complete)
+        if good:
+            demand(record["outcome"] != "failed", "a good answer is recorded as none", f"{who}: {record}")
+            return
+        demand(record["outcome"] != "complete", "a failure is recorded as a success", f"{who}: {record}")
+        if not ask.refusals:
+            self._justify(cause, settled, request_id, record, who)
+
+    def _justify(
+        self, cause: str, settled: Settled, request_id: str, record: dict[str, Any], who: str
+    ) -> None:
+        world = self._world
+        judge = world.judge
+        evidence = EVIDENCE.get(cause)
+        demand(evidence is not None, "a good request fails for a reason that cannot be", f"{who}: {record}")
+        assert evidence is not None
+        calls = judge.calls_by_request.get(request_id, [])
+        case = Case(world, settled.client, calls, bool(judge.shared.get(request_id)), record)
+        demand(evidence(case), "a failure without its cause", f"{who}: {record}")
+
+
+class Case(msgspec.Struct):
+    """What is known of one failure."""
+
+    world: Any
+    client: Any
+    calls: list[Call]
+    shared: bool
+    record: dict[str, Any]
+
+    def has(self, *features: str) -> bool:
+        """Whether the world has one of these."""
+        return any(map(self.world.features.has, features))
+
+    @property
+    def troubled(self) -> bool:
+        """Whether Bedrock or the network has done something to one of its calls."""
+        if self.shared:
+            return self.has("scenarios", "resets", "silence", "refusals", "oddities")
+        return any(
+            call.struck or (call.exchange is not None and (call.exchange.scenario or call.exchange.error))
+            for call in self.calls
+        )
+
+    @property
+    def refused(self) -> bool:
+        """Whether Bedrock has refused one of its calls, or was told to fail it."""
+        if self.shared:
+            return self.has("scenarios")
+        return any(
+            call.exchange is not None and (call.exchange.scenario or call.exchange.error)
+            for call in self.calls
+        )
+
+
+def _credentials(case: Case) -> bool:
+    return case.has("credentials")
+
+
+def _stream(case: Case) -> bool:
+    return case.troubled
+
+
+def _bedrock(case: Case) -> bool:
+    return case.refused
+
+
+EVIDENCE: Final[dict[str, Callable[[Case], bool]]] = {
+    "RATE_LIMITED": lambda case: case.has("limits") and case.world.refusals > 0,
+    "LIMIT_TOO_SMALL": lambda case: case.has("limits"),
+    "STORE_UNAVAILABLE": lambda case: case.has("redis") and case.has("redis-faults", "lateness", "cuts"),
+    "CREDENTIALS_MISSING": _credentials,
+    "UPSTREAM_CREDENTIALS": lambda case: case.has("credentials") or case.refused,
+    "DRAINING": lambda case: case.world.shell.draining is not None,
+    "POOL_TIMEOUT": lambda case: case.world.features.pool_max < 64 or case.has("refusals"),
+    "CIRCUIT_OPEN": lambda case: case.has("breaker") and not case.world.features.clear,
+    "CONNECT_FAILED": lambda case: case.has("refusals") and case.world.network.faults > 0,
+    "TLS_FAILED": lambda case: case.has("refusals") and case.world.network.faults > 0,
+    "CONNECT_TIMEOUT": lambda case: case.has("refusals"),
+    "FIRST_TOKEN_TIMEOUT": lambda case: case.troubled or case.has("cuts", "silence"),
+    "IDLE_TIMEOUT": lambda case: case.troubled or case.has("cuts", "silence"),
+    "TOTAL_TIMEOUT": lambda case: case.record["total_ms"] >= 30_000,
+    "UPSTREAM_GARBLED": _stream,
+    "UPSTREAM_LOST": _stream,
+    "STREAM_CUT": _stream,
+    "STREAM_CORRUPT": _stream,
+    "MODEL_OUTPUT_MALFORMED": _stream,
+    "CLIENT_TOO_SLOW": lambda case: (
+        case.client.kind in ("slow", "dripping", "tearing")
+        or case.client.attended_by in case.world.judge.stalled
+    ),
+    "UPSTREAM_VALIDATION": _bedrock,
+    "UPSTREAM_ACCESS_DENIED": _bedrock,
+    "UPSTREAM_NOT_FOUND": _bedrock,
+    "UPSTREAM_CONFLICT": _bedrock,
+    "UPSTREAM_THROTTLED": _bedrock,
+    "UPSTREAM_QUOTA": _bedrock,
+    "UPSTREAM_NOT_READY": _bedrock,
+    "UPSTREAM_MODEL_TIMEOUT": _bedrock,
+    "UPSTREAM_MODEL_ERROR": _bedrock,
+    "UPSTREAM_INTERNAL": _bedrock,
+    "UPSTREAM_UNAVAILABLE": _bedrock,
+    "UPSTREAM_UNKNOWN": _bedrock,
+    "CONTEXT_OVERFLOW": _bedrock,
+    "BODY_TOO_LARGE": _bedrock,
+}
+
+
+def _operation(call: bytes) -> str:
+    target = call.split(b" ")[1] if call.startswith(b"POST") else call.split(b" ")[0]
+    return target.rpartition(b"/")[2].decode()
