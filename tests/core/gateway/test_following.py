@@ -346,3 +346,19 @@ class TestBehindBedrocksEnd:
         bench.tell(AnswerSent(ticket, STORY.whole))
         end(bench, ticket)
         assert bench.only.header("x-source") == "made 0"
+
+
+class TestWhoAnswered:
+    def test_the_record_names_the_target_that_did(self) -> None:
+        regions = ("us-east-1", "eu-west-1")
+        targets = [ProxyTarget(name=region, region=region) for region in regions]
+        entries = [proxy(targets=targets), LOG, PluginEntry(name="sharer", config=NoConfig())]
+        for at, region in enumerate(regions):
+            bench = Bench(a_plan(a_config(plugins=entries), Sharer))
+            bench.ask(chat())
+            ticket, order = ordered(bench)
+            begin(bench, Source.JOINED, target=order.directions[at].name)
+            bench.tell(AnswerSent(ticket, ANSWER))
+            end(bench, ticket)
+            assert (bench.only.status, bench.record["region"]) == (200, region)
+            bench.settle()
