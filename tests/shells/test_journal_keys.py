@@ -1,5 +1,8 @@
 """Keys for journals: what is sealed with the public half, only the private half opens."""
 
+import subprocess
+import sys
+
 import nacl.public
 import pytest
 from hypothesis import given
@@ -66,3 +69,10 @@ class TestKeys:
 
     def test_a_line_end_around_it_does_no_harm(self) -> None:
         assert opened(sealed(b"x", PUBLIC_KEY), f"{PRIVATE_KEY}\n") == b"x"
+
+
+def test_without_the_library_it_says_which_one_it_needs() -> None:
+    program = "import sys; sys.modules['nacl.exceptions'] = None; import stargate.journal_keys"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.endswith("it needs PyNaCl: pip install 'stargate-gateway[journal]'\n")

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from stargate import journals
 from stargate.journal_keys import new_pair, opened
 from stargate.journals import FLIGHTS_MAX, WAITING_MAX, Journals, Writer
 from stargate_core.aws.sigv4 import Credentials
@@ -71,10 +72,9 @@ def files(folder: Path) -> list[str]:
 class Driven:
     """A session that some Journals have made, driven by hand."""
 
-    def __init__(self, journals: Journals, plan: Plan) -> None:
-        self.journals = journals
+    def __init__(self, recording: Journals, plan: Plan) -> None:
         self.now = 1000 * SECOND
-        self.session = journals.session(plan, {plan.generation: plan}, "192.0.2.7", self.now)
+        self.session = recording.session(plan, {plan.generation: plan}, "192.0.2.7", self.now)
         self.tell(CredentialsChanged("", Credentials("AKID", Secret("secret"))))
 
     def tell(self, event: Any) -> list[Any]:
@@ -128,12 +128,12 @@ class TestWhatIsWritten:
         """The files after these answers, and what was told."""
         told = Told()
         plan = a_plan_with(settings(folder, **changes))
-        journals = Journals(plan, told)
-        driven = Driven(journals, plan)
+        recording = Journals(plan, told)
+        driven = Driven(recording, plan)
         for answer in answers:
             driven.ask(answer)
-        journals.close()
-        journals.last_notes()
+        recording.close()
+        recording.last_notes()
         return sorted(folder.glob("*")), told
 
     def test_what_failed_is(self, tmp_path: Path) -> None:
@@ -171,19 +171,19 @@ class TestWhatIsWritten:
 
     def test_but_not_who_only_asks_how_the_gateway_is(self, tmp_path: Path) -> None:
         plan = a_plan_with(settings(tmp_path, on=["all"]))
-        journals = Journals(plan, Told())
-        driven = Driven(journals, plan)
+        recording = Journals(plan, Told())
+        driven = Driven(recording, plan)
         driven.ask(b"", request("/healthz", method="GET"))
         driven.ask(b"", request("/readyz", method="HEAD"))
         driven.ask(b"", request("/v1/models", method="GET"))
-        journals.close()
+        recording.close()
         (path,) = tmp_path.glob("*.journal")
         assert b"GET /v1/models" in path.read_bytes()
 
     def test_what_met_a_bug_is(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = a_plan_with(settings(tmp_path))
-        journals = Journals(plan, Told())
-        driven = Driven(journals, plan)
+        recording = Journals(plan, Told())
+        driven = Driven(recording, plan)
         handle = Session.handle
 
         def buggy(session: Session, now: int, event: Any) -> Any:
@@ -194,7 +194,7 @@ class TestWhatIsWritten:
         monkeypatch.setattr(Session, "handle", buggy)
         with pytest.raises(ZeroDivisionError):
             driven.ask(GOOD)
-        journals.close()
+        recording.close()
         (path,) = tmp_path.glob("*.journal")
         whole = read(path.read_bytes())
         assert whole.header.cause == "ZeroDivisionError"
@@ -213,26 +213,26 @@ class TestFlights:
         """A session that has ordered an answer, and the flight that is to get it and has called Bedrock."""
         cache = PluginEntry(name="response-cache", config=ResponseCache())
         plan = a_plan_with(settings(folder, **changes), cache)
-        journals = Journals(plan, Told())
-        driven = Driven(journals, plan)
+        recording = Journals(plan, Told())
+        driven = Driven(recording, plan)
         (follow,) = [each for each in driven.tell(ClientSent(chat())) if isinstance(each, Follow)]
-        flight = journals.flight(plan, follow.order, 1, driven.now)
+        flight = recording.flight(plan, follow.order, 1, driven.now)
         flight.handle(driven.now, CredentialsChanged("", Credentials("AKID", Secret("secret"))))
         (opening,) = flight.handle(driven.now, Ticked())
         assert isinstance(opening, OpenUpstream)
         flight.handle(driven.now, UpstreamOpened(opening.ticket, 1, reused=False))
-        return journals, driven, follow, flight
+        return recording, driven, follow, flight
 
     def fail(self, driven: Driven, follow: Follow) -> None:
         """The session hears that its answer has failed."""
         driven.tell(AnswerFailed(follow.ticket, Fault(Cause.UPSTREAM_INTERNAL)))
 
     def test_that_of_a_request_that_failed_is_written_beside_it(self, tmp_path: Path) -> None:
-        journals, driven, follow, flight = self.start(tmp_path)
+        recording, driven, follow, flight = self.start(tmp_path)
         flight.handle(driven.now, UpstreamSent(1, BAD))
         assert flight.closed
         self.fail(driven, follow)
-        journals.close()
+        recording.close()
         session, other = sorted(tmp_path.glob("*.journal"), reverse=True)
         assert session.name.replace(".session.", ".flight-1.") == other.name
         whole = read(other.read_bytes())
@@ -240,52 +240,52 @@ class TestFlights:
         assert replay(whole, BUILT_IN).divergence is None
 
     def test_one_that_is_still_running_is_written_as_far_as_it_is(self, tmp_path: Path) -> None:
-        journals, driven, follow, flight = self.start(tmp_path)
+        recording, driven, follow, flight = self.start(tmp_path)
         self.fail(driven, follow)
         flight.handle(driven.now, UpstreamSent(1, BAD))
-        journals.close()
+        recording.close()
         (path,) = tmp_path.glob("*.flight-1.journal")
         whole = read(path.read_bytes())
         assert len(whole.entries) == 3
         assert replay(whole, BUILT_IN).divergence is None
 
     def test_it_is_written_once(self, tmp_path: Path) -> None:
-        journals, driven, follow, flight = self.start(tmp_path)
+        recording, driven, follow, flight = self.start(tmp_path)
         flight.handle(driven.now, UpstreamSent(1, BAD))
         self.fail(driven, follow)
         (again,) = [each for each in driven.tell(ClientSent(chat())) if isinstance(each, Follow)]
         assert again.order.key == follow.order.key
         self.fail(driven, again)
-        journals.close()
+        recording.close()
         assert [name.partition(".")[2] for name in files(tmp_path)].count("flight-1.journal") == 1
         assert len(files(tmp_path)) == 3
 
     def test_of_many_the_first_are_those_that_failed(self, tmp_path: Path) -> None:
         """A batch follows hundreds."""
-        journals, driven, follow, flight = self.start(tmp_path)
+        recording, driven, follow, flight = self.start(tmp_path)
         plan = a_plan_with(settings(tmp_path))
         for number in range(2, 20):
-            other = journals.flight(plan, follow.order, number, driven.now)
+            other = recording.flight(plan, follow.order, number, driven.now)
             other.handle(driven.now, CredentialsChanged("", Credentials("AKID", Secret("secret"))))
         flight.handle(driven.now, UpstreamSent(1, BAD))
         self.fail(driven, follow)
-        journals.close()
+        recording.close()
         flights = sorted(tmp_path.glob("*.flight-*.journal"))
         assert len(flights) == FLIGHTS_MAX
         assert read(flights[0].read_bytes()).header.cause == "UPSTREAM_INTERNAL"
         assert {read(path.read_bytes()).header.cause for path in flights[1:]} == {""}
 
     def test_that_of_a_request_that_went_well_is_not(self, tmp_path: Path) -> None:
-        journals, driven, _, flight = self.start(tmp_path)
+        recording, driven, _, flight = self.start(tmp_path)
         flight.handle(driven.now, UpstreamSent(1, BAD))
         driven.ask(b"", request("/nowhere", method="GET"))
-        journals.close()
+        recording.close()
         assert files(tmp_path) == []
 
     def test_a_bug_in_one_is_written_whoever_follows(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        journals, driven, follow, flight = self.start(tmp_path)
+        recording, driven, follow, flight = self.start(tmp_path)
 
         def buggy(_flight: Flight, _now: int, _event: Any) -> Any:
             raise ZeroDivisionError
@@ -294,7 +294,7 @@ class TestFlights:
         with pytest.raises(ZeroDivisionError):
             flight.handle(driven.now, UpstreamSent(1, BAD))
         self.fail(driven, follow)
-        journals.close()
+        recording.close()
         endings = [name.partition(".")[2] for name in files(tmp_path)]
         assert sorted(endings) == ["flight.journal", "session.journal"]
 
@@ -430,6 +430,17 @@ class TestExpiry:
         a_writer(tmp_path, keep_days=3).close()
         assert [path.name for path in tmp_path.iterdir()] == [new]
 
+    def test_or_when_its_time_has_come(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(journals, "_TIDY_SECONDS", 0.01)
+        writer = a_writer(tmp_path, keep_days=3)
+        (old,) = self.names(4)
+        (tmp_path / old).write_bytes(b"")
+        give_up_at = time.monotonic() + 30
+        while (tmp_path / old).exists():
+            assert time.monotonic() < give_up_at
+            time.sleep(0.001)
+        writer.close()
+
     def test_of_too_many_the_oldest_go(self, tmp_path: Path) -> None:
         names = self.names(5, 4, 3, 2, 1)
         for name in names:
@@ -454,27 +465,27 @@ class TestOff:
     def test_without_a_directory_the_machines_are_bare(self) -> None:
         plan = a_plan(Config(plugins=[*NOBODY, PluginEntry(name="response-cache", config=ResponseCache())]))
         before = threading.active_count()
-        journals = Journals(plan, Told())
-        driven = Driven(journals, plan)
+        recording = Journals(plan, Told())
+        driven = Driven(recording, plan)
         (follow,) = [each for each in driven.tell(ClientSent(chat())) if isinstance(each, Follow)]
         assert type(driven.session) is Session
-        assert type(journals.flight(plan, follow.order, 1, driven.now)) is Flight
-        journals.close()
-        journals.last_notes()
+        assert type(recording.flight(plan, follow.order, 1, driven.now)) is Flight
+        recording.close()
+        recording.last_notes()
         assert threading.active_count() == before
 
     def test_with_one_they_are_recorded(self, tmp_path: Path) -> None:
         plan = a_plan_with(settings(tmp_path))
-        journals = Journals(plan, Told())
-        assert type(Driven(journals, plan).session) is SessionRecorder
-        journals.close()
+        recording = Journals(plan, Told())
+        assert type(Driven(recording, plan).session) is SessionRecorder
+        recording.close()
 
 
 def test_seeds_and_epochs_are_each_machines_own(tmp_path: Path) -> None:
     plan = a_plan_with(settings(tmp_path))
-    journals = Journals(plan, Told())
-    sessions = [journals.session(plan, {1: plan}, "192.0.2.7", 5) for _ in range(3)]
-    journals.close()
+    recording = Journals(plan, Told())
+    sessions = [recording.session(plan, {1: plan}, "192.0.2.7", 5) for _ in range(3)]
+    recording.close()
     seeds = {one.session.chance.seed for one in sessions if isinstance(one, SessionRecorder)}
     assert len(seeds) == 3
     epochs = [one.session.wall_epoch_ns for one in sessions if isinstance(one, SessionRecorder)]

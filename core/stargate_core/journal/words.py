@@ -8,7 +8,7 @@ which shows no bytes.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 import msgspec
 
@@ -76,10 +76,12 @@ from stargate_core.questions import (
     Keys,
     ListModels,
     Models,
+    Question,
     ReadEntry,
     ReadKeys,
     RefreshCredentials,
     Settle,
+    Statement,
     Take,
     Turn,
     VerifyToken,
@@ -267,7 +269,7 @@ def _command(command: msgspec.Struct) -> str:
             return ""
 
 
-def _question(question: object) -> str:
+def _question(question: Question) -> str:
     match question:
         case Take(claims):
             wanted = ", ".join(f"{claim.cost} of {claim.bucket.key}" for claim in claims)
@@ -285,7 +287,7 @@ def _question(question: object) -> str:
         case ListModels(endpoint):
             return f"which models are there at {endpoint.authority.decode()}?"
         case _:
-            return repr(question)
+            assert_never(question)
 
 
 def _answer(question: object, answer: object) -> str:
@@ -320,7 +322,7 @@ def _verdict(question: object, verdict: Verdict) -> str:
     return f"no{which}; {when}"
 
 
-def _statement(statement: object) -> str:
+def _statement(statement: Statement) -> str:
     match statement:
         case CallEnded(target, _, ok):
             verdict = "does not speak" if ok else "speaks"
@@ -331,7 +333,7 @@ def _statement(statement: object) -> str:
         case WriteEntry(key, value):
             return f"the store is to keep {len(value):,} bytes under {key}"
         case _:
-            return repr(statement)
+            assert_never(statement)
 
 
 def _order(order: Order) -> str:

@@ -1,5 +1,9 @@
 """Digests: equal for equal orders, and the shape for orders that differ in their bytes only."""
 
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Final
+
 import pytest
 
 from stargate_core.aws.endpoints import Endpoint
@@ -10,8 +14,10 @@ from stargate_core.messages import (
     CloseClient,
     Emit,
     Follow,
+    KeysChanged,
     ReleaseUpstream,
     SessionCommand,
+    TellKeys,
     WriteClient,
     WriteUpstream,
 )
@@ -19,10 +25,12 @@ from stargate_core.questions import ListModels, ReadEntry
 from stargate_core.secret import Secret
 from support.samples import samples
 
-ORDERS: list[list[SessionCommand]] = [[WriteClient(b"one")], [], [ReleaseUpstream(1), WriteClient(b"two")]]
+AnyCommand = SessionCommand | TellKeys
+
+ORDERS: Final[list[list[AnyCommand]]] = [[WriteClient(b"one")], [], [ReleaseUpstream(1), WriteClient(b"two")]]
 
 
-def folds(orders: list[list[SessionCommand]]) -> list[bytes]:
+def folds(orders: Sequence[Sequence[AnyCommand]]) -> list[bytes]:
     """The fold after each event."""
     digest = Digest()
     return [digest.add(commands) for commands in orders]
@@ -65,6 +73,12 @@ class TestDigest:
         one, other, again = (Ask(1, asked(secret)) for secret in ("one", "two", "one"))
         assert folds([[one]]) != folds([[other]])
         assert folds([[one]]) == folds([[again]])
+
+    def test_a_mapping_counts_by_what_is_in_it(self) -> None:
+        one, other, again = (
+            TellKeys(KeysChanged(MappingProxyType({"a": data}))) for data in (b"1", b"2", b"1")
+        )
+        assert folds([[one]]) == folds([[again]]) != folds([[other]])
 
     def test_what_no_message_holds_is_refused(self) -> None:
         with pytest.raises(NotImplementedError, match="a command can't hold this: object"):

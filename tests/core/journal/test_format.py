@@ -1,5 +1,6 @@
 """The form of a journal: what is written is read again, and what is none is an Unreadable and no more."""
 
+import re
 from typing import Any, Final, get_args
 
 import msgspec
@@ -94,6 +95,12 @@ class TestRoundTrip:
         assert b"PLANTED" not in data
         again: Any = read(data).header.beginning
         assert again.settings.password == Secret("instead")
+
+    def test_what_a_journal_cannot_hold_is_refused_both_ways(self) -> None:
+        with pytest.raises(NotImplementedError, match="a journal can't hold this: object"):
+            ENCODER.again([object()], list[int])
+        with pytest.raises(NotImplementedError, match="a journal can't hold this: Pattern"):
+            ENCODER.again("text", re.Pattern)
 
 
 class TestUnreadable:

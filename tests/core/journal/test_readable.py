@@ -17,6 +17,8 @@ from stargate_core.journal.readable import (
     plain,
     shown,
 )
+from stargate_core.wire.eventstream import encode_event
+from stargate_core.wire.sse import LINE_BYTES_MAX
 from support.bedrock import (
     BAD_FRAMES,
     EVENT_STREAM,
@@ -157,6 +159,14 @@ class TestBodies:
     def test_a_models_own_events_are_unwrapped(self) -> None:
         said = lines(BodyReader(EVENT_STREAM).feed, invoke_story().whole)
         assert said[0].startswith('event chunk {"type":"message_start"')
+
+    def test_what_only_looks_like_one_is_shown_as_it_is(self) -> None:
+        frame = encode_event("chunk", b'{"bytes":"A"}')
+        assert lines(BodyReader(EVENT_STREAM).feed, frame) == ['event chunk {"bytes":"A"}']
+
+    def test_an_endless_line_is_said_to_be_one(self) -> None:
+        (said,) = lines(BodyReader("text/event-stream").feed, b"x" * (LINE_BYTES_MAX + 1))
+        assert said.startswith("a bad event: ")
 
     def test_server_sent_events(self) -> None:
         reader = BodyReader("text/event-stream; charset=utf-8")

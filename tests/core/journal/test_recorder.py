@@ -235,6 +235,13 @@ class TestSessions:
         assert bench.lives == []
         assert bench.ring.held == 0
 
+    def test_behind_its_end_nothing_is_recorded(self) -> None:
+        bench = RecordedBench()
+        bench.leave()
+        bench.session.handle(bench.now, ClientLost())
+        assert bench.session.closed
+        assert (bench.lives, bench.ring.held) == ([], 0)
+
     @pytest.mark.parametrize(
         ("answer", "status", "cause"),
         [

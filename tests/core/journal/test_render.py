@@ -6,15 +6,21 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from stargate_core.config.plugin_configs import ResponseCache
+from stargate_core.config.schema import PluginEntry
+from stargate_core.direction import BreakerPolicy
 from stargate_core.faults import Cause
+from stargate_core.gateway.breaker import Breaker
 from stargate_core.gateway.session import Session
-from stargate_core.journal.format import Journal, Unreadable
+from stargate_core.journal.format import BreakerBeginning, Journal, Unreadable
+from stargate_core.journal.lives import Ring
+from stargate_core.journal.recorder import Recorder
 from stargate_core.journal.render import SHOWN_OF_A_ROW, render
-from stargate_core.messages import UpstreamSent
+from stargate_core.messages import CallReported, UpstreamSent
 from stargate_core.plugins.registry import BUILT_IN
-from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_story, stream_head
-from support.journals import SCENARIOS, RecordedBench, journal
-from support.machines import chat
+from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_answer, converse_story, stream_head
+from support.journals import SCENARIOS, RecordedBench, RecordedFlight, journal
+from support.machines import a_config, a_plan, chat
 
 CAUSES: Final = {
     "exception-in-stream": "UPSTREAM_MODEL_ERROR",
@@ -131,6 +137,34 @@ class TestTimeLine:
         bench.answer(b"HTTP/1.1 500 \x1b[31m\r\n\r\n\x1b[31m")
         bench.upstream_ends()
         assert all(line.isprintable() for line in rendered(journal(bench.life)))
+
+
+class TestOthers:
+    """Machines that are no sessions."""
+
+    def flight(self, *answers: bytes) -> list[str]:
+        """A flight that has had these answers."""
+        cache = PluginEntry(name="response-cache", config=ResponseCache())
+        bench = RecordedBench(a_plan(a_config(cache)))
+        bench.ask(chat())
+        flight = RecordedFlight(bench)
+        flight.answer(*answers)
+        return rendered(journal(flight.recorder.life.snapshot()))
+
+    def test_a_flight_that_is_over(self) -> None:
+        lines = self.flight(converse_answer())
+        assert lines[0].startswith("A flight 1, recorded by Stargate 0. It begins at 2027-")
+        assert lines[-1] == "Outcome: the answer is whole."
+
+    def test_a_flight_that_is_not(self) -> None:
+        assert self.flight()[-1] == "The flight is not over."
+
+    def test_a_breaker_has_no_states_and_is_told_all_the_same(self) -> None:
+        recorder = Recorder(Breaker(), BreakerBeginning(), Ring(1 << 30, 1 << 30), now=0)
+        recorder.handle(0, CallReported("here", BreakerPolicy(failures=1), ok=False, first=True))
+        lines = rendered(journal(recorder.life))
+        assert lines[0] == "A breaker, recorded by Stargate 0."
+        assert any(line.strip().startswith("-> TellHealth(") for line in lines)
 
 
 class TestLongStreams:
