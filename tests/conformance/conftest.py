@@ -6,6 +6,7 @@ caller's own words. What hosts do not do alike stands in support/differences.py,
 """
 
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,8 +30,18 @@ def bedrock() -> Generator[RunningSimulator]:
 
 
 @pytest.fixture(scope="module")
-def host(name: str, bedrock: RunningSimulator) -> Generator[RunningGateway | RunningServer]:
+def door(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A unix socket that the configuration wants it to listen on."""
+    return tmp_path_factory.mktemp(name) / "door"
+
+
+@pytest.fixture(scope="module")
+def host(name: str, door: Path, bedrock: RunningSimulator) -> Generator[RunningGateway | RunningServer]:
     """A gateway on each host."""
-    settings: dict[str, Any] = {"max_body_bytes": 40_000_000, "keepalive_seconds": 0.5}
+    settings: dict[str, Any] = {
+        "listen": ["127.0.0.1:0", f"unix:{door}"],
+        "max_body_bytes": 40_000_000,
+        "keepalive_seconds": 0.5,
+    }
     with running_host(name, bedrock.url, gateway=settings, proxy={"allow_unlisted": True}) as running:
         yield running
