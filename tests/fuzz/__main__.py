@@ -73,7 +73,7 @@ def _name(data: bytes) -> str:
 
 def engine(name: str, *flags: str) -> "subprocess.CompletedProcess[str]":
     """Run libFuzzer on a target; what it said."""
-    command = [WORK / name / "again", *flags]
+    command = [str(WORK / name / "again"), *flags]
     return subprocess.run(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace"
     )

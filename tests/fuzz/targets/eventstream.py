@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, Final
 
-import msgspec
 from botocore.eventstream import EventStreamBuffer, ParserError
 
 from fuzz.choices import every_byte, pieces
@@ -115,4 +114,4 @@ def seeds() -> Iterator[bytes]:
             yield path.read_bytes()
     for recording in recorded_streams():
         yield recording.body[:2000]
-    yield msgspec.json.encode("no stream at all")
+    yield b"no stream at all"

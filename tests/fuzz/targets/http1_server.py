@@ -6,7 +6,15 @@ from collections.abc import Iterator
 from typing import Final
 
 from fuzz.choices import every_byte, pieces
-from support.http1 import Message, Transcript, error_of, h11_requests, llhttp_messages, messages, read_requests
+from support.http1 import (
+    Message,
+    Transcript,
+    error_of,
+    h11_requests,
+    llhttp_messages,
+    messages,
+    read_requests,
+)
 from support.http1_refusals import REQUESTS
 
 WORDS: Final = (

@@ -7,6 +7,7 @@ waits for what has come; and as long as the server says that the connection live
 
 from collections import deque
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -159,3 +160,4 @@ class ClientAndServer(RuleBasedStateMachine):
 
 
 TestClientAndServer = ClientAndServer.TestCase
+TestClientAndServer.settings = settings(max_examples=40)
