@@ -212,6 +212,9 @@ class _Reading:
         if level.place is Place.KNOWN:
             if name in CHOICES and text in WORDS:
                 return text
+            if name in _OF_ERRORS and _error_of(text) in WORDS:
+                before, error, after = text.partition(_error_of(text))
+                return self._words.word(before) + error + self._words.word(after)
             if name in NAMED and _NAME.fullmatch(text):
                 return text
             if self._fragments is not None and name in FRAGMENTS:
@@ -250,7 +253,13 @@ class _Reading:
 
 _NUMBERS_GO: Final = VECTORS | FRAGMENTS | {""}
 """Members of the APIs' own whose numbers are words; without a name, a number is no API's."""
+_OF_ERRORS: Final = frozenset({"__type", "code", "Code"})
 _REFERS: Final = frozenset({"#", *PROPERTIES, "items", "allOf", "anyOf", "oneOf"})
+
+
+def _error_of(text: str) -> str:
+    """The name of an error in one of the forms that AWS writes it in."""
+    return text.partition(":")[0].rpartition("#")[2]
 
 
 def _is_keyword(name: str, text: str) -> bool:

@@ -12,9 +12,10 @@ from typing import Final
 from stargate_core.journal.redact.words import Words
 
 _HEADER: Final = re.compile(
-    rb"([+\-:,#(_*%~>|])([^\r\n]*)(\r\n)|([$=!])(\d{1,10})(\r\n)|[^\r\n]*(?:\r\n|[\r\n]|\Z)"
+    rb"([+\-:,#(_*%~>|])([^\r\n]*)(\r\n)|([$=!])(\d{1,10})(\r\n)|\$-1\r\n|[^\r\n]*(?:\r\n|[\r\n]|\Z)"
 )
-_TELLING: Final = re.compile(r"@user_script: ?\d+: -[A-Z]+\b|\b[A-Z]{2,}\b|[^\w]+|\w+", re.ASCII)
+_NOTHING: Final = b"$-1\r\n"
+_TELLING: Final = re.compile(r"@user_script: ?\d+: -[A-Z]+\b|\b[A-Z]{2,}\b|[^\w@]+|@|\w+", re.ASCII)
 _CODE: Final = re.compile(r"@user_script.*|[A-Z]{2,}|[^\w]+", re.ASCII)
 
 
@@ -37,7 +38,7 @@ def redact_replies(data: bytes, words: Words, value: Callable[[bytes], bytes]) -
         elif found[1] is not None:
             made.append(found[0])
         else:
-            made.append(_like(found[0], words))
+            made.append(found[0] if found[0] == _NOTHING else _like(found[0], words))
     return b"".join(made) + _like(data[at:], words)
 
 

@@ -14,27 +14,31 @@ def _each(text: str) -> frozenset[str]:
 
 WORDS: Final = _each(
     """
-$ 1h 5m AUDIO_RETRIEVAL AccessDeniedException ApplyGuardrail Body CLASSIFICATION CLUSTERING
-ChatCompletions Code ConflictException Converse ConverseStream CountTokens CreateInferenceProfile
-DOCUMENT_RETRIEVAL END Exception GENERIC_INDEX GENERIC_RETRIEVAL GET GIF87a GIF89a GetAsyncInvoke
-GetFoundationModel GetFoundationModelAvailability GetInferenceProfile IMAGE_RETRIEVAL INTERVENED
-InternalServerException InvokeGuardrailChecks InvokeModel InvokeModelWithBidirectionalStream
-InvokeModelWithResponseStream LEFT ListAsyncInvokes ListFoundationModels ListInferenceProfiles Message
-Messages MessagesCountTokens ModelErrorException ModelNotReadyException ModelStreamErrorException
-ModelTimeoutException NONE Output POST RIFF RIGHT RequestEntityTooLargeException ResourceInUseException
-ResourceNotFoundException Responses SINGLE_EMBEDDING START ServiceQuotaExceededException
-ServiceUnavailableException StartAsyncInvoke TEXT_RETRIEVAL ThrottlingException TooManyTagsException
-UnrecognizedClientException VIDEO_RETRIEVAL ValidationException WEBP
-X-Amzn-Bedrock-PerformanceConfig-Latency X-Amzn-Bedrock-Service-Tier __type accept access_denied
-access_programs active adaptive additionalModelRequestFields additionalModelResponseFieldPaths
-additionalModelResponseFields additional_model_response_fields advisor_tool_result after after_id ails
-allow allowed_callers allowed_tools amazon-bedrock- amazon-bedrock-guardrailAction
-amazon-bedrock-invocationMetrics amazon-bedrock-trace amazon.nova amazon.nova-2 amazon.nova-2-
-amazon.nova-lite amazon.nova-micro amazon.nova-premier amazon.nova-pro annotation annotation_index
-annotations answer anthropic anthropic-beta anthropic-count-tokens anthropic-messages anthropic-models
-anthropic-user-profile-id anthropic-version anthropic.claude anthropic_beta anthropic_status
-anthropic_type anthropic_version any apac api_error application/json application/msword application/pdf
-application/vnd.ms-excel application/vnd.openxmlformats-officedocument.spreadsheetml.sheet
+$ 1h 5m AUDIO_RETRIEVAL AccessDenied AccessDeniedException ApplyGuardrail AuthFailure Body
+CLASSIFICATION CLUSTERING ChatCompletions Code ConflictException Converse ConverseStream CountTokens
+CreateInferenceProfile DOCUMENT_RETRIEVAL END Exception ExpiredToken ExpiredTokenException GENERIC_INDEX
+GENERIC_RETRIEVAL GET GIF87a GIF89a GetAsyncInvoke GetFoundationModel GetFoundationModelAvailability
+GetInferenceProfile IMAGE_RETRIEVAL INTERVENED IncompleteSignatureException InternalFailure
+InternalServerException InvalidClientTokenId InvalidSignatureException InvokeGuardrailChecks InvokeModel
+InvokeModelWithBidirectionalStream InvokeModelWithResponseStream LEFT ListAsyncInvokes
+ListFoundationModels ListInferenceProfiles Message Messages MessagesCountTokens
+MissingAuthenticationTokenException ModelErrorException ModelNotReadyException ModelStreamErrorException
+ModelTimeoutException NONE NotAuthorized OptInRequired Output POST RIFF RIGHT
+RequestEntityTooLargeException RequestExpired ResourceInUseException ResourceNotFoundException Responses
+SINGLE_EMBEDDING START SerializationException ServiceQuotaExceededException ServiceUnavailableException
+SignatureDoesNotMatch StartAsyncInvoke TEXT_RETRIEVAL ThrottlingException TooManyRequestsException
+TooManyTagsException UnrecognizedClientException UnsupportedMediaTypeException VIDEO_RETRIEVAL
+ValidationException WEBP X-Amzn-Bedrock-PerformanceConfig-Latency X-Amzn-Bedrock-Service-Tier __type
+accept access_denied access_programs active adaptive additionalModelRequestFields
+additionalModelResponseFieldPaths additionalModelResponseFields additional_model_response_fields
+advisor_tool_result after after_id ails allow allowed_callers allowed_tools amazon-bedrock-
+amazon-bedrock-guardrailAction amazon-bedrock-invocationMetrics amazon-bedrock-trace amazon.nova
+amazon.nova-2 amazon.nova-2- amazon.nova-lite amazon.nova-micro amazon.nova-premier amazon.nova-pro
+annotation annotation_index annotations answer anthropic anthropic-beta anthropic-count-tokens
+anthropic-messages anthropic-models anthropic-user-profile-id anthropic-version anthropic.claude
+anthropic_beta anthropic_status anthropic_type anthropic_version any apac api_error application/json
+application/msword application/pdf application/vnd.ms-excel
+application/vnd.openxmlformats-officedocument.spreadsheetml.sheet
 application/vnd.openxmlformats-officedocument.wordprocessingml.document arguments ask assistant async at
 audio authentication_error auto aws_name aws_status background background_options base64 base64:
 bash_code_execution_tool_result bedrock bedrock-2023-05-31 bedrock-async-invocation bedrock-async-invoke

@@ -106,6 +106,8 @@ class Words:
             if character in "eE":
                 mantissa, mark, exponent = text[:at], character, text[at + 1 :]
                 break
+        if len(exponent) > 3 or (len(exponent) == 3 and exponent.isdigit()):
+            return text  # As large as numbers can be: another one may be none at all.
         digits = sum(map(str.isdigit, mantissa))
         # Beyond what a float or a machine's integer can tell apart, the first digits decide how it is read.
         stays = 2 if digits > 18 and "." not in mantissa else 0

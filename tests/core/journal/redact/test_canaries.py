@@ -37,10 +37,10 @@ from stargate_core.messages import (
 )
 from stargate_core.questions import Entry as Kept
 from stargate_core.questions import WriteEntry
+from stargate_core.wire.eventstream import encode_exception
 from support.bedrock import (
     chunk,
     converse_story,
-    encode_exception,
     event,
     http,
     inner,
