@@ -7,6 +7,8 @@ the texts says how, and belongs to the same change.
 """
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -76,3 +78,27 @@ class TestKept:
 def test_there_are_no_others() -> None:
     names = {f"{name}{ending}" for name in RECORDED for ending in (".journal", ".txt")}
     assert {path.name for path in HERE.iterdir() if path.suffix in {".journal", ".txt"}} == names
+
+
+@pytest.mark.parametrize("seed", ["0", "1", "random"])
+def test_they_are_lived_alike_whatever_python_hashes(seed: str) -> None:
+    """No order in the core may depend on it."""
+    ran = subprocess.run(
+        [sys.executable, "-c", _ALL, *(f"{HERE / name}.journal" for name in RECORDED)],
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.split() == [kept(name).trailer.fingerprint for name in RECORDED]
+
+
+_ALL: Final = """
+import sys
+from pathlib import Path
+from stargate_core.journal.format import read
+from stargate_core.journal.replay import replay
+from stargate_core.plugins.registry import BUILT_IN
+for name in sys.argv[1:]:
+    print(replay(read(Path(name).read_bytes()), BUILT_IN).fingerprint)
+"""

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import nacl.public
 import pytest
@@ -76,3 +77,17 @@ def test_without_the_library_it_says_which_one_it_needs() -> None:
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert ran.stderr.endswith("it needs PyNaCl: pip install 'stargate-gateway[journal]'\n")
+
+
+def test_nor_does_a_gateway_start_that_is_to_encrypt(tmp_path: Path) -> None:
+    file = tmp_path / "stargate.yaml"
+    file.write_text(f"gateway: {{journal: {{directory: {tmp_path}, encrypt_to: {PUBLIC_KEY}}}}}")
+    program = (
+        "import sys; sys.modules['nacl.exceptions'] = None\n"
+        "from stargate.cli.main import main; main(['serve', '-c', sys.argv[1]])"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, file], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ran.returncode == 1
+    assert "Error: it needs PyNaCl: pip install 'stargate-gateway[journal]'" in ran.stderr
