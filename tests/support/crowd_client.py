@@ -123,6 +123,7 @@ class Crowd:
         self._queue: deque[tuple[Connection, bytes]] = deque()
         """Requests that wait until fewer are under way."""
         self._under_way = 0
+        self._at_once = sys.maxsize
         self._slow_pause = 0.0
         """Seconds between two reads of a slow reader."""
         self._whole = 0
