@@ -89,9 +89,9 @@ class Client:
             ask = self._ask()
             self.asks.append(ask)
             data += ask.data
-            if ask.closes or ask.broken:
+            if ask.broken or (ask.closes and self._rng.random() < 0.5):
                 self._to_ask = len(self.asks)
-                break
+                break  # Else it asks on behind its own end, and must not be answered.
         self._send(data)
         if self.kind == "leaving" and self._rng.random() < 0.5:
             delay = self._rng.randrange(self._rng.choice((1, 30, 3000, 12_000)) * MILLISECOND)
@@ -217,6 +217,9 @@ class Client:
         at = len(self.answers)
         demand(at < len(self.asks), "an answer to nothing", self.name)
         demand(not (at and self.asks[at - 1].broken), "an answer behind broken framing", self.name)
+        demand(
+            not (at and self.asks[at - 1].closes), "an answer behind the end that was asked for", self.name
+        )
         peer = self._peer = h11.Connection(h11.CLIENT)
         method = self.asks[at].method if self.asks[at].method in (b"GET", b"POST") else b"POST"
         peer.send(h11.Request(method=method, target=b"/", headers=[(b"host", b"a")]))
@@ -238,7 +241,7 @@ class Client:
             self._doze()
         if len(self.answers) == len(self.asks):
             self._done()
-            if answer.header(b"connection") == "close":
+            if answer.header(b"connection") == "close" or answer.ask.closes:
                 return  # The gateway closes.
             pause = self._rng.randrange(self._rng.choice((1, 200, 4000)) * MILLISECOND)
             self.world.agenda.after(pause, self._next)

@@ -27,7 +27,7 @@ from stargate_core.config.plugin_configs import (
     ResponseCache,
     Retry,
 )
-from stargate_core.config.rate_limiter import Limit
+from stargate_core.config.rate_limiter import Algorithm, Limit
 from stargate_core.config.schema import Config, Consumer, KeyCredential, PluginEntry
 from stargate_core.secret import Secret
 
@@ -55,6 +55,10 @@ FEATURES: Final = (
     "cuts", "resets", "refusals", "silence", "late", "rude", "reload", "drain", "credentials", "lateness",
     "keys",
 )  # fmt: skip
+
+
+_RARITY: Final = {"credentials": 0.4, "drain": 0.6, "limits": 0.7}
+"""What leaves little else to be seen is switched on less often."""
 
 
 class Features(msgspec.Struct, kw_only=True):
@@ -108,7 +112,7 @@ _TROUBLES: Final = frozenset(
 def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Features:
     """The features of the world whose chance this is."""
     likely = rng.choice((0.15, 0.4, 0.7))
-    drawn = [name for name in FEATURES if rng.random() < likely]
+    drawn = [name for name in FEATURES if rng.random() < likely * _RARITY.get(name, 1)]
     kinds = tuple(kind for kind in CLIENT_KINDS[1:] if rng.random() < 0.4)
     features = Features(
         on=frozenset(drawn),
@@ -117,7 +121,7 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
         faults_until_ns=rng.choice((2, 5, 15, 40)) * SECOND,
         codec=rng.choice(("fast", "fast", "reference")),
         kinds=("polite", *kinds),
-        scenarios=tuple(rng.choice(FAULTS) for _ in range(rng.choice((1, 2, 4, 8)))),
+        scenarios=tuple(_scenario(rng) for _ in range(rng.choice((1, 2, 4, 8)))),
         scenario_rate=rng.choice((0.1, 0.3, 0.7)),
         redis_faults=tuple(fault for fault in REDIS_FAULTS if rng.random() < 0.5),
         redis_rate=rng.choice((0.02, 0.1, 0.4)),
@@ -152,17 +156,27 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
     return features
 
 
+def _scenario(rng: random.Random) -> str:
+    """A fault, and where it strikes."""
+    name = rng.choice(FAULTS)
+    if "after" in SCENARIOS[name].options and rng.random() < 0.6:
+        name += f" after={rng.choice(('0', 'start', '5', 'stop'))}"
+    return name
+
+
+_PIECES: Final = (
+    *[(4000, 80 * MILLISECOND)] * 5,
+    *[(900, 20 * MILLISECOND)] * 5,
+    *[(60, 2 * MILLISECOND)] * 4,
+    (7, 50_000),
+    (1, 10_000),
+)
+"""Pieces and delays; the smallest ones are rare, for they take most of the time of all."""
+
+
 def _weather(rng: random.Random) -> Weather:
     # Whoever takes bytes one by one takes them fast: what is slow here must not be slow for ever.
-    piece_max, delay_ns = rng.choice(
-        (
-            (1, 10_000),
-            (7, 50_000),
-            (60, 2 * MILLISECOND),
-            (900, 20 * MILLISECOND),
-            (4000, 80 * MILLISECOND),
-        )
-    )
+    piece_max, delay_ns = _PIECES[min(rng.randrange(16), rng.randrange(16))]
     return Weather(
         delay_ns=delay_ns,
         whole=rng.choice((0.0, 0.5, 0.9)),
@@ -172,12 +186,15 @@ def _weather(rng: random.Random) -> Weather:
     )
 
 
+_ALGORITHMS: Final[tuple[Algorithm, ...]] = ("fixed", "sliding", "sliding", "gcra")
+
+
 def _limits(rng: random.Random) -> RateLimiter:
     window = rng.choice((1, 5, 60))
-    algorithm = rng.choice(("fixed", "sliding", "sliding", "gcra"))
-    limits = [Limit(unit="requests", limit=rng.choice((1, 3, 10)), window=window, algorithm=algorithm)]
+    algorithm: Algorithm = rng.choice(_ALGORITHMS)
+    limits = [Limit(unit="requests", limit=rng.choice((2, 5, 20)), window=window, algorithm=algorithm)]
     if rng.random() < 0.5:
-        limits.append(Limit(unit="tokens", limit=rng.choice((300, 5000)), window=60))
+        limits.append(Limit(unit="tokens", limit=rng.choice((700, 9000)), window=60))
     return RateLimiter(
         limits=limits,
         concurrency=rng.choice((None, 1, 2)),
@@ -196,7 +213,7 @@ TIMES: Final = TimeLimits(
     client_head=4,
     client_body=5,
     client_idle=20,
-    client_stall=6,
+    client_stall=12,
 )
 
 
@@ -211,8 +228,10 @@ def config_of(features: Features, generation: int) -> Config:
     if features.has("limits") and features.limits is not None:
         plugins.append(PluginEntry(name="rate-limiter", config=features.limits))
     if features.has("cache"):
-        scope = "global" if features.cache_scope == "global" else "consumer"
-        plugins.append(PluginEntry(name="response-cache", config=ResponseCache(cache_ttl=20, scope=scope)))
+        shared = ResponseCache(
+            cache_ttl=20, scope="global" if features.cache_scope == "global" else "consumer"
+        )
+        plugins.append(PluginEntry(name="response-cache", config=shared))
     pool = UpstreamPool(
         max_connections_per_endpoint=max(1, features.pool_max - (generation - 1) % 2),
         max_idle=features.pool_max // 2,

@@ -22,7 +22,7 @@ from stargate_core.gateway.breaker import Breaker
 from stargate_core.gateway.cache import Cache
 from stargate_core.gateway.keyring import Keyring
 from stargate_core.gateway.pool import Pool
-from stargate_core.gateway.session import Exchanging
+from stargate_core.gateway.session import Exchanging, Waiting
 from stargate_core.journal.digests import Digest
 from stargate_core.limits.buckets import Verdict
 from stargate_core.messages import (
@@ -47,6 +47,7 @@ from stargate_core.messages import (
     ConnectionClosed,
     ConnectionFailed,
     Disconnect,
+    Draining,
     DropUpstream,
     Emit,
     FailStore,
@@ -58,6 +59,7 @@ from stargate_core.messages import (
     Follow,
     KeyringCommand,
     KeyringEvent,
+    LeaseReturned,
     Lend,
     Note,
     OpenUpstream,
@@ -108,6 +110,8 @@ class Call(msgspec.Struct):
     heard: bytearray
     """What of it has reached the gateway."""
     exchange: BedrockExchange | None = None
+    heard_at: int = 0
+    """When the last of it did."""
     struck: list[str] = []
     """What the network has done to it."""
 
@@ -158,6 +162,12 @@ class Judge:
         self.records: dict[str, dict[str, Any]] = {}
         self.admitted: dict[str, None] = {}
         """Request ids of all exchanges that were seen."""
+        self.generations: dict[str, int] = {}
+        """Of the configuration, when they were first seen."""
+        self.consumers: dict[str, str] = {}
+        """Whose they are, of those whose answer is shared."""
+        self.orderers: dict[int, str] = {}
+        """Of flights: for whose request they were launched."""
         self.memory = Ledger("memory")
         self.sessions = 0
         self.events = 0
@@ -169,6 +179,11 @@ class Judge:
         self._used: dict[int, Call | None] = {}
         """Of connections: the last call on them."""
         self._exists: dict[int, Endpoint] = {}
+        self._dirty: dict[int, None] = {}
+        """Connections that came back unclean."""
+        self._relaunches: dict[int, int] = {}
+        """Of flights: how many before them failed before they had begun."""
+        self._begun: dict[int, None] = {}
         self._counts: dict[Endpoint, int] = {}
         self._takes: dict[int, Take] = {}
         self.connections_max = 0
@@ -189,6 +204,7 @@ class Judge:
     def launched(self, flyer: Flyer, order: Order) -> None:
         """A flight begins."""
         self._lives[flyer] = Life()
+        self.orderers[flyer.number] = self.consumers[order.request_id]
         self.say(flyer.name, "launched")
 
     def gone(self, client: Client) -> None:
@@ -224,12 +240,15 @@ class Judge:
             life.closed = life.left = life.over = True
         self.say(caller.name, event)
         self._event(caller, life, event)
+        waits = type(caller) is Client and type(caller.session.state) is Waiting
         try:
             commands: list[FlightCommand] = caller.session.handle(now, event)
         except Exception as error:
             raise Violation("handle raised", traceback.format_exc()) from error
         self.digest.add(commands)
         session = caller.session
+        if type(event) is Draining and waits:
+            demand(session.closed, "an idle connection outlives draining", caller.name)
         request_id = ""
         if type(caller) is Flyer:
             request_id = f"flight {caller.number}"
@@ -237,6 +256,7 @@ class Judge:
             request_id = session.state.exchange.request.request_id
             if request_id not in self.admitted and not session.state.exchange.quiet:
                 self.admitted[request_id] = None
+                self.generations[request_id] = session.plan.generation
         for command in commands:
             self.say(caller.name, command)
             self._command(caller, life, command, request_id)
@@ -279,6 +299,7 @@ class Judge:
                 call = self._used.get(lease)
                 if call is not None and call.caller is caller:
                     call.heard += data
+                    call.heard_at = self.now
             case AnswerBegan(ticket):
                 life.following[ticket].source = event.source
             case AnswerSent(ticket, data):
@@ -328,6 +349,8 @@ class Judge:
                 shared = Shared(request_id, order)
                 life.following[ticket] = shared
                 self.shared.setdefault(request_id, []).append(shared)
+                consumer = caller.session.state.exchange.ctx.consumer
+                self.consumers[request_id] = "" if consumer is None else consumer.username
             case Unfollow(ticket):
                 demand(ticket in life.following, "an answer is left that is not followed", caller.name)
                 del life.following[ticket]
@@ -385,6 +408,8 @@ class Judge:
         record = json.loads(line)
         request_id = record["request_id"]
         demand(request_id not in self.records, "two records of one exchange", request_id)
+        generation = self.generations.get(request_id, record["generation"])
+        demand(record["generation"] == generation, "a request changes its configuration", request_id)
         self.records[request_id] = record
         self.admitted[request_id] = None
 
@@ -396,6 +421,8 @@ class Judge:
         self.say("pool", event)
         if isinstance(event, ConnectionFailed | ConnectionClosed):
             self._vanish(event.connection)
+        elif isinstance(event, LeaseReturned) and not event.clean:
+            self._dirty[event.lease] = None
         elif isinstance(event, BoundsChanged):
             self.connections_max = event.connections_max
         try:
@@ -416,6 +443,7 @@ class Judge:
                 case Lend(_, connection, reused):
                     demand(connection not in self._lent, "one connection is lent to two", str(connection))
                     demand(connection in self._exists, "a connection is lent that is gone", str(connection))
+                    demand(connection not in self._dirty, "an unclean connection is lent again")
                     call = self._used.get(connection)
                     demand(reused or call is None, "a used connection is lent as a new one")
                     self._lent[connection] = _NOBODY

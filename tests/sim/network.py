@@ -5,6 +5,7 @@ wire, and its deadline an item of the agenda. The network's own faults strike co
 the call that was on the connection then: nobody may blame Bedrock for them, nor the gateway.
 """
 
+import functools
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -172,10 +173,8 @@ class Network:
         ):
             if features.has(feature) and rng.random() < rate:
                 self.faults += 1
-                self.agenda.after(
-                    rng.randrange(rng.choice((1, 20, 2000)) * MILLISECOND),
-                    lambda what=what: bedrock.strike(what),
-                )  # type: ignore[misc]
+                delay = rng.randrange(rng.choice((1, 20, 2000)) * MILLISECOND)
+                self.agenda.after(delay, functools.partial(bedrock.strike, what))
 
     def weather(self) -> tuple[Weather, Weather]:
         """That of a new connection: towards the gateway, and towards Bedrock."""

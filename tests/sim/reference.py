@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sim import readings
+from sim.callers import Flyer
 from sim.http_answer import read_answer
-from sim.judge import Call
+from sim.judge import Call, Shared
 from sim.readings import Reading, Unreadable
 from sim.violation import Violation, demand
 from stargate_core.clock import SECOND
@@ -195,14 +196,14 @@ class Reference:
     def _shareable(self, body: bytes, asked: bytes, request_id: str, who: str) -> None:
         """A shared answer is what Bedrock gave to the same call, for the same consumer if only they share."""
         world = self._world
-        consumer = world.consumer_of(request_id)
-        for call in world.judge.calls:
-            if call.body == asked and type(call.caller).__name__ == "Flyer":
+        judge = world.judge
+        consumer = judge.consumers[request_id]
+        for call in judge.calls:
+            if call.body == asked and type(call.caller) is Flyer:
                 answer = read_answer(bytes(call.heard))
                 if answer is None or answer.body[: len(body)] != body:
                     continue
-                theirs = world.orderers.get(call.caller.number)
-                if world.features.cache_scope == "global" or consumer in (theirs, None) or theirs is None:
+                if world.features.cache_scope == "global" or judge.orderers[call.caller.number] == consumer:
                     return
         raise Violation("a shared answer that nobody was given, or not for this consumer", who)
 
@@ -241,6 +242,11 @@ class Reference:
         judge = self._world.judge
         for request_id in judge.admitted:
             demand(request_id in judge.records, "an exchange without a record", request_id)
+        most = 2 * (1 + (self._world.features.retries if self._world.features.has("retries") else 0))
+        for request_id, calls in judge.calls_by_request.items():
+            demand(len(calls) <= most, "a call is made again and again", f"{request_id}: {len(calls)} times")
+        for shared in (one for several in judge.shared.values() for one in several):
+            self._whole(shared)
         for record in judge.records.values():
             cause = record.get("cause")
             if cause:
@@ -248,6 +254,13 @@ class Reference:
         for settled in self._settled:
             if not settled.answer.ask.broken:
                 self._match(settled)
+
+    def _whole(self, shared: Shared) -> None:
+        """A shared answer that has ended well, or was kept, is one that Bedrock has finished."""
+        call = shared.order.call
+        if shared.ended and call.stream:
+            given = _OF_BEDROCK[_operation(call.target + b" ")](bytes(shared.body))
+            demand(given.complete, "a shared answer ends well that is not whole", shared.request_id)
 
     def _match(self, settled: Settled) -> None:
         answer, ask = settled.answer, settled.answer.ask
@@ -276,7 +289,14 @@ class Reference:
         demand(evidence is not None, "a good request fails for a reason that cannot be", f"{who}: {record}")
         assert evidence is not None
         calls = judge.calls_by_request.get(request_id, [])
-        case = Case(world, settled.client, calls, bool(judge.shared.get(request_id)), record)
+        case = Case(
+            world,
+            settled.client,
+            calls,
+            bool(judge.shared.get(request_id)),
+            record,
+            settled.answer.ask.sent_at,
+        )
         demand(evidence(case), "a failure without its cause", f"{who}: {record}")
 
 
@@ -288,6 +308,8 @@ class Case(msgspec.Struct):
     calls: list[Call]
     shared: bool
     record: dict[str, Any]
+    asked_at: int
+    """When its request was whole, at the earliest."""
 
     def has(self, *features: str) -> bool:
         """Whether the world has one of these."""
@@ -304,6 +326,19 @@ class Case(msgspec.Struct):
         )
 
     @property
+    def silent(self) -> bool:
+        """Whether it was a stream that Bedrock has left silent for longer than one may."""
+        if (
+            not self.calls
+            or not self.record.get("stream")
+            or self.client.attended_by in self.world.judge.stalled
+        ):
+            return False
+        last = self.calls[-1]
+        until = self.asked_at + int(self.record["total_ms"] * 1_000_000)
+        return until - max(last.at, last.heard_at) > _SILENCE_NS
+
+    @property
     def refused(self) -> bool:
         """Whether Bedrock has refused one of its calls, or was told to fail it."""
         if self.shared:
@@ -312,6 +347,10 @@ class Case(msgspec.Struct):
             call.exchange is not None and (call.exchange.scenario or call.exchange.error)
             for call in self.calls
         )
+
+
+_SILENCE_NS: Final = 10 * SECOND
+"""No stream may be silent for so long, by any limit of a world's."""
 
 
 def _credentials(case: Case) -> bool:
@@ -338,9 +377,9 @@ EVIDENCE: Final[dict[str, Callable[[Case], bool]]] = {
     "CONNECT_FAILED": lambda case: case.has("refusals") and case.world.network.faults > 0,
     "TLS_FAILED": lambda case: case.has("refusals") and case.world.network.faults > 0,
     "CONNECT_TIMEOUT": lambda case: case.has("refusals"),
-    "FIRST_TOKEN_TIMEOUT": lambda case: case.troubled or case.has("cuts", "silence"),
-    "IDLE_TIMEOUT": lambda case: case.troubled or case.has("cuts", "silence"),
-    "TOTAL_TIMEOUT": lambda case: case.record["total_ms"] >= 30_000,
+    "FIRST_TOKEN_TIMEOUT": _stream,
+    "IDLE_TIMEOUT": _stream,
+    "TOTAL_TIMEOUT": lambda case: case.record["total_ms"] >= 30_000 and not case.silent,
     "UPSTREAM_GARBLED": _stream,
     "UPSTREAM_LOST": _stream,
     "STREAM_CUT": _stream,

@@ -5,6 +5,7 @@ everything must come to rest; then somebody asks once more, politely, and must b
 world, and raises Violation where something does not hold.
 """
 
+import functools
 import random
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -32,10 +33,10 @@ from stargate_core.gateway.redis_link import RedisLink
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.secret import Secret
 
-CALM_NS: Final = 150 * SECOND
+CALM_NS: Final = 100 * SECOND
 """Longer than any time limit of a world's, and any window of its limits, one after the other."""
 PROBE_NS: Final = 40 * SECOND
-REST_NS: Final = 60 * SECOND
+REST_NS: Final = 30 * SECOND
 GRACE_NS: Final = 3 * SECOND
 
 
@@ -68,8 +69,6 @@ class World:
         self.network = Network(self.agenda, self.rng, self.features, self.judge)
         self.calm = False
         self.clients: list[Client] = []
-        self.orderers: dict[int, str] = {}
-        """Of flights: for which consumer they were launched."""
         self._numbers = 0
         self._generation = 1
         plan = self._plan()
@@ -144,15 +143,10 @@ class World:
         """How often a store has refused something."""
         return self.judge.memory.refusals + (self.redis.ledger.refusals if self.redis is not None else 0)
 
-    def consumer_of(self, request_id: str) -> str | None:
-        """Who asked this."""
-        record = self.judge.records.get(request_id)
-        return None if record is None else record.get("consumer")
-
-    def _connect(self, kind: str) -> Client | None:
-        """A client connects."""
+    def _connect(self, kind: str) -> None:
+        """A client connects; one that is draining listens no more."""
         if self.shell.draining is not None:
-            return None
+            return
         weather = Weather() if self.calm else self.features.client_weather
         far = Weather(weather.delay_ns, weather.whole, weather.piece_max, weather.room, weather.destroys)
         near = Weather(weather.delay_ns, weather.whole, weather.piece_max, 1 << 20, weather.destroys)
@@ -161,7 +155,6 @@ class World:
         client = Client(self, there, len(self.clients) + 1, kind)
         client.attended_by = caller
         self.clients.append(client)
-        return client
 
     def _credentials(self) -> None:
         """The gateway's AWS credentials: there from the beginning, or not, or none that are any good."""
@@ -193,7 +186,7 @@ class World:
         self._credentials()
         for _ in range(features.clients):
             kind = rng.choice(features.kinds)
-            agenda.after(rng.randrange(features.faults_until_ns), lambda kind=kind: self._connect(kind))  # type: ignore[misc]
+            agenda.after(rng.randrange(features.faults_until_ns), functools.partial(self._connect, kind))
         if features.has("reload"):
             for _ in range(rng.choice((1, 3))):
                 agenda.after(rng.randrange(features.faults_until_ns), self._reload)
