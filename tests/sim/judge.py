@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from sim.agenda import Agenda
 from sim.callers import Caller, Client, Flyer
 from sim.http_answer import read_answer
 from sim.ledger import Ledger
@@ -112,6 +113,8 @@ class Call(msgspec.Struct):
     exchange: BedrockExchange | None = None
     heard_at: int = 0
     """When the last of it did."""
+    over: bool = False
+    """Its lease was given back: what comes now is none of it."""
     struck: list[str] = []
     """What the network has done to it."""
 
@@ -152,8 +155,8 @@ class Life:
 class Judge:
     """Hears everything. narrates: keep all steps, not only the last ones."""
 
-    def __init__(self, *, narrates: bool = False) -> None:
-        self.now = 0
+    def __init__(self, agenda: Agenda, *, narrates: bool = False) -> None:
+        self._agenda = agenda
         self.digest = Digest()
         self.steps: deque[tuple[int, str, object]] = deque(maxlen=None if narrates else STEPS_KEPT)
         self.calls: list[Call] = []
@@ -192,9 +195,14 @@ class Judge:
 
     # ------------------------------------------------------------------------------------------- what is kept
 
+    @property
+    def now(self) -> int:
+        """The time."""
+        return self._agenda.now
+
     def say(self, who: str, what: object) -> None:
         """A step, for whoever reads them."""
-        self.steps.append((self.now, who, what))
+        self.steps.append((self._agenda.now, who, what))
 
     def attended(self, client: Client) -> None:
         """A session begins."""
@@ -233,7 +241,7 @@ class Judge:
     def heard(self, caller: Caller, event: FlightEvent) -> list[FlightCommand]:
         """A session or flight learns something."""
         self.events += 1
-        now = self.now = caller.shell.agenda.now
+        now = self.now
         life = self._lives.get(caller)
         if life is None:
             life = Life()
@@ -297,7 +305,7 @@ class Judge:
                 life.questions.pop(ticket, None)
             case UpstreamSent(lease, data):
                 call = self._used.get(lease)
-                if call is not None and call.caller is caller:
+                if call is not None and call.caller is caller and not call.over:
                     call.heard += data
                     call.heard_at = self.now
             case AnswerBegan(ticket):
@@ -391,9 +399,10 @@ class Judge:
 
     def _returned(self, caller: Caller, life: Life, lease: int, *, clean: bool) -> None:
         if life.lease == lease:
-            if clean and life.spoken:
-                call = self._used[lease]
-                assert call is not None
+            call = self._used.get(lease) if life.spoken else None
+            if call is not None:
+                call.over = True
+            if clean and call is not None:
                 answer = read_answer(bytes(call.heard))
                 sound = answer is not None and answer.whole and not answer.rest and not answer.closes
                 demand(sound, "a lease is given back on which an answer is unfinished", caller.name)
@@ -494,7 +503,6 @@ class Judge:
 
     def store_heard(self, name: str, store: Any, now: int, event: StoreEvent) -> list[StoreCommand]:
         """A store, or the link to one, learns something."""
-        self.now = now
         commands: list[StoreCommand] = self._told(name, store, now, event)
         if name == "memory":
             if isinstance(event, StoreTold) and isinstance(event.statement, Settle):

@@ -54,6 +54,8 @@ class Bedrock:
         self.calls: deque[Call] = deque()
         """Those whose requests have not begun to come."""
         self.call: Call | None = None
+        self.struck: list[str] = []
+        """What the network has done to it, also between two calls."""
         end.start(self)
 
     def heard(self, data: bytes) -> None:
@@ -118,6 +120,7 @@ class Bedrock:
         """The network does something to this connection."""
         if self.end.closed or self.end.peer.closed:
             return
+        self.struck.append(what)
         if self.call is not None:
             self.call.struck.append(what)
         for call in self.calls:
@@ -162,6 +165,7 @@ class Network:
             call.struck.append("gone")
             return
         bedrock.calls.append(call)
+        call.struck += bedrock.struck
         if bedrock.end.closed:
             call.struck.append("gone")
         features, rng = self._features, self._rng

@@ -17,7 +17,9 @@ CALLS = Bucket("calls:{a}", Algorithm.CONCURRENT, 1)
 
 def a_server() -> RedisServer:
     rng = random.Random(1)
-    return RedisServer(Agenda(rng), rng, features_of(rng, frozenset({"redis-faults"})), Judge(), WALL_NS)
+    agenda = Agenda(rng)
+    features = features_of(rng, frozenset({"redis-faults"}))
+    return RedisServer(agenda, rng, features, Judge(agenda), WALL_NS)
 
 
 def said(server: RedisServer, words: tuple[bytes | str | int, ...]) -> object:

@@ -65,7 +65,7 @@ class World:
         self.rng = random.Random(seed)
         self.features: Features = features_of(self.rng, frozenset(without))
         self.agenda = Agenda(self.rng)
-        self.judge = Judge(narrates=narrates)
+        self.judge = Judge(self.agenda, narrates=narrates)
         self.network = Network(self.agenda, self.rng, self.features, self.judge)
         self.calm = False
         self.clients: list[Client] = []
