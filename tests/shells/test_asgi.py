@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import anyio
+import anyio.lowlevel
 import pytest
 import trio
 
@@ -59,16 +60,17 @@ class Server:
         self.gone = anyio.Event()
         self.wait_to_take = False
         """Whether the server takes nothing of a body."""
-        self._body = list(body)
+        self.unread = list(body)
 
     async def receive(self) -> MutableMapping[str, Any]:
-        if not self._body:
+        await anyio.lowlevel.checkpoint()
+        if not self.unread:
             await self.gone.wait()
             return {"type": "http.disconnect"}
-        piece = self._body.pop(0)
+        piece = self.unread.pop(0)
         if piece is None:
             return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": piece, "more_body": bool(self._body)}
+        return {"type": "http.request", "body": piece, "more_body": bool(self.unread)}
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         self.sent.append(message)
@@ -173,6 +175,19 @@ class TestRequests:
         assert (openai.status, anthropic.status) == (413, 413)
         assert json.loads(openai.body)["error"]["code"] == "PAYLOAD_TOO_LARGE"
         assert json.loads(anthropic.body)["type"] == "error"
+
+    @pytest.mark.parametrize("version", ["1.1", "2"])
+    async def test_what_is_too_long_is_read_to_its_end_on_http_2_alone(
+        self, monkeypatch: pytest.MonkeyPatch, version: str
+    ) -> None:
+        """There a server may not live through bytes behind an answer."""
+        monkeypatch.setattr(stargate.asgi, "LINGER_SECONDS", 0)
+        body = [b"x" * 1_000] * 600
+        async with an_app(gateway={"max_body_bytes": 2_000}) as app:
+            server = Server("POST", "/v1/messages", body, http_version=version)
+            await server.run(app)
+        assert server.status == 413
+        assert (server.unread == []) == (version == "2")
 
     async def test_a_body_in_pieces_arrives_whole(self) -> None:
         async with an_app() as app:
