@@ -6,7 +6,7 @@ models, targets, routes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -83,7 +83,7 @@ def _objects(tree: Any) -> Iterator[dict[str, Any]]:
 
 def _texts(members: dict[str, Any]) -> Iterator[str]:
     for name, value in members.items():
-        several: list[Any] = value if isinstance(value, list) else [value]
+        several = cast("list[Any]", value) if isinstance(value, list) else [value]
         for text in several:
             if isinstance(text, str) and text and name not in _GONE:
                 yield text
