@@ -11,10 +11,10 @@ the path begins behind the mount's own.
 The body is collected first, up to `max_body_bytes`. What is longer is thrown away as it comes, for two
 seconds at most (on HTTP/2 to its end); only its length is told, and the gateway refuses it in the words of
 the API it was meant for. The answer goes out as it comes, each piece when the server has taken the last one;
-meanwhile the gateway is not read beyond its bound. A client that leaves has left: `http.disconnect` cancels its call at Bedrock,
-wherever that is. Servers send the same once they have the last of an answer, even while they take it: so
-nobody listens for it then, or hypercorn would be broken off before it has closed the connection. An answer
-that breaks in the middle is raised, so that the server cuts the connection too.
+meanwhile the gateway is not read beyond its bound. A client that leaves has left: `http.disconnect` cancels
+its call at Bedrock, wherever that is. Servers send the same once they have the last of an answer, even while
+they take it: so nobody listens for it then, or hypercorn would be broken off before it has closed the
+connection. An answer that breaks in the middle is raised, so that the server cuts the connection too.
 
 A server that has lifespans starts and drains the gateway by them. Others, and most frameworks for what they
 mount, do not: then it starts with the first request and ends with the loop, without draining. A program
@@ -211,8 +211,8 @@ async def _request(scope: Scope, receive: Receive, bytes_max: int) -> bytes | No
         size = max(size, len(body))
         more = message.get("more_body", False) and size <= bytes_max
     if size > bytes_max:
-        # Few clients read an answer before all of their body has left; and on HTTP/2 bytes behind an answer are
-        # more than hypercorn bears: on trio its worker ends, with everybody's calls.
+        # Few clients read an answer before all of their body has left. And bytes behind an answer, on HTTP/2,
+        # are more than hypercorn bears: on trio its worker ends, and everybody's calls with it.
         with anyio.move_on_after(None if scope["http_version"].startswith("2") else LINGER_SECONDS):
             while (await receive()).get("more_body", False):
                 pass
