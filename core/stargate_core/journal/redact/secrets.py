@@ -28,6 +28,13 @@ _TIMES: Final = frozenset({"exp", "nbf", "iat"})
 _NAMES: Final = _TIMES | {"iss", "aud", "sub", "alg", "typ", "kid", "crit"}
 _CODES: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
 _NO_CODES: Final[Mapping[str, str]] = MappingProxyType({})
+_LITERALS: Final = frozenset({"true", "false", "null"})
+_OF_CLAIMS: Final = re.compile(
+    r'"(?P<text>(?:[^"\\]|\\.)*+)"(?P<colon>\s*:)?'
+    r"|(?P<mark>[{}\[\]])|(?P<number>[0-9][0-9.eE+-]*)|[^\s\"{}\[\]:,0-9-]+",
+    re.DOTALL,
+)
+_ESCAPE: Final = re.compile(r"\\u[0-9a-fA-F]{4}|\\.", re.DOTALL)
 _ALGORITHM: Final = re.compile(r"[A-Za-z0-9]{1,8}|at\+jwt")
 
 
@@ -84,35 +91,49 @@ class Secrets:
         return f"{signed}.{made if len(made) == len(signature) else self._words.word(signature)}"
 
     def _part(self, part: str) -> str:
+        """A part of a token: JSON, if it is that."""
         text = _decoded(part)
         if text is None:
             return self._words.word(part)
-        try:
-            members = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            return _encoded(self._words.word(text).encode())
-        made = text
-        for name, raw in sorted(members.items(), key=lambda member: -len(member[1])):
-            value = bytes(raw).decode()
-            other = self._claim(name, value)
-            made = made.replace(value, other) if other != value else made
-            quoted = msgspec.json.encode(name).decode()
-            if name not in _NAMES and name not in self._known:
-                made = made.replace(quoted, f'"{self._words.word(quoted[1:-1])}"')
+        made = _Claims(self._words, self._known).read(text)
         return _encoded(made.encode()) if len(made.encode()) == len(text.encode()) else self._words.word(part)
 
-    def _claim(self, name: str, value: str) -> str:
-        if name in _TIMES or value in ("true", "false", "null"):
-            return value
-        return re.sub(r'"((?:[^"\\]|\\.)*+)"|[0-9]+', lambda found: self._claimed(name, found), value)
 
-    def _claimed(self, name: str, found: re.Match[str]) -> str:
-        text = found[1]
-        if text is None:
-            return self._words.number(found[0])
-        if text in self._known or (name in ("alg", "typ") and _ALGORITHM.fullmatch(text)):
+class _Claims:
+    """Reads a part of a token, once from its beginning to its end."""
+
+    def __init__(self, words: Words, known: frozenset[str]) -> None:
+        self._words = words
+        self._known = known
+        self._depth = 0
+        self._name = ""
+        """Of the outermost member whose value is being read."""
+
+    def read(self, text: str) -> str:
+        """The part as it is to be."""
+        return _OF_CLAIMS.sub(self._token, text)
+
+    def _token(self, found: re.Match[str]) -> str:
+        text, colon = found["text"], found["colon"]
+        if text is not None:
+            if colon is not None and self._depth == 1:
+                self._name = text
+            stays = text in self._known or (self._depth == 1 and self._stays(text, is_name=colon is not None))
+            return f'"{text if stays else self._other(text)}"{colon or ""}'
+        if found["mark"] is not None:
+            self._depth += 1 if found[0] in "{[" else -1
             return found[0]
-        return f'"{self._words.word(text)}"' if "\\" not in text else f'"{"x" * len(text)}"'
+        if found["number"] is not None:
+            return found[0] if self._name in _TIMES and self._depth == 1 else self._words.number(found[0])
+        return found[0] if found[0] in _LITERALS else self._words.word(found[0])
+
+    def _stays(self, text: str, *, is_name: bool) -> bool:
+        if is_name:
+            return text in _NAMES
+        return self._name in ("alg", "typ") and _ALGORITHM.fullmatch(text) is not None
+
+    def _other(self, text: str) -> str:
+        return self._words.word(_ESCAPE.sub(lambda escape: "x" * len(escape[0]), text))
 
 
 def _sha256(text: str) -> str:
