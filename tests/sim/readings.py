@@ -14,6 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
+UNREADABLE: Final = "unreadable"
+"""The error of a stream whose framing is sound around what is not."""
+
 
 class Unreadable(Exception):
     """It is no answer of its kind."""
@@ -149,7 +152,7 @@ def converse_stream(body: bytes) -> Reading:
         try:
             event = _object(payload)
         except Unreadable:
-            reading.error = "unreadable"
+            reading.error = UNREADABLE
             return blocks.done()
         match headers.get(":event-type"):
             case "contentBlockStart" if "toolUse" in event.get("start", {}):
@@ -280,7 +283,7 @@ def invoke_stream(body: bytes) -> Reading:
             try:
                 event = _object(base64.b64decode(_object(payload)["bytes"]))
             except (Unreadable, KeyError):
-                error.append("unreadable")
+                error.append(UNREADABLE)
                 return
             yield event.get("type", ""), event
             if event.get("type") == "message_stop":
