@@ -84,7 +84,8 @@ def ranges(numbers: Iterable[int]) -> list[str]:
 def run_tests(tests: Sequence[str], folder: Path, workers: int = 1) -> bool:
     """Run tests (files or folders, relative to tests/), leave their figures in a folder: do they pass?"""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "support.coverage_contexts"]
-    command += ["--hypothesis-profile=ci"]
+    # Being traced takes its time.
+    command += ["--hypothesis-profile=ci", "--timeout=600", "-o", "faulthandler_timeout=500"]
     if workers > 1:
         command += ["-n", str(workers), "--dist", "loadfile"]
     command += [str(TESTS / test) for test in tests]

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.dialects.anthropic_invoke_stream import PING, InvokeTranslator, MessagesTranslator
+from stargate_core.dialects.anthropic_passing import MessagesWatching
 from stargate_core.dialects.bedrock_native_answer import METRICS
 from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import BadAnswer, Part, PartKind, Usage
@@ -493,3 +494,9 @@ class TestUnwrapped:
     def test_a_stream_is_one_of_server_sent_events(self) -> None:
         [content_type, *_] = a_translator().stream_headers([(b"x-amzn-requestid", b"aws")])
         assert content_type == (b"content-type", b"text/event-stream; charset=utf-8")
+
+    def test_where_the_caller_knows_no_other_name_the_models_own_stays(self) -> None:
+        watching = MessagesWatching()
+        frame = encode_event("message_start", msgspec.json.encode(START))
+        [part] = watching.parts(EventStreamDecoder().feed(frame)[0])
+        assert part.payload["message"]["model"] == START["message"]["model"]

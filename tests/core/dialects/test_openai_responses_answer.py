@@ -15,8 +15,9 @@ from openai.types.responses.response_error import ResponseError
 
 from stargate_core.dialects.converse import Delta, ToolUseDelta, ToolUseStart
 from stargate_core.dialects.face import BadAnswer, Target, Usage
-from stargate_core.dialects.openai_responses_answer import check_end, error_object, usage_object
+from stargate_core.dialects.openai_responses_answer import Responder, check_end, error_object, usage_object
 from stargate_core.dialects.openai_responses_output import Output
+from stargate_core.dialects.openai_responses_request import decode
 from stargate_core.dialects.registry import OPENAI_RESPONSES
 from stargate_core.faults import Cause, Fault
 from support.dialects import CREATED, HAIKU, REQUEST_ID, USAGE, a_request
@@ -242,3 +243,9 @@ class TestEnds:
         with pytest.raises(BadAnswer) as caught:
             check_end(stop, output)
         assert caught.value.fault.cause is Cause.MODEL_OUTPUT_MALFORMED
+
+    def test_a_response_that_came_to_nothing_says_why(self) -> None:
+        fault = Fault(Cause.STREAM_CUT)
+        responder = Responder(a_request(), "mine", decode(b'{"model":"mine","input":"hi"}'))
+        told = responder.failed(fault, [])
+        assert (told["status"], told["output"], told["error"]) == ("failed", [], error_object(fault))
