@@ -1,5 +1,6 @@
 """One request and its response in time: limits, silence, slow callers, connections that had died."""
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -46,7 +47,9 @@ from stargate_core.messages import (
     UpstreamLost,
     UpstreamOpened,
     UpstreamSent,
+    WriteClient,
 )
+from stargate_core.questions import CallEnded
 from stargate_core.wire.eventstream import EventStreamDecoder
 from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_answer, converse_story, event, stream_head
 from support.embeddings import embeddings
@@ -984,3 +987,84 @@ class TestAttempts:
         bench.open()
         bench.answer(converse_answer())
         assert self.told(bench) is None
+
+    def test_several_are_told_in_their_order_with_their_time(self) -> None:
+        bench = self.telling(retry=Retry(count=1, delay=0))
+        bench.advance(SECOND)
+        bench.ask(chat())
+        bench.open()
+        bench.advance(7 * MILLISECOND)
+        bench.answer(aws_error("InternalServerException", 500))
+        bench.reply(answer=True)
+        bench.open()
+        bench.advance(9 * MILLISECOND)
+        bench.answer(converse_answer())
+        first, second = bench.record["tried"]
+        assert re.fullmatch(rf"{re.escape(TARGET)} [A-Z_]+ 7ms", first)
+        assert re.fullmatch(rf"{re.escape(TARGET)} OK \d+ms", second)
+        assert self.told(bench) == f"{first}, {second}"
+
+
+class TestHeads:
+    """What a hook sees of an answer's head, and what the connection's end makes of it."""
+
+    @pytest.mark.parametrize(
+        ("stream", "said", "status"),
+        [
+            (False, converse_answer(), 200),
+            (True, stream_head() + chunk(STORY.whole), 200),
+            (False, aws_error("ThrottlingException", 429), 429),
+        ],
+        ids=["whole", "stream", "error"],
+    )
+    def test_a_filter_sees_the_status_and_changes_the_headers(
+        self, stream: bool, said: bytes, status: int
+    ) -> None:
+        seen: list[int] = []
+
+        def marks(ctx: Any) -> None:
+            seen.append(ctx.status)
+            ctx.headers.append((b"x-marked", b"yes"))
+
+        bench = probed(header_filter=marks)
+        bench.ask(chat(stream=stream))
+        bench.open()
+        bench.answer(said)
+        assert seen == [bench.only.status] == [status]
+        assert bench.only.header("x-marked") == "yes"
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_while_draining_the_connection_is_said_to_close(self, stream: bool) -> None:
+        bench = Bench()
+        bench.ask(chat(stream=stream))
+        bench.open()
+        bench.tell(Draining(60 * SECOND))
+        bench.answer(stream_head() + chunk(STORY.beginning + STORY.middle) if stream else converse_answer())
+        assert bench.only.header("connection") == "close"
+
+
+class TestTold:
+    """What the breaker hears of a call, and the log of its bytes."""
+
+    @pytest.mark.parametrize(
+        ("answer", "ok"),
+        [(converse_answer(), True), (aws_error("InternalServerException", 500), False)],
+        ids=["well", "ailing"],
+    )
+    def test_how_the_call_ended(self, answer: bytes, ok: bool) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        bench.answer(answer)
+        (ended,) = [said for said in bench.told if isinstance(said, CallEnded)]
+        assert (ended.target, ended.ok, ended.first) == (TARGET, ok, True)
+
+    def test_all_bytes_of_a_stream_are_counted(self) -> None:
+        bench = Bench()
+        bench.ask(chat(stream=True))
+        bench.open()
+        pieces = (stream_head() + chunk(STORY.beginning + STORY.middle), chunk(STORY.end) + LAST_CHUNK)
+        told = [bench.tell(UpstreamSent(1, piece)) for piece in pieces]
+        sizes = [len(command.data) for some in told for command in some if isinstance(command, WriteClient)]
+        assert len(sizes) > 1
+        assert bench.record["response_bytes"] == sum(sizes)

@@ -255,6 +255,45 @@ class TestTake:
         assert not said.allowed
         assert store.later(said.retry_after_us).take(bucket, 0).allowed
 
+    def test_who_is_allowed_is_refused_by_none_and_need_not_wait(self) -> None:
+        store = Store(ALIGNED_US)
+        said = store.take_all((Claim(FIXED, 2), Claim(CONCURRENT, 1)))
+        assert said == Verdict(
+            True, ALIGNED_US, (Level(3, MINUTE_US), Level(4, 0)), refused=-1, retry_after_us=0
+        )
+
+    def test_what_is_taken_in_one_slice_leaves_with_it(self) -> None:
+        store = Store(ALIGNED_US)
+        store.take(SLIDING, 1)
+        store.now += 30 * SECOND_US
+        store.take(SLIDING, 2)
+        store.take(SLIDING, 2)
+        store.now += 36 * SECOND_US
+        assert store.left(SLIDING) == 1
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            Bucket("g", Algorithm.GCRA, 12, MINUTE_US, 3),
+            Bucket("g", Algorithm.GCRA, 6, MINUTE_US // 2, 3),
+        ],
+        ids=["limit", "window"],
+    )
+    def test_a_gcra_that_drains_twice_as_fast_holds_half_the_time_at_once(self, other: Bucket) -> None:
+        store = Store()
+        store.take(GCRA, 2)
+        # Three calls were 30 s and are 15 s; the 20 s that were taken stand.
+        said = store.take(other, 1)
+        assert (said.allowed, said.levels) == (False, (Level(0, 20 * SECOND_US),))
+        assert said.retry_after_us == (20 + 5 - 15) * SECOND_US - other.burst
+
+    @pytest.mark.parametrize("window_us", [1, 2])
+    def test_a_gcra_of_microseconds_forgives_less_than_one_call(self, window_us: int) -> None:
+        store = Store()
+        quick = Bucket("q", Algorithm.GCRA, 1, window_us, 5)
+        assert store.take(quick, 5).allowed
+        assert store.take(quick, 1).retry_after_us == 1
+
     def test_to_ask_keeps_nothing(self) -> None:
         store = Store()
         store.take_all((Claim(FIXED, 0), Claim(SLIDING, 0), Claim(GCRA, 0), Claim(CONCURRENT, 0)))
@@ -307,6 +346,23 @@ class TestSettle:
         assert store.left(bucket) == most
         store.settle(bucket, 9, 0)
         assert store.left(bucket) == most, "no more than everything"
+
+    @pytest.mark.parametrize("used", [1, 3])
+    @pytest.mark.parametrize("bucket", [FIXED, MONTHLY, SLIDING, GCRA, CONCURRENT])
+    def test_what_gives_nothing_to_an_unknown_bucket_keeps_none(self, bucket: Bucket, used: int) -> None:
+        store = Store()
+        store.settle(bucket, 3, used)
+        assert store.states == {}
+
+    def test_a_lease_that_nobody_holds_keeps_none_either(self) -> None:
+        store = Store()
+        store.settle(CONCURRENT, 1, 2)
+        assert store.states == {}
+
+    def test_an_overdrawn_gcra_has_nothing_left_until_it_has_drained(self) -> None:
+        store = Store()
+        store.settle(GCRA, 0, 9)
+        assert store.take(GCRA, 0).levels == (Level(0, 90 * SECOND_US),)
 
     @given(st.integers(0, 3), st.integers(0, 3))
     def test_a_gcra_is_as_if_the_use_had_been_known(self, taken: int, used: int) -> None:

@@ -119,6 +119,12 @@ def frame_of(block: bytes, payload: bytes = b"") -> bytes:
     return body + struct.pack(">I", zlib.crc32(body))
 
 
+def prelude(total: int, headers_length: int) -> bytes:
+    """A frame's first bytes, with a good checksum over whatever lengths."""
+    lengths = struct.pack(">II", total, headers_length)
+    return lengths + struct.pack(">I", zlib.crc32(lengths))
+
+
 def reason_of(data: bytes, **limits: int) -> Corruption:
     with pytest.raises(EventStreamError) as caught:
         EventStreamDecoder(**limits).feed(data)
@@ -363,10 +369,8 @@ class TestFailure:
         ],
     )
     def test_lengths_that_no_frame_has(self, total: int, headers: int, reason: Corruption) -> None:
-        lengths = struct.pack(">II", total, headers)
-        prelude = lengths + struct.pack(">I", zlib.crc32(lengths))
-        assert reason_of(prelude) is reason
-        assert reason_of(prelude + bytes(200)) is reason
+        assert reason_of(prelude(total, headers)) is reason
+        assert reason_of(prelude(total, headers) + bytes(200)) is reason
 
     def test_the_limits_are_the_last_allowed_values(self) -> None:
         largest = encode({}, bytes(FRAME_BYTES_MAX - 16))
@@ -381,6 +385,54 @@ class TestFailure:
             encode({**many, "x": bytes(HEADERS_BYTES_MAX - used - 4)}, b"")
         with pytest.raises(ValueError, match="at most 25165824"):
             encode({}, bytes(FRAME_BYTES_MAX - 15))
+
+    @pytest.mark.parametrize(
+        ("data", "said"),
+        [
+            (b"\xc0" + GOOD[1:12], f"prelude checksum mismatch: expected 0x{GOOD[8:12].hex()}"),
+            (BAD, f"message checksum mismatch: expected 0x{BAD[-4:].hex()}"),
+            (
+                prelude(FRAME_BYTES_MAX + 1, 0),
+                "frame or header block too large: 25165825 bytes; at most 25165824",
+            ),
+            (
+                prelude(FRAME_BYTES_MAX, HEADERS_BYTES_MAX + 1),
+                "frame or header block too large: 131073 bytes of headers; at most 131072",
+            ),
+            (
+                prelude(100, 85),
+                "lengths contradict each other: 100 bytes in all with 85 bytes of headers",
+            ),
+            (frame_of(b"\x00\x00"), "malformed headers: a header without a name"),
+            (frame_of(b"\x01a"), "malformed headers: a header runs past the end of its block"),
+            (frame_of(b"\x01\xff\x00"), "malformed headers: a header name or text is not UTF-8"),
+            (frame_of(b"\x01a\x0a"), "malformed headers: unknown header type 10"),
+            (frame_of(b"\x01a\x00\x01a\x01"), "duplicate header: a"),
+        ],
+    )
+    def test_the_detail_says_what_is_wrong_at_once_and_later(self, data: bytes, said: str) -> None:
+        decoder = EventStreamDecoder()
+        for _ in range(2):
+            with pytest.raises(EventStreamError) as caught:
+                decoder.feed(data)
+            assert str(caught.value) == said
+            assert said == f"{caught.value.reason.value}: {caught.value.detail}"
+
+    def test_the_detail_of_a_cut_says_how_much_there_was(self) -> None:
+        decoder = EventStreamDecoder()
+        decoder.receive_data(self.GOOD[:20])
+        assert decoder.next_event() is NEED_DATA
+        decoder.receive_eof()
+        for _ in range(2):
+            with pytest.raises(EventStreamError) as caught:
+                decoder.next_event()
+            assert caught.value.detail == f"20 bytes of a frame of at least {len(self.GOOD)}"
+
+    def test_data_after_the_end_is_a_mistake_of_the_programmers(self) -> None:
+        decoder = EventStreamDecoder()
+        decoder.receive_eof()
+        with pytest.raises(AssertionError, match=r"^data after receive_eof"):
+            decoder.receive_data(self.GOOD)
 
     @pytest.mark.parametrize(
         ("block", "reason"),
@@ -457,6 +509,7 @@ class TestMeaning:
         ]
         assert frames[0].headers[":content-type"] == "application/json"
         assert frames[1].headers[":error-message"] == "why"
+        assert frames[1].payload == b""
 
     def test_headers_cannot_be_changed(self) -> None:
         # They are shared by all frames with the same block.
