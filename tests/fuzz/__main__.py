@@ -25,7 +25,7 @@ import msgspec
 from fuzz.known import CORPUS, NAMES, Target, load
 
 WORK: Final = Path(".fuzz")
-KEPT_FILES_MAX: Final = 60
+KEPT_FILES_MAX: Final = 20
 KEPT_BYTES_MAX: Final = 48 * 1024
 """Of one target's corpus in the repository."""
 _STATUS: Final = re.compile(r"#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+)")
@@ -119,20 +119,25 @@ def minimise(name: str) -> str:
     sources = [folder / "found", CORPUS / name, folder / "seeds"]
     flags = ["-merge=1", f"-max_len={target.input_bytes_max}", "-timeout=30", "-rss_limit_mb=3000"]
     engine(name, *flags, str(merged), *(str(source) for source in sources if source.is_dir()))
-    known = {path.name for path in (CORPUS / name).glob("finding-*")}
-    for path in (CORPUS / name).glob("*"):
-        if path.name not in known:
+    return kept(name, merged)
+
+
+def kept(name: str, merged: Path) -> str:
+    """Put some of these inputs into the repository, small and large ones, in the place of those before."""
+    folder = CORPUS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob("*"):
+        if not path.name.startswith("finding-"):
             path.unlink()
-    (CORPUS / name).mkdir(parents=True, exist_ok=True)
+    inputs = sorted(merged.iterdir(), key=lambda each: (each.stat().st_size, each.name))
     room = KEPT_BYTES_MAX
-    smallest = sorted(merged.iterdir(), key=lambda each: (each.stat().st_size, each.name))
-    for path in smallest[:KEPT_FILES_MAX]:
-        room -= path.stat().st_size
+    for path in inputs[:: -(-len(inputs) // KEPT_FILES_MAX) or 1]:
+        data = path.read_bytes()
+        room -= len(data)
         if room < 0:
             break
-        data = path.read_bytes()
-        (CORPUS / name / _name(data)).write_bytes(data)
-    return f"{name:14} {len(list((CORPUS / name).iterdir())):4} files of {len(list(merged.iterdir()))}"
+        (folder / _name(data)).write_bytes(data)
+    return f"{name:14} {len(list(folder.iterdir())):4} files of {len(inputs)}"
 
 
 def main() -> int:
