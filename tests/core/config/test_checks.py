@@ -340,3 +340,11 @@ class TestWarnings:
     )
     def test_nothing_is_said_without_need(self, text: str) -> None:
         assert examined(text).warnings == ()
+
+
+def test_targets_are_looked_at_one_by_one() -> None:
+    urls = ("endpoint_url: 'https://a.example'", "endpoint_url: 'http://b.example'", "region: eu-west-1")
+    targets = f"targets: [{', '.join(f'{{{url}}}' for url in urls)}]"
+    found = examined(f"plugins: [{{name: bedrock-proxy, config: {{{targets}}}}}]")
+    clear = [problem.path for problem in found.warnings if "unencrypted" in problem.message]
+    assert clear == ["plugins[0].config.targets[1].endpoint_url"]

@@ -176,3 +176,18 @@ class TestNanoseconds:
     @given(st.integers(1, 86_400_000))
     def test_milliseconds_stay_exact(self, milliseconds: int) -> None:
         assert nanoseconds(milliseconds / 1000) == milliseconds * 1_000_000
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "cache: {memory_bytes: 1048576, max_entry_bytes: »1048577}",
+        "journal: {memory_bytes: 1048576, max_journal_bytes: »1048577}",
+    ],
+)
+def test_one_of_many_is_no_larger_than_all_may_be(config: str) -> None:
+    text, marks = marked(f"gateway: {{{config}}}")
+    found = examined(text)
+    assert places(found.problems) == marks
+    assert "expected at most memory_bytes: 1048576" in said(found.problems)[0]
+    assert examined(text.replace("1048577", "1048576")).problems == ()

@@ -779,3 +779,11 @@ class TestWhatIsNeverAsked:
         ask = exchange.ctx.read_ask()
         with pytest.raises(AssertionError, match="a call to Bedrock"):
             exchange.dialect.answer_locally(exchange.request, ask, ())
+
+    def test_each_other_target_has_the_call_that_was_made_for_it(self) -> None:
+        calls = {name: call() for name in ("a", "b")}
+        others = tuple((Target(name), one) for name, one in calls.items())
+        exchange = a_flight(others=others).flight.exchange
+        ask = exchange.ctx.read_ask()
+        for name, one in calls.items():
+            assert exchange.dialect.compose(exchange.request, ask, Target(name)) is one

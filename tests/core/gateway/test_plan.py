@@ -451,3 +451,9 @@ class TestPlugins:
             assert issubclass(plugin.CONFIG, msgspec.Struct)
             assert frozenset(Scope) >= plugin.SCOPES
             assert isinstance(plugin.PRIORITY, int)
+
+
+def test_plugins_that_call_nobody_need_no_account() -> None:
+    plan = a_plan()
+    assert plan.has("request-logger")
+    assert [account.name for account in plan.accounts] == [""]
