@@ -53,7 +53,6 @@ FAULTS: Final[Sequence[str]] = tuple(
 FEATURES: Final = (
     "limits", "cache", "retries", "failover", "breaker", "redis", "redis-faults", "scenarios", "oddities",
     "cuts", "resets", "refusals", "silence", "late", "rude", "reload", "drain", "credentials", "lateness",
-    "keys",
 )  # fmt: skip
 
 

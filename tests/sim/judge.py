@@ -308,16 +308,27 @@ class Judge:
                 if call is not None and call.caller is caller and not call.over:
                     call.heard += data
                     call.heard_at = self.now
-            case AnswerBegan(ticket):
-                life.following[ticket].source = event.source
-            case AnswerSent(ticket, data):
-                life.following[ticket].body += data
+            case AnswerBegan(ticket) | AnswerSent(ticket) | AnswerEnded(ticket) | AnswerFailed(ticket):
+                # One that is not followed any more was on its way already.
+                shared = life.following.get(ticket)
+                if shared is not None:
+                    self._shared(life, shared, event)
+            case _:
+                pass
+
+    @staticmethod
+    def _shared(
+        life: Life, shared: Shared, event: AnswerBegan | AnswerSent | AnswerEnded | AnswerFailed
+    ) -> None:
+        match event:
+            case AnswerBegan():
+                shared.source = event.source
+            case AnswerSent(_, data):
+                shared.body += data
             case AnswerEnded(ticket):
                 life.following.pop(ticket).ended = True
             case AnswerFailed(ticket, fault):
                 life.following.pop(ticket).failed = fault.cause.name
-            case _:
-                pass
 
     def _late(self, caller: Caller, lease: int) -> None:
         """A lease for a question that was withdrawn: it must come back at once."""
