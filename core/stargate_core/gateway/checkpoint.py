@@ -24,7 +24,6 @@ from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Session, Timer, Waiting
 from stargate_core.messages import HealthChanged
 
-
 _Kind = TypeVar("_Kind", bound=Session)
 
 
