@@ -105,7 +105,6 @@ class Flight:
     __slots__ = (
         "_began",
         "_ended",
-        "exchange",
         "_grace_at",
         "_launch_at",
         "_number",
@@ -115,6 +114,7 @@ class Flight:
         "chance",
         "codec",
         "draining",
+        "exchange",
         "failed",
         "health",
         "keys",
