@@ -83,7 +83,7 @@ def _objects(tree: Any) -> Iterator[dict[str, Any]]:
 
 def _texts(members: dict[str, Any]) -> Iterator[str]:
     for name, value in members.items():
-        several = cast("list[Any]", value) if isinstance(value, list) else [value]
+        several = cast("Sequence[Any]", value) if isinstance(value, list) else [value]
         for text in several:
             if isinstance(text, str) and text and name not in _GONE:
                 yield text
