@@ -5,7 +5,7 @@ key can be found by its digest, and so does the id of a key pair. All else is me
 models, targets, routes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -83,7 +83,7 @@ def _objects(tree: Any) -> Iterator[dict[str, Any]]:
 
 def _texts(members: dict[str, Any]) -> Iterator[str]:
     for name, value in members.items():
-        several = cast("Sequence[Any]", value) if isinstance(value, list) else [value]
+        several = cast("list[object]", value) if isinstance(value, list) else [value]
         for text in several:
             if isinstance(text, str) and text and name not in _GONE:
                 yield text
