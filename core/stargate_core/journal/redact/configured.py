@@ -5,7 +5,7 @@ key can be found by its digest, and so does the id of a key pair. All else is me
 models, targets, routes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
 import msgspec
