@@ -115,7 +115,7 @@ def request_of(life: Life) -> str:
 def _taken_down(
     life: Life, secret: Placeholders, package: str, expires_at: str
 ) -> tuple[Header, list[Entry]]:
-    """The life as frames, secrets and all but those of the configuration: they must be encoded once."""
+    """The life as frames. But for the configuration's, its secrets are still in them."""
     configurations = {
         generation: written(config, secret) for generation, config in sorted(life.configs.items())
     }
