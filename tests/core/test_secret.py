@@ -154,6 +154,7 @@ NOT_SECRET: Final[dict[str, str]] = {
     "stargate_core.messages.KeepEntry.key": ENTRY,
     "stargate_core.questions.ReadEntry.key": ENTRY,
     "stargate_core.questions.WriteEntry.key": ENTRY,
+    "stargate_core.gateway.checkpoint.Checkpoint.credentials": "by the name of their account",
 }
 """Fields that are called like secrets, and why they are none."""
 

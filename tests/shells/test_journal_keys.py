@@ -58,7 +58,9 @@ class TestKeys:
         assert Journal(encrypt_to=PUBLIC_KEY).encrypt_to == PUBLIC_KEY
 
     @pytest.mark.parametrize(
-        "text", ["", "nonsense", PRIVATE_KEY, PUBLIC_KEY[:-1], PUBLIC_KEY + "A", PUBLIC + "*" * 43]
+        "text",
+        ["", "nonsense", PRIVATE_KEY, PUBLIC_KEY[:-1], PUBLIC_KEY + "A", PUBLIC + "*" * 43],
+        ids=["empty", "nonsense", "private", "too short", "too long", "not base64"],
     )
     def test_what_is_no_public_key_is_refused_and_not_repeated(self, text: str) -> None:
         with pytest.raises(BadKey, match=f"^expected a key that begins with {PUBLIC}$"):

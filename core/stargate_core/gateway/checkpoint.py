@@ -23,11 +23,12 @@ from stargate_core.entropy import Entropy
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Session, Timer, Waiting
 from stargate_core.messages import HealthChanged
+from stargate_core.secret import Private
 
 _Kind = TypeVar("_Kind", bound=Session)
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
+class Checkpoint(Private, msgspec.Struct, frozen=True):
     """A session between two requests."""
 
     generation: int

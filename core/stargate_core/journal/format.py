@@ -36,7 +36,7 @@ from stargate_core.messages import (
     SessionEvent,
     StoreEvent,
 )
-from stargate_core.secret import Secret
+from stargate_core.secret import Private, Secret
 
 FORMAT: Final = 1
 MAGIC: Final = b"\x93STARGATE-JOURNAL\r\n"
@@ -140,7 +140,7 @@ Beginning: TypeAlias = (
 # ---------------------------------------------------------------------------------------------------- frames
 
 
-class Header(msgspec.Struct, frozen=True, kw_only=True):
+class Header(Private, msgspec.Struct, frozen=True, kw_only=True):
     """What is known before the first entry."""
 
     format: int = FORMAT
@@ -166,7 +166,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
         return kind
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class Entry(Private, msgspec.Struct, frozen=True, array_like=True):
     """One event."""
 
     now: int

@@ -7,9 +7,10 @@ import msgspec
 from stargate_core.journal.digests import Digest, shape
 from stargate_core.journal.format import Entry, Header, Unreadable
 from stargate_core.journal.machines import EVENTS, Machine
+from stargate_core.secret import Private
 
 
-class Step(msgspec.Struct, frozen=True):
+class Step(Private, msgspec.Struct, frozen=True):
     """One event, lived again."""
 
     number: int

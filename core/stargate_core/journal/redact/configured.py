@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from stargate_core.journal.redact.secrets import Secrets
+from stargate_core.secret import Private
 
 _DIGEST: Final = "key_sha256"
 _KEY_ID: Final = "access_key_id"
@@ -18,7 +19,7 @@ _GONE: Final = frozenset({_DIGEST, _KEY_ID, "external_id"})
 _HEADERS: Final = ("key_names", "header_names")
 
 
-class Configured(msgspec.Struct, frozen=True):
+class Configured(Private, msgspec.Struct, frozen=True):
     """What the configurations say."""
 
     texts: frozenset[str]

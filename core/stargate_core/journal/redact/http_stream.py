@@ -14,6 +14,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from stargate_core.secret import Private
+
 _HEAD_END: Final = re.compile(rb"\r?\n\r?\n")
 _LINE: Final = re.compile(rb"([^\r\n]*)(\r?\n|\r|\Z)")
 _FIELD: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+)(:[ \t]*)(.*?)([ \t]*)", re.DOTALL)
@@ -25,7 +27,7 @@ _UNREAD: Final = re.compile(rb"[^\x00-\x1f\x7f]")
 """All but control characters: by these it is known at once that something is no HTTP."""
 
 
-class Field(msgspec.Struct):
+class Field(Private, msgspec.Struct):
     """A line of a head: what stands before its value, the value, what stands behind it."""
 
     name: bytes
@@ -40,7 +42,7 @@ class Field(msgspec.Struct):
         return self.before + self.value + self.after
 
 
-class Head(msgspec.Struct):
+class Head(Private, msgspec.Struct):
     """A head: its first line, and its fields."""
 
     first: Field
