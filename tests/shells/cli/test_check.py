@@ -82,7 +82,7 @@ class TestBadFiles:
     def test_standard_input_has_a_name(self, folder: Path) -> None:
         result = run("-", stdin=b"a: [")
         assert result.exit_code == 1
-        assert result.output.startswith("<stdin>:2:1: not YAML: ")
+        assert result.output.startswith("<stdin>:1:5: not YAML: ")
 
     def test_a_file_that_is_not_there(self, folder: Path) -> None:
         result = run("none.yaml")
