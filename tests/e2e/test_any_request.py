@@ -271,7 +271,7 @@ def ask_often(caller: Caller, name: str, *, spoiled: bool, times: int) -> list[S
 
 @pytest.mark.parametrize("name", ASKED)
 def test_what_is_described_is_answered_as_promised(caller: Caller, name: str) -> None:
-    # Most of what a schema allows is refused for what no schema says: more is asked where one must come through.
+    # Most of what a schema allows is refused for what none says: more is asked where one must come through.
     answered = ask_often(caller, name, spoiled=False, times=30 if name in PLAIN else 10)
     if name in PLAIN:
         assert any(sent.status == 200 for sent in answered), "nothing of it ever comes through"
