@@ -140,6 +140,16 @@ def _converse_usage(reading: Reading, usage: dict[str, Any]) -> None:
     reading.output_tokens, reading.cached_tokens = usage["outputTokens"], cached
 
 
+_OF_CONVERSE: Final = (
+    "contentBlockStart",
+    "contentBlockDelta",
+    "contentBlockStop",
+    "messageStop",
+    "metadata",
+)
+"""Events that say something. The beginning is one that only has to come."""
+
+
 def converse_stream(body: bytes) -> Reading:
     """A ConverseStream answer."""
     blocks = _Blocks(strict=False)
@@ -152,6 +162,8 @@ def converse_stream(body: bytes) -> Reading:
         try:
             event = _object(payload)
         except Unreadable:
+            if headers.get(":event-type") not in _OF_CONVERSE:
+                continue  # Nobody has to read what has a name that says nothing.
             reading.error = UNREADABLE
             return blocks.done()
         match headers.get(":event-type"):
