@@ -197,11 +197,19 @@ def test_a_crowd_of_streams(host: Host) -> None:
     assert {len(deltas(answer.body).split()) for answer in answers} == {30}
 
 
+def resident_bytes(host: Host) -> int:
+    """The memory of a shell's process; 0 for others, whose servers keep what they like, and beyond Linux."""
+    if isinstance(host, RunningServer) or not Path("/proc/self/status").exists():
+        return 0
+    return host.resident_bytes()
+
+
 def test_a_slow_reader_slows_bedrock_and_loses_nothing(name: str) -> None:
     count, text = 60_000, "x" * 200
     limits = {"client_stall": 60, "idle": 60}
     with running_upstream(lambda: converse_stream(text, count)) as upstream:
         with running_host(name, upstream.url, gateway={"time_limits": limits}) as host:
+            before = resident_bytes(host)
             with connected(host.url) as raw:
                 raw.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
                 raw.send(request(body=chat("Hello", stream=True)))
@@ -214,4 +222,5 @@ def test_a_slow_reader_slows_bedrock_and_loses_nothing(name: str) -> None:
                 eventually(standing_still)
                 # All of it would be 20 MB; kernels keep some for both sides.
                 assert upstream.sent_bytes < 16 * MEGABYTE
+                assert resident_bytes(host) - before < 12 * MEGABYTE
                 assert deltas(raw.answer().body) == text * count

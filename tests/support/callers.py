@@ -81,32 +81,17 @@ class Callers(NamedTuple):
                 )
 
     def _chat(self, model: str, text: str, *, stream: bool) -> Seen:
-        words = False
-        try:
-            answer: Any = self.openai.chat.completions.create(
-                model=model, messages=[{"role": "user", "content": text}], stream=stream
-            )
-            for chunk in answer if stream else ():
-                words = words or any(choice.delta.content for choice in chunk.choices)
-        except openai.APIStatusError as error:
-            assert isinstance(error.body, dict)
-            return _told(f"{error.status_code} {error.type} {error.code}", error.response.headers)
-        except openai.APIError as error:
-            return Seen(f"- {error.type} {error.code}", None, retry_after=False, words=words, attempts=0)
-        return Seen("ok", None, retry_after=False, words=words, attempts=0)
+        def ask() -> Any:
+            messages: Any = [{"role": "user", "content": text}]
+            return self.openai.chat.completions.create(model=model, messages=messages, stream=stream)
+
+        return _openai(ask, lambda chunk: any(one.delta.content for one in chunk.choices), stream=stream)
 
     def _responses(self, model: str, text: str, *, stream: bool) -> Seen:
-        words = False
-        try:
-            answer: Any = self.openai.responses.create(model=model, input=text, stream=stream)
-            for event in answer if stream else ():
-                words = words or event.type == "response.output_text.delta"
-        except openai.APIStatusError as error:
-            assert isinstance(error.body, dict)
-            return _told(f"{error.status_code} {error.type} {error.code}", error.response.headers)
-        except openai.APIError as error:
-            return Seen(f"- {error.type} {error.code}", None, retry_after=False, words=words, attempts=0)
-        return Seen("ok", None, retry_after=False, words=words, attempts=0)
+        def ask() -> Any:
+            return self.openai.responses.create(model=model, input=text, stream=stream)
+
+        return _openai(ask, lambda event: event.type == "response.output_text.delta", stream=stream)
 
     def _messages(self, model: str, text: str, *, stream: bool) -> Seen:
         words = False
@@ -130,6 +115,21 @@ def _told(error: str, headers: Any) -> Seen:
     seconds = headers.get("retry-after")
     assert seconds is None or 1 <= int(seconds) <= 60
     return Seen(error, headers["x-should-retry"], seconds is not None, words=False, attempts=0)
+
+
+def _openai(ask: Callable[[], Any], says: Callable[[Any], bool], *, stream: bool) -> Seen:
+    """What openai-python makes of it. says: whether an event of a stream is of the model's words."""
+    words = False
+    try:
+        answer = ask()
+        for event in answer if stream else ():
+            words = words or says(event)
+    except openai.APIStatusError as error:
+        assert isinstance(error.body, dict)
+        return _told(f"{error.status_code} {error.type} {error.code}", error.response.headers)
+    except openai.APIError as error:
+        return Seen(f"- {error.type} {error.code}", None, retry_after=False, words=words, attempts=0)
+    return Seen("ok", None, retry_after=False, words=words, attempts=0)
 
 
 def _native(call: Callable[[], Any]) -> Seen:
