@@ -205,6 +205,9 @@ _MODEL: Final = "modelId"
 def _members(body: bytes) -> list[tuple[str, Raw]]:
     """The members of a body that is a JSON object, each as it is written. Raises Refused where it is none."""
     try:
+        # Raw parts are not checked for UTF-8 by the decoder.
+        if not body.isascii():
+            body.decode()
         return [(name.text, value) for name, value in _MEMBERS.decode(body).items()]
     except NOT_JSON as error:
         raise malformed(error) from None

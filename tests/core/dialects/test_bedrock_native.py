@@ -379,6 +379,13 @@ class TestJobs:
     def test_what_is_no_object_is_refused(self, body: bytes) -> None:
         assert refused(b"/async-invoke", body) in {Cause.BODY_MALFORMED, Cause.BODY_INVALID}
 
+    @pytest.mark.parametrize("model", ["reel", ARN])
+    @pytest.mark.parametrize("place", [b'"n":"%b"', b'"modelInput":{"%b":1}', b'"modelInput":["%b"]'])
+    def test_a_text_that_is_no_utf_8_is_refused_wherever_it_stands(self, place: bytes, model: str) -> None:
+        body = b'{"modelId":"reel",' + place + b"}"
+        assert composed(b"/async-invoke", body % "é".encode(), b"POST", model).body
+        assert refused(b"/async-invoke", body % b"\x8c") is Cause.BODY_MALFORMED
+
     @given(st.binary() | st.binary().map(lambda inner: b'{"modelId":"a","b":' + inner + b"}"))
     def test_any_bytes_are_composed_or_refused(self, body: bytes) -> None:
         try:
