@@ -31,6 +31,7 @@ from stargate_core.aws.sigv4 import (
     parse_authorization,
     read_amz_date,
     signable,
+    signing_key,
     string_to_sign,
     verify,
 )
@@ -202,7 +203,7 @@ NAMES: Final = st.sampled_from(
         "Expect",
     ]
 )
-TOKENS: Final = st.none() | st.text(st.sampled_from("aZ0+/="), min_size=1, max_size=40)
+TOKENS: Final = st.none() | st.text(st.sampled_from("aZ0+/= "), min_size=1, max_size=40)
 SECRETS: Final = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=50)
 
 
@@ -314,8 +315,34 @@ class TestSigner:
         first = signer.authorize(b"GET", b"/0", HEADERS, b"", NOON)
         for number in range(3_000):
             signer.authorize(b"GET", b"/%d" % number, HEADERS, b"", NOON)
-        assert len(signer._plans) <= 1024
+            assert len(signer._plans) <= 1024
         assert signer.authorize(b"GET", b"/0", HEADERS, b"", NOON) == first
+
+    def test_what_it_keeps_it_uses(self) -> None:
+        signer = Signer(CREDENTIALS, "us-east-1", "bedrock")
+        signer.authorize(b"GET", b"/", HEADERS, b"", NOON)
+        (kept,) = signer._plans.values()
+        signer.authorize(b"GET", b"/", HEADERS, b"", NOON + DAY)
+        assert [plan is kept for plan in signer._plans.values()] == [True]
+
+    def test_a_second_lasts_to_its_last_nanosecond(self) -> None:
+        signer = Signer(CREDENTIALS, "us-east-1", "bedrock")
+        dates = [
+            dict(signer.authorize(b"GET", b"/", HEADERS, b"", NOON + offset_ns))[b"x-amz-date"]
+            for offset_ns in (-1, 0, SECOND - 1, SECOND)
+        ]
+        assert [wire_time(date) - NOON for date in dates] == [-SECOND, 0, 0, SECOND]
+
+    @pytest.mark.parametrize("token", ["a  b", " a", "a ", "%b"])
+    def test_a_session_token_is_signed_as_any_header_and_sent_as_it_is(self, token: str) -> None:
+        signer = Signer(credentials_of("AKID", "secret", token), "us-east-1", "bedrock")
+        added = signer.authorize(b"POST", TARGET, HEADERS, BODY, NOON)
+        assert dict(added)[b"x-amz-security-token"] == token.encode()
+        received = [*HEADERS, *added]
+        presented = parse_authorization(received)
+        assert presented is not None
+        verdict = verify(presented, Secret("secret"), b"POST", TARGET, received, BODY, NOON)
+        assert verdict is VerifyResult.OK
 
     @pytest.mark.parametrize("name", [b"Authorization", b"x-amz-date", b"X-Amz-Security-Token"])
     def test_it_adds_its_headers_itself(self, name: bytes) -> None:
@@ -325,7 +352,7 @@ class TestSigner:
             )
 
     def test_it_does_not_sign_without_a_host(self) -> None:
-        with pytest.raises(ValueError, match="host"):
+        with pytest.raises(ValueError, match=r"^a request without a host header cannot be signed$"):
             Signer(CREDENTIALS, "us-east-1", "bedrock").authorize(b"GET", b"/", HEADERS[1:], b"", NOON)
 
     def test_it_shows_no_secret(self) -> None:
@@ -444,6 +471,11 @@ class TestVerification:
         headers = [HEADERS[0], *without_host[:-1], (b"authorization", authorization)]
         assert check(headers) is VerifyResult.UNSIGNED_HEADER
 
+    def test_a_signature_that_would_cover_itself_is_bad_and_nothing_is_missing(self) -> None:
+        headers = signed()
+        authorization = headers[-1][1].replace(b"=content-type;", b"=authorization;content-type;")
+        assert check([*headers[:-1], (b"authorization", authorization)]) is VerifyResult.BAD_SIGNATURE
+
     def test_a_second_header_of_a_signed_name(self) -> None:
         for name, value in signed()[:-2]:
             assert check([*signed(), (name, value)]) is VerifyResult.BAD_SIGNATURE
@@ -477,7 +509,19 @@ class TestVerifier:
         assert len(verifier._keys) == 0
         for _ in range(3):
             assert verifier.verify(presented, b"POST", TARGET, headers, BODY, NOON) is VerifyResult.OK
-        assert len(verifier._keys) == 1
+        key = signing_key(SECRET_ACCESS_KEY, presented.day, b"us-east-1", b"bedrock")
+        assert list(verifier._keys.values()) == [key]
+
+    def test_what_it_remembers_it_uses(self) -> None:
+        verifier = Verifier(SECRET_ACCESS_KEY)
+        headers = signed()
+        presented = parse_authorization(headers)
+        assert presented is not None
+        assert verifier.verify(presented, b"POST", TARGET, headers, BODY, NOON) is VerifyResult.OK
+        (scope,) = verifier._keys
+        verifier._keys[scope] = b"the key of somebody else"
+        verdict = verifier.verify(presented, b"POST", TARGET, headers, BODY, NOON)
+        assert verdict is VerifyResult.BAD_SIGNATURE
 
     def test_more_scopes_than_it_keeps(self) -> None:
         verifier = Verifier(SECRET_ACCESS_KEY)
@@ -487,7 +531,7 @@ class TestVerifier:
             presented = parse_authorization(headers)
             assert presented is not None
             assert verifier.verify(presented, b"POST", TARGET, headers, BODY, NOON) is VerifyResult.OK
-        assert len(verifier._keys) <= 16
+            assert len(verifier._keys) <= 16
 
 
 class TestParsing:
@@ -520,56 +564,85 @@ class TestParsing:
             signed_at_ns=1_767_323_045 * SECOND,
         )
 
+    def test_a_key_id_may_have_an_equals_sign(self) -> None:
+        authorization = self.GOOD.replace(b"AKID/", b"AK=ID/")
+        presented = parse_authorization([(b"Authorization", authorization), self.DATE])
+        assert presented is not None
+        assert presented.access_key_id == "AK=ID"
+
     @pytest.mark.parametrize(
         "headers", [[], [(b"authorization", b"Bearer AWS4-HMAC-SHA256")], [(b"x-api-key", GOOD)]]
     )
     def test_no_signature(self, headers: Headers) -> None:
         assert parse_authorization(headers) is None
 
+    NOT_THREE: Final = "not AWS4-HMAC-SHA256 with its three parameters"
+    NO_CREDENTIAL: Final = "Credential is not key/day/region/service/aws4_request"
+    NO_NAMES: Final = "SignedHeaders is not lower case, sorted and unique"
+    NO_SIGNATURE: Final = "Signature is not 64 hexadecimal digits"
+
     @pytest.mark.parametrize(
-        "authorization",
+        ("authorization", "detail"),
         [
-            b"AWS4-HMAC-SHA256",
-            b"AWS4-HMAC-SHA256-X" + GOOD[16:],
-            GOOD.replace(b"Credential=", b"credential="),
-            GOOD.replace(b", Signature", b", X=1, Signature"),
-            GOOD + b", Signature=" + b"0" * 64,
-            GOOD + b",",
-            GOOD.partition(b", Signature")[0],
-            GOOD.replace(b"0" * 64, b"0" * 63),
-            GOOD.replace(b"0" * 64, b"0" * 63 + b"G"),
-            GOOD.replace(b"aws4_request", b"aws5_request"),
-            GOOD.replace(b"AKID/", b"/"),
-            GOOD.replace(b"AKID/", b"A KID/"),
-            GOOD.replace(b"AKID/", b"AKID/x/"),
-            GOOD.replace(b"20260102", b"2026010"),
-            GOOD.replace(b"us-east-1", b""),
-            GOOD.replace(b"host;x-amz-date", b"x-amz-date;host"),
-            GOOD.replace(b"host;x-amz-date", b"Host;x-amz-date"),
-            GOOD.replace(b"host;x-amz-date", b"host;host"),
-            GOOD.replace(b"host;x-amz-date", b"host;"),
-            GOOD.replace(b"host;x-amz-date", b""),
+            (b"AWS4-HMAC-SHA256", NOT_THREE),
+            (b"AWS4-HMAC-SHA256-X" + GOOD[16:], NOT_THREE),
+            (GOOD.replace(b"Credential=", b"credential="), NOT_THREE),
+            (GOOD.replace(b", Signature", b", X=1, Signature"), NOT_THREE),
+            (GOOD + b", Signature=" + b"0" * 64, NOT_THREE),
+            (GOOD + b",", NOT_THREE),
+            (GOOD.partition(b", Signature")[0], NOT_THREE),
+            (GOOD.replace(b"0" * 64, b"0" * 63), NO_SIGNATURE),
+            (GOOD.replace(b"0" * 64, b"0" * 63 + b"G"), NO_SIGNATURE),
+            (GOOD.replace(b"aws4_request", b"aws5_request"), NO_CREDENTIAL),
+            (GOOD.replace(b"AKID/", b"/"), NO_CREDENTIAL),
+            (GOOD.replace(b"AKID/", b"A KID/"), NO_CREDENTIAL),
+            (GOOD.replace(b"AKID/", b"AKID/x/"), NO_CREDENTIAL),
+            (GOOD.replace(b"20260102", b"2026010"), NO_CREDENTIAL),
+            (GOOD.replace(b"us-east-1", b""), NO_CREDENTIAL),
+            (GOOD.replace(b"host;x-amz-date", b"x-amz-date;host"), NO_NAMES),
+            (GOOD.replace(b"host;x-amz-date", b"Host;x-amz-date"), NO_NAMES),
+            (GOOD.replace(b"host;x-amz-date", b"host;host"), NO_NAMES),
+            (GOOD.replace(b"host;x-amz-date", b"host;"), NO_NAMES),
+            (GOOD.replace(b"host;x-amz-date", b""), NO_NAMES),
+            # One is missing, and another is there twice: three all the same.
+            (GOOD.replace(b"Credential=AKID", b"Signature=AKID"), NO_CREDENTIAL),
+            (GOOD.replace(b"SignedHeaders=", b"Signature="), NO_NAMES),
+            (GOOD.replace(b"Signature=" + b"0" * 64, b"SignedHeaders=host"), NO_SIGNATURE),
         ],
     )
-    def test_what_cannot_be_read(self, authorization: bytes) -> None:
+    def test_what_cannot_be_read(self, authorization: bytes, detail: str) -> None:
         with pytest.raises(AuthorizationError) as caught:
             parse_authorization([(b"Authorization", authorization), self.DATE])
         assert caught.value.result is VerifyResult.MALFORMED
+        assert str(caught.value) == detail
+
+    NOT_ONE_DATE: Final = "x-amz-date is not one date YYYYMMDDTHHMMSSZ"
 
     @pytest.mark.parametrize(
-        ("more", "result"),
+        ("more", "result", "detail"),
         [
-            ([], VerifyResult.MISSING_HEADER),
-            ([(b"x-amz-date", b"yesterday")], VerifyResult.MALFORMED),
-            ([DATE, DATE], VerifyResult.MALFORMED),
-            ([DATE, (b"AUTHORIZATION", GOOD)], VerifyResult.MALFORMED),
-            ([DATE, (b"authorization", b"Bearer x")], VerifyResult.MALFORMED),
+            ([], VerifyResult.MISSING_HEADER, "no x-amz-date"),
+            ([(b"x-amz-date", b"yesterday")], VerifyResult.MALFORMED, NOT_ONE_DATE),
+            ([DATE, DATE], VerifyResult.MALFORMED, NOT_ONE_DATE),
+            (
+                [DATE, (b"AUTHORIZATION", GOOD)],
+                VerifyResult.MALFORMED,
+                "more than one Authorization header",
+            ),
+            (
+                [DATE, (b"authorization", b"Bearer x")],
+                VerifyResult.MALFORMED,
+                "more than one Authorization header",
+            ),
         ],
     )
-    def test_dates_and_second_headers(self, more: list[tuple[bytes, bytes]], result: VerifyResult) -> None:
+    def test_dates_and_second_headers(
+        self, more: list[tuple[bytes, bytes]], result: VerifyResult, detail: str
+    ) -> None:
         with pytest.raises(AuthorizationError) as caught:
             parse_authorization([(b"authorization", self.GOOD), *more])
         assert caught.value.result is result
+        assert str(caught.value) == detail
 
     @given(st.binary(max_size=100))
     def test_rubbish_raises_nothing_else(self, rubbish: bytes) -> None:
