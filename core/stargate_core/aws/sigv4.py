@@ -3,7 +3,8 @@
 *Signing.* Time comes in as an argument: every attempt is signed with the time of that attempt. What can be
 kept is kept: the signing key per day, the date per second, and everything but the values per (method,
 target, header names), so that a call costs two short SHA-256 runs and one HMAC over a key that is already
-set up.
+set up. Setting up costs more than signing does, and a connection may live for one request: so `Signers` keeps
+signers for all who share them.
 
 *Verification* rebuilds the canonical request from the signed headers as received, and hashes the body again:
 what the caller claims in `x-amz-content-sha256` must be true. As at AWS, `host` must be signed, and every
@@ -18,7 +19,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Collection
-from typing import Final
+from typing import Final, NamedTuple, Protocol, Self
 
 import msgspec
 
@@ -47,6 +48,7 @@ __all__ = [
     "Headers",
     "Presented",
     "Signer",
+    "Signers",
     "Verifier",
     "VerifyResult",
     "amz_date",
@@ -66,6 +68,7 @@ SERVICES: Final = (b"bedrock", b"bedrock-mantle")
 
 _SECOND_NS: Final = 1_000_000_000
 _PLANS_MAX: Final = 1024
+_SIGNERS_MAX: Final = 256
 _SHA256_BLOCK_BYTES: Final = 64
 _INNER_PAD: Final = bytes(octet ^ 0x36 for octet in range(256))
 _OUTER_PAD: Final = bytes(octet ^ 0x5C for octet in range(256))
@@ -93,31 +96,41 @@ class _Plan(msgspec.Struct, frozen=True):
     signed: bytes
 
 
+class _Hash(Protocol):
+    """What hashlib's objects can do, as far as it is needed here."""
+
+    def copy(self) -> Self: ...
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+    def hexdigest(self) -> str: ...
+
+
+class _Moment(NamedTuple):
+    """What all requests of one second have in common. One value, so that no two threads can mix two."""
+
+    second: int
+    date: bytes
+    scope: bytes
+    inner: _Hash
+    """The two hashes of RFC 2104, begun with the day's key; copying an hmac object would cost three calls a
+    request.
+    """
+    outer: _Hash
+
+
 class Signer:
     """Signs with one set of credentials, for one region and service (its *signing* name: `bedrock`)."""
 
-    __slots__ = (
-        "_credentials",
-        "_date",
-        "_inner",
-        "_outer",
-        "_plans",
-        "_region",
-        "_scope",
-        "_second",
-        "_service",
-        "_token",
-    )
+    __slots__ = ("_moment", "_plans", "_region", "_service", "_token", "credentials")
 
     def __init__(self, credentials: Credentials, region: str, service: str) -> None:
-        self._credentials = credentials
+        self.credentials = credentials
         self._region = region.encode()
         self._service = service.encode()
         token = credentials.session_token
         self._token = token.reveal().encode() if token is not None else None
         self._plans: dict[tuple[bytes, bytes, tuple[bytes, ...]], _Plan] = {}
-        self._scope = b""
-        self._start_second(0)
+        self._moment: _Moment | None = None
 
     def authorize(
         self, method: bytes, target: bytes, headers: Headers, body: bytes, wall_ns: int
@@ -129,20 +142,21 @@ class Signer:
         Raises ValueError when `host` is missing or a header is there that this function adds.
         """
         second = wall_ns // _SECOND_NS
-        if second != self._second:
-            self._start_second(second)
-        date = self._date
+        moment = self._moment
+        if moment is None or second != moment.second:
+            moment = self._moment = self._begin(second, moment)
+        _, date, scope, inner, outer = moment
         key = (method, target, tuple([name for name, _ in headers]))
         plan = self._plans.get(key) or self._plan(key)
         values = [date if at < 0 else b" ".join(headers[at][1].split()) for at in plan.columns]
         canonical = plan.template % (*values, hashlib.sha256(body).hexdigest().encode())
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(string_to_sign(date, self._scope, canonical))
+        inner, outer = inner.copy(), outer.copy()
+        inner.update(string_to_sign(date, scope, canonical))
         outer.update(inner.digest())
         authorization = b"%b Credential=%b/%b, SignedHeaders=%b, Signature=%b" % (
             ALGORITHM,
-            self._credentials.access_key_id.encode(),
-            self._scope,
+            self.credentials.access_key_id.encode(),
+            scope,
             plan.signed,
             outer.hexdigest().encode(),
         )
@@ -154,19 +168,17 @@ class Signer:
             (b"authorization", authorization),
         ]
 
-    def _start_second(self, second: int) -> None:
-        """Keep the date of this second, and the signing key of its day."""
-        self._second = second
-        self._date = amz_date(second * _SECOND_NS)
-        day = self._date[:8]
-        if not self._scope.startswith(day):
-            self._scope = b"/".join((day, self._region, self._service, b"aws4_request"))
-            key = signing_key(self._credentials.secret_access_key, day, self._region, self._service)
-            # The two hashes of RFC 2104, begun once a day; copying an hmac object costs three calls a
-            # request.
-            block = key.ljust(_SHA256_BLOCK_BYTES, b"\0")
-            self._inner = hashlib.sha256(block.translate(_INNER_PAD))
-            self._outer = hashlib.sha256(block.translate(_OUTER_PAD))
+    def _begin(self, second: int, before: _Moment | None) -> _Moment:
+        """The date of this second, and the signing key of its day."""
+        date = amz_date(second * _SECOND_NS)
+        day = date[:8]
+        if before is not None and before.scope.startswith(day):
+            return before._replace(second=second, date=date)
+        scope = b"/".join((day, self._region, self._service, b"aws4_request"))
+        key = signing_key(self.credentials.secret_access_key, day, self._region, self._service)
+        block = key.ljust(_SHA256_BLOCK_BYTES, b"\0")
+        inner, outer = (hashlib.sha256(block.translate(pad)) for pad in (_INNER_PAD, _OUTER_PAD))
+        return _Moment(second, date, scope, inner, outer)
 
     def _plan(self, key: tuple[bytes, bytes, tuple[bytes, ...]]) -> _Plan:
         method, target, names = key
@@ -196,6 +208,27 @@ class Signer:
             self._plans.clear()
         plan = self._plans[key] = _Plan(template, tuple(columns), b";".join(signed))
         return plan
+
+
+class Signers:
+    """Signers, kept for all who sign with the same credentials: for the sessions of a process, say, each of
+    which may sign one request and end. When credentials change, theirs replace the ones before.
+    """
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[str, str, str], Signer] = {}
+
+    def signer(self, credentials: Credentials, region: str, service: str) -> Signer:
+        """Whoever signs with these credentials for this region and service."""
+        key = (credentials.access_key_id, region, service)
+        signer = self._kept.get(key)
+        if signer is None or (signer.credentials is not credentials and signer.credentials != credentials):
+            if len(self._kept) >= _SIGNERS_MAX:
+                self._kept.clear()
+            signer = self._kept[key] = Signer(credentials, region, service)
+        return signer
 
 
 def _escaped(text: bytes) -> bytes:

@@ -1,8 +1,8 @@
 """Authority: who signs for which direction, with the credentials last told.
 
 Credentials come in as facts, by the name of their account, and change while calls are made. A signer keeps a
-day's key and more that can be kept, so it is kept as long as its credentials are. Most connections call one
-model in one region: the last signer is remembered beside the table.
+day's key and more that can be kept, so all sessions of a plan have theirs from one place. Most connections
+call one model in one region: the last signer is remembered beside the table.
 
 Fixed credentials and API keys of the configuration need no telling.
 """
@@ -10,17 +10,18 @@ Fixed credentials and API keys of the configuration need no telling.
 from collections.abc import Mapping
 
 from stargate_core.aws.bearer import Bearer, BearerToken
-from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.aws.sigv4 import Credentials, Signers
 from stargate_core.direction import Direction
 from stargate_core.gateway.upstream import Authorizer
 
 
 class Authority:
-    """The credentials of a session or a flight."""
+    """The credentials of a session or a flight. kept: the signers that it shares with others."""
 
-    __slots__ = ("_last_direction", "_last_signer", "_signers", "credentials")
+    __slots__ = ("_kept", "_last_direction", "_last_signer", "_signers", "credentials")
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Signers) -> None:
+        self._kept = kept
         self.credentials: Mapping[str, Credentials | BearerToken | None] = {}
         """What was last told of each account. Another one when it changes, so it can be kept as it is."""
         self._signers: dict[tuple[str, str, str], Authorizer] = {}
@@ -62,6 +63,6 @@ class Authority:
             self._signers[key] = signer = (
                 Bearer(credentials.token)
                 if isinstance(credentials, BearerToken)
-                else Signer(credentials, endpoint.signing_region, endpoint.signing_name)
+                else self._kept.signer(credentials, endpoint.signing_region, endpoint.signing_name)
             )
         return signer

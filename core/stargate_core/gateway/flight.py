@@ -132,7 +132,7 @@ class Flight:
         self.draining = False
         self.stalled = False
         self.failed: Failed | None = None
-        self.authority = Authority()
+        self.authority = Authority(plan.signers)
         self.chance = Entropy(seed)
         self.health: dict[str, HealthChanged] = {}
         self.keys: Mapping[str, bytes] = {}

@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stargate_core.aws.sigv4 import Signers
 from stargate_core.config.bedrock_proxy import BedrockProxy
 from stargate_core.config.callers import with_groups
 from stargate_core.config.gateway_block import nanoseconds
@@ -156,6 +157,8 @@ class Plan:
         """The plugins there are, switched on or not."""
         self._standing = list(self._entries())
         self._chains: dict[tuple[Place, str | None], Chain] = {}
+        self.signers = Signers()
+        """Kept for all sessions of this plan."""
         self.outer = self.chain(Place(), None)
         """The chain of plugins that stand everywhere: before a route is known, and where there is none."""
 

@@ -205,7 +205,7 @@ class Session:
         self.health: dict[str, HealthChanged] = {}
         """What was last told of targets that are not, or no longer, known to be healthy."""
         self.keys: Mapping[str, bytes] = {}
-        self.authority = Authority()
+        self.authority = Authority(plan.signers)
         self.tickets = 0
         """The last number that was given to a question."""
         self.failed: Failed | None = None

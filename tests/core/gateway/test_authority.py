@@ -6,7 +6,7 @@ import pytest
 
 from stargate_core.aws.bearer import Bearer, BearerToken
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.aws.sigv4 import Credentials, Signer, Signers
 from stargate_core.dialects.face import Target
 from stargate_core.direction import Direction
 from stargate_core.gateway.authority import Authority
@@ -36,17 +36,17 @@ def scope_of(authority: Authority, direction: Direction) -> str:
 
 class TestSigners:
     def test_without_credentials_nobody_signs(self) -> None:
-        assert Authority().signer(a_direction()) is None
+        assert Authority(Signers()).signer(a_direction()) is None
 
     def test_an_account_signs_for_the_region_and_service(self) -> None:
-        authority = Authority()
+        authority = Authority(Signers())
         authority.change("", credentials("AKID"))
         for region, service in (("us-east-1", "bedrock"), ("eu-west-1", "bedrock-mantle")):
             direction = a_direction(region=region, service=service)
             assert scope_of(authority, direction) == f"AKID/20270115/{region}/{service}/aws4_request"
 
     def test_each_account_with_its_own(self) -> None:
-        authority = Authority()
+        authority = Authority(Signers())
         authority.change("", credentials("AKIDONE"))
         authority.change("other", credentials("AKIDTWO"))
         assert scope_of(authority, a_direction()).startswith("AKIDONE/")
@@ -54,7 +54,7 @@ class TestSigners:
         assert authority.signer(a_direction(account="third")) is None
 
     def test_a_signer_is_kept_until_its_credentials_change(self) -> None:
-        authority, direction, same = Authority(), a_direction(), a_direction()
+        authority, direction, same = Authority(Signers()), a_direction(), a_direction()
         authority.change("", credentials("AKIDONE"))
         authority.change("other", credentials("AKIDTWO"))
         signer, other = authority.signer(direction), authority.signer(a_direction(account="other"))
@@ -67,19 +67,19 @@ class TestSigners:
         assert authority.signer(direction) is None
 
     def test_one_that_was_missing_is_found_later(self) -> None:
-        authority, direction = Authority(), a_direction()
+        authority, direction = Authority(Signers()), a_direction()
         assert authority.signer(direction) is None
         authority.change("", credentials("AKID"))
         assert authority.signer(direction) is not None
 
     def test_fixed_credentials_need_no_telling(self) -> None:
-        authority, direction = Authority(), a_direction(credentials=credentials("AKIDFIXED"))
+        authority, direction = Authority(Signers()), a_direction(credentials=credentials("AKIDFIXED"))
         authority.change("", credentials("AKID"))
         assert scope_of(authority, direction).startswith("AKIDFIXED/")
 
     @pytest.mark.parametrize("told", [False, True])
     def test_a_token_is_borne_and_not_signed_with(self, told: bool) -> None:
-        authority = Authority()
+        authority = Authority(Signers())
         if told:
             authority.change("", BearerToken(Secret("ABSK-key")))
         direction = a_direction() if told else a_direction(api_key=Secret("ABSK-key"))
@@ -91,7 +91,7 @@ class TestSigners:
 
 class TestKeyIds:
     def test_credentials_have_one(self) -> None:
-        authority = Authority()
+        authority = Authority(Signers())
         authority.change("", credentials("AKID"))
         authority.change("token", BearerToken(Secret("t")))
         authority.change("none", None)
@@ -104,7 +104,7 @@ class TestOneDirectionAfterAnother:
     """The last one asked for is remembered; that shows in nothing but its speed."""
 
     def test_the_same_direction_has_the_same_signer(self) -> None:
-        authority, direction, other = Authority(), a_direction(), a_direction(region="eu-west-1")
+        authority, direction, other = Authority(Signers()), a_direction(), a_direction(region="eu-west-1")
         authority.change("", credentials("AKID"))
         first = authority.signer(direction)
         assert authority.signer(direction) is first
@@ -112,7 +112,7 @@ class TestOneDirectionAfterAnother:
         assert authority.signer(direction) is first
 
     def test_until_its_account_has_other_credentials(self) -> None:
-        authority, direction = Authority(), a_direction()
+        authority, direction = Authority(Signers()), a_direction()
         assert authority.signer(direction) is None
         for name in ("AKIDONE", "AKIDTWO"):
             authority.change("", credentials(name))
