@@ -38,8 +38,13 @@ TARGETS: Final[Mapping[str, Target]] = {
     "sigv4": Target(("aws/sigv4.py", "aws/canonical.py"), ("aws/test_sigv4.py", "aws/test_canonical.py")),
     "eventstream": Target(("wire/eventstream.py",), ("wire/test_eventstream.py",)),
     "limits": Target(("limits/rule.py",), ("limits/test_rule.py",)),
+    # What settlement.py and calling.py make of an exchange's fields, their own tests look at.
     "exchange": Target(
-        ("gateway/exchange.py", "transitions.py"), ("gateway/test_exchange.py", "test_transitions.py")
+        ("gateway/exchange.py", "transitions.py"),
+        (
+            *("gateway/test_exchange.py", "test_transitions.py"),
+            *("gateway/test_settlement.py", "gateway/test_calling.py"),
+        ),
     ),
 }
 _CONFTEST: Final = '''"""Hypothesis as mutmut wants it: few examples, always the same, whoever calls.
@@ -134,6 +139,7 @@ def measure(name: str, *, jobs: int, show: bool) -> Score:
         lay_out(folder, TARGETS[name])
         score = counted(mutmut(folder, "run", "--max-children", str(jobs)))
         sys.stdout.write(f"{name}: {score.noticed} of {score.changes} changes noticed, {score.share:.1%}\n")
+        sys.stdout.flush()
         if show:
             for mutant, fate in _SURVIVED.findall(mutmut(folder, "results")):
                 diff = mutmut(folder, "show", mutant)
