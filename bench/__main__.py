@@ -4,6 +4,7 @@
     python -m bench --markdown                  the last run again, as README.md shows it
     python -m bench --profile NAME [--kind ...] where the time of one of them goes
     python -m bench core                        what the pure core costs by itself
+    python -m bench budgets [--renew]           the same by count, and what it may be
 
 See README.md here.
 """
@@ -20,7 +21,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bench import core, figures, gateways, processes, profiling
+from bench import budgets, core, figures, gateways, processes, profiling
 from bench.figures import Record, Sample
 from bench.gateways import ENVOY, IN_PROCESS, UPSTREAM, Missing
 from bench.load import Task
@@ -183,7 +184,7 @@ def _say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", nargs="?", choices=["gateways", "core"], default="gateways")
+    parser.add_argument("what", nargs="?", choices=["gateways", "core", "budgets"], default="gateways")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
     parser.add_argument("--connections", type=int, default=32)
@@ -200,6 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--profile", metavar="NAME", help="where the time of this target goes")
     parser.add_argument("--markdown", action="store_true", help="measure nothing, print the last run again")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where a run is kept, as JSON")
+    parser.add_argument("--renew", action="store_true", help="make what is counted the budgets")
+    parser.add_argument("--instructions", action="store_true", help="have valgrind count, beside the budgets")
+    parser.add_argument("--budgets", type=Path, default=budgets.FILE, metavar="FILE", help="where they stand")
     return parser
 
 
@@ -215,6 +219,8 @@ def main() -> None:
         parser.error(f"there is no target {unknown}")
     if given.what == "core":
         core.main()
+    elif given.what == "budgets":
+        budgets.main(given.budgets, renewed=given.renew, instructions=given.instructions)
     elif given.markdown:
         print(figures.page(figures.kept(given.output)))
     elif given.profile:
