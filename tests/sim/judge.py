@@ -7,12 +7,14 @@ a client must finally see is another matter (reference.py), and what limits let 
 import json
 import traceback
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 
 from sim.agenda import Agenda
 from sim.callers import Caller, Client, Flyer
+from sim.deeds import Witness, flight_name
 from sim.http_answer import read_answer
 from sim.ledger import Ledger
 from sim.violation import Violation, demand
@@ -40,13 +42,16 @@ from stargate_core.messages import (
     BreakerEvent,
     CacheCommand,
     CacheEvent,
+    ClientDrained,
     ClientEnded,
     ClientLost,
+    ClientSent,
     ClientStalled,
     CloseClient,
     Connect,
     ConnectionClosed,
     ConnectionFailed,
+    ConnectionOpened,
     Disconnect,
     Draining,
     DropUpstream,
@@ -60,6 +65,7 @@ from stargate_core.messages import (
     Follow,
     KeyringCommand,
     KeyringEvent,
+    LeaseAsked,
     LeaseReturned,
     Lend,
     Note,
@@ -67,6 +73,7 @@ from stargate_core.messages import (
     PauseAnswer,
     PoolCommand,
     PoolEvent,
+    Refuse,
     ReleaseUpstream,
     ResumeAnswer,
     Source,
@@ -76,6 +83,7 @@ from stargate_core.messages import (
     StoreTold,
     Tell,
     Ticked,
+    Trouble,
     Unanswered,
     Unfollow,
     UpstreamFailed,
@@ -86,7 +94,7 @@ from stargate_core.messages import (
     WriteClient,
     WriteUpstream,
 )
-from stargate_core.questions import Settle, Take
+from stargate_core.questions import Settle, Take, Turn
 
 SECRET: Final = b"s3cr3t"
 """Stands in every key and credential of a world, and nowhere else."""
@@ -129,6 +137,8 @@ class Shared(msgspec.Struct):
 
     request_id: str
     order: Order
+    at: int
+    """When it was ordered."""
     source: Source | None = None
     body: bytearray = msgspec.field(default_factory=bytearray)
     ended: bool = False
@@ -138,7 +148,10 @@ class Shared(msgspec.Struct):
 class Life:
     """What is known of one session or flight."""
 
-    __slots__ = ("asked", "closed", "following", "lease", "left", "over", "questions", "spoken")
+    __slots__ = (
+        "asked", "busy_at", "closed", "emitted", "following", "heard_bytes", "lease", "left", "over",
+        "questions", "spoken", "stalled_at",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.asked: set[int] = set()
@@ -150,6 +163,23 @@ class Life:
         self.left = False
         self.closed = False
         self.over = False
+        self.heard_bytes = 0
+        """From its client."""
+        self.emitted = 0
+        """How many records it has left."""
+        self.busy_at = 0
+        """When it last had anything to do but to wait for a request."""
+        self.stalled_at: int | None = None
+        """Since when its client takes nothing."""
+
+
+class Ending(msgspec.Struct):
+    """How a session was when its end was ordered."""
+
+    heard_bytes: int
+    emitted: int
+    idle: bool
+    """It had waited for a request for as long as one may."""
 
 
 class Judge:
@@ -177,6 +207,13 @@ class Judge:
         self.notes: list[tuple[str, str]] = []
         self.stalled: dict[Caller, None] = {}
         """Sessions whose clients did not take what they were told, at least once."""
+        self.endings: dict[Caller, Ending] = {}
+        """Of the sessions whose end was ordered."""
+        self.witness = Witness()
+        self.emitted_at: dict[str, int] = {}
+        """When each exchange left its record."""
+        self.store_failed: Callable[[int], bool] = lambda _waited_ns: True
+        """Whether a store that has given no answer for so long may give none."""
         self._lives: dict[Caller, Life] = {}
         self._lent: dict[int, Caller] = {}
         self._used: dict[int, Call | None] = {}
@@ -189,6 +226,14 @@ class Judge:
         self._begun: dict[int, None] = {}
         self._counts: dict[Endpoint, int] = {}
         self._takes: dict[int, Take] = {}
+        self._lease_asks: dict[int, tuple[int, Endpoint]] = {}
+        """Questions for leases, by the process's numbers: when they were asked, and of which endpoint."""
+        self._connects: dict[int, int] = {}
+        """When each connection that does not stand yet was ordered."""
+        self._failures: dict[Endpoint, dict[Trouble, None]] = {}
+        """Why connections could not be opened."""
+        self._store_asks: dict[int, int] = {}
+        """When each question was put to the shared store."""
         self.connections_max = 0
         self.on_call: Any = None
         """Told of each call."""
@@ -212,6 +257,7 @@ class Judge:
     def launched(self, flyer: Flyer, order: Order) -> None:
         """A flight begins."""
         self._lives[flyer] = Life()
+        self.witness.launched(flyer.number, order, self.now)
         self.orderers[flyer.number] = self.consumers[order.request_id]
         self.say(flyer.name, "launched")
 
@@ -247,7 +293,7 @@ class Judge:
             life = Life()
             life.closed = life.left = life.over = True
         self.say(caller.name, event)
-        self._event(caller, life, event)
+        self._event(caller, life, event, _request_id(caller))
         waits = type(caller) is Client and type(caller.session.state) is Waiting
         try:
             commands: list[FlightCommand] = caller.session.handle(now, event)
@@ -257,17 +303,16 @@ class Judge:
         session = caller.session
         if type(event) is Draining and waits:
             demand(session.closed, "an idle connection outlives draining", caller.name)
-        request_id = ""
-        if type(caller) is Flyer:
-            request_id = f"flight {caller.number}"
-        elif isinstance(session.state, Exchanging):
-            request_id = session.state.exchange.request.request_id
-            if request_id not in self.admitted and not session.state.exchange.quiet:
-                self.admitted[request_id] = None
-                self.generations[request_id] = session.plan.generation
+        request_id = _request_id(caller)
+        begun = type(caller) is Client and request_id and request_id not in self.admitted
+        if begun and not session.state.exchange.quiet:
+            self.admitted[request_id] = None
+            self.generations[request_id] = session.plan.generation
         for command in commands:
             self.say(caller.name, command)
             self._command(caller, life, command, request_id)
+        if type(caller) is Client and (type(event) is ClientSent or type(session.state) is not Waiting):
+            life.busy_at = now
         deadline = session.deadline
         if session.closed:
             demand(deadline is None, "a machine that is over waits for something", caller.name)
@@ -286,12 +331,17 @@ class Judge:
         demand(life.lease is None, "a lease is kept", f"{caller.name}: {life.lease}")
         demand(not life.following, "an answer is followed", caller.name)
 
-    def _event(self, caller: Caller, life: Life, event: FlightEvent) -> None:
+    def _event(self, caller: Caller, life: Life, event: FlightEvent, request_id: str) -> None:
         match event:
+            case ClientSent(data):
+                life.heard_bytes += len(data)
             case ClientEnded() | ClientLost():
                 life.left = True
             case ClientStalled():
                 self.stalled[caller] = None
+                life.stalled_at = self.now
+            case ClientDrained():
+                life.stalled_at = None
             case UpstreamOpened(ticket, lease):
                 if ticket in life.asked:
                     life.asked.discard(ticket)
@@ -299,10 +349,16 @@ class Judge:
                     life.lease, life.spoken = lease, False
                 else:
                     self._late(caller, lease)
-            case UpstreamFailed(ticket):
-                life.asked.discard(ticket)
-            case Answered(ticket) | Unanswered(ticket):
-                life.questions.pop(ticket, None)
+            case UpstreamFailed(ticket, trouble):
+                if ticket in life.asked:
+                    life.asked.discard(ticket)
+                    self.witness.note(request_id).troubles.append(trouble)
+            case Answered(ticket, answer):
+                if isinstance(life.questions.pop(ticket, None), Turn) and answer is False:
+                    self.witness.note(request_id).turned_away = True
+            case Unanswered(ticket):
+                if isinstance(life.questions.pop(ticket, None), Take):
+                    self.witness.note(request_id).unanswered = True
             case UpstreamSent(lease, data):
                 call = self._used.get(lease)
                 if call is not None and call.caller is caller and not call.over:
@@ -365,7 +421,7 @@ class Judge:
                 demand(ticket in life.questions, "a question is withdrawn that does not wait", caller.name)
                 del life.questions[ticket]
             case Follow(ticket, order):
-                shared = Shared(request_id, order)
+                shared = Shared(request_id, order, self.now)
                 life.following[ticket] = shared
                 self.shared.setdefault(request_id, []).append(shared)
                 consumer = caller.session.state.exchange.ctx.consumer
@@ -373,20 +429,38 @@ class Judge:
             case Unfollow(ticket):
                 demand(ticket in life.following, "an answer is left that is not followed", caller.name)
                 del life.following[ticket]
-            case PauseAnswer() | ResumeAnswer() | Tell():
+            case PauseAnswer():
+                self.witness.note(request_id).paused = True
+            case ResumeAnswer() | Tell():
                 pass
             case Emit(_, line):
+                life.emitted += 1
                 self._emitted(line)
             case Note(level, text):
                 self.noted(level, text)
             case CloseClient() | AbortClient():
-                demand(not life.closed, "closed twice", caller.name)
-                life.closed = True
-            case FlightBegan() | FlightSent():
+                self._closes(caller, life, command)
+            case FlightBegan(flight):
                 demand(not life.closed, "a flight reports behind its end", caller.name)
-            case FlightEnded():
+                self.witness.flights[flight].began = True
+            case FlightSent():
+                demand(not life.closed, "a flight reports behind its end", caller.name)
+            case FlightEnded(flight, fault):
                 demand(not life.closed, "a flight ends twice", caller.name)
                 life.closed = True
+                self.witness.ended(flight, "" if fault is None else fault.cause.name, self.now)
+
+    def _closes(self, caller: Caller, life: Life, command: CloseClient | AbortClient) -> None:
+        """A connection is to end."""
+        demand(not life.closed, "closed twice", caller.name)
+        life.closed = True
+        limits = caller.session.plan.limits
+        if isinstance(command, AbortClient):
+            stalled_at = life.stalled_at
+            long = stalled_at is not None and self.now - stalled_at >= limits.client_stall_ns
+            demand(long, "a connection is broken off whose client has not stalled", caller.name)
+        idle = self.now - life.busy_at >= limits.client_idle_ns
+        self.endings[caller] = Ending(life.heard_bytes, life.emitted, idle)
 
     def _called(self, caller: Caller, lease: int, data: bytes, request_id: str) -> None:
         demand(b"s3cr3t" not in data, "a secret is sent upstream", caller.name)
@@ -431,6 +505,7 @@ class Judge:
         generation = self.generations.get(request_id, record["generation"])
         demand(record["generation"] == generation, "a request changes its configuration", request_id)
         self.records[request_id] = record
+        self.emitted_at[request_id] = self.now
         self.admitted[request_id] = None
 
     # ----------------------------------------------------------------------------------------------- the pool
@@ -439,7 +514,13 @@ class Judge:
         """The pool learns something."""
         self.events += 1
         self.say("pool", event)
-        if isinstance(event, ConnectionFailed | ConnectionClosed):
+        if isinstance(event, LeaseAsked):
+            self._lease_asks[event.ticket] = now, event.endpoint
+        elif isinstance(event, ConnectionOpened):
+            self._connects.pop(event.connection, None)
+        elif isinstance(event, ConnectionFailed | ConnectionClosed):
+            if isinstance(event, ConnectionFailed):
+                self._opens_not(event.connection, event.trouble)
             self._vanish(event.connection)
         elif isinstance(event, LeaseReturned) and not event.clean:
             self._dirty[event.lease] = None
@@ -455,11 +536,17 @@ class Judge:
             match command:
                 case Connect(connection, endpoint):
                     self._exists[connection] = endpoint
+                    self._connects[connection] = now
                     self._counts[endpoint] = count = self._counts.get(endpoint, 0) + 1
                     demand(count <= self.connections_max, "more connections than there may be", str(count))
                     self._used[connection] = None
                 case Disconnect(connection):
+                    ordered_at = self._connects.pop(connection, None)
+                    if ordered_at is not None and now - ordered_at >= pool._limits.connect_ns:
+                        self._opens_not(connection, Trouble.CONNECT_TIMEOUT)
                     self._vanish(connection)
+                case Refuse(ticket, trouble):
+                    self._lease_refused(pool, now, ticket, trouble)
                 case Lend(_, connection, reused):
                     demand(connection not in self._lent, "one connection is lent to two", str(connection))
                     demand(connection in self._exists, "a connection is lent that is gone", str(connection))
@@ -467,9 +554,23 @@ class Judge:
                     call = self._used.get(connection)
                     demand(reused or call is None, "a used connection is lent as a new one")
                     self._lent[connection] = _NOBODY
-                case _:
-                    pass
         return commands
+
+    def _opens_not(self, connection: int, trouble: Trouble) -> None:
+        endpoint = self._exists.get(connection)
+        if endpoint is not None:
+            self._failures.setdefault(endpoint, {})[trouble] = None
+
+    def _lease_refused(self, pool: Pool, now: int, ticket: int, trouble: Trouble) -> None:
+        """Nobody is refused a lease but where no connection opens, or where there were none for too long."""
+        asked_at, endpoint = self._lease_asks[ticket]
+        if trouble is Trouble.POOL_TIMEOUT:
+            full = self._counts.get(endpoint, 0) >= pool._limits.connections_max
+            waited = now - asked_at >= pool._limits.wait_ns
+            demand(full and waited, "a lease is refused for which there is room, or too early", str(ticket))
+        else:
+            failed = self._failures.get(endpoint, {})
+            demand(trouble in failed, "a lease is refused for a trouble that there was not", str(trouble))
 
     def lent(self, connection: int, caller: Caller) -> None:
         """The lease reaches whom it was lent to."""
@@ -506,7 +607,9 @@ class Judge:
 
     def breaker_heard(self, breaker: Breaker, now: int, event: BreakerEvent) -> list[BreakerCommand]:
         """The breaker learns something."""
-        return self._told("breaker", breaker, now, event)
+        commands: list[BreakerCommand] = self._told("breaker", breaker, now, event)
+        self.witness.judged(now, event, commands)
+        return commands
 
     def keyring_heard(self, keyring: Keyring, now: int, event: KeyringEvent) -> list[KeyringCommand]:
         """The keyring learns something."""
@@ -515,6 +618,15 @@ class Judge:
     def store_heard(self, name: str, store: Any, now: int, event: StoreEvent) -> list[StoreCommand]:
         """A store, or the link to one, learns something."""
         commands: list[StoreCommand] = self._told(name, store, now, event)
+        if name == "redis":
+            if isinstance(event, StoreAsked):
+                self._store_asks[event.ticket] = now
+            for command in commands:
+                if isinstance(command, AnswerStore):
+                    self._store_asks.pop(command.ticket, None)
+                elif isinstance(command, FailStore):
+                    waited_ns = now - self._store_asks.pop(command.ticket)
+                    demand(self.store_failed(waited_ns), "a store that is well gives no answer", command.why)
         if name == "memory":
             if isinstance(event, StoreTold) and isinstance(event.statement, Settle):
                 told = event.statement
@@ -532,3 +644,11 @@ class Judge:
 
 
 _NOBODY: Final[Any] = object()
+
+
+def _request_id(caller: Caller) -> str:
+    """Of the exchange that a session is at; of a flight, its name."""
+    if type(caller) is Flyer:
+        return flight_name(caller.number)
+    state = caller.session.state
+    return state.exchange.request.request_id if isinstance(state, Exchanging) else ""

@@ -32,7 +32,9 @@ class Ledger:
         self._open: dict[str, int] = {}
         """Leases that were taken and not settled: until when they hold at the most."""
         self.takes = 0
-        self.refusals = 0
+        self.refused: dict[str, int] = {}
+        """Who was refused, by lease: for how many microseconds; below 0: for ever."""
+        self.allowed: dict[str, None] = {}
 
     def forget(self) -> None:
         """The store has lost everything."""
@@ -49,7 +51,7 @@ class Ledger:
         now = verdict.at_us
         demand(len(verdict.levels) == len(claims), "a verdict on other claims", self.name)
         if not verdict.allowed:
-            self.refusals += 1
+            self.refused[lease] = verdict.retry_after_us
             claim = claims[verdict.refused]
             demand(
                 self._used(claim.bucket, now, lease, generous=True) + claim.cost > claim.bucket.limit
@@ -59,6 +61,7 @@ class Ledger:
             )
             return
         self.takes += 1
+        self.allowed[lease] = None
         until = now + lease_us
         for claim in claims:
             bucket = claim.bucket

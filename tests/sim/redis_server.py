@@ -16,7 +16,7 @@ from sim.judge import Judge
 from sim.ledger import Ledger
 from sim.wires import End
 from stargate_core.clock import MILLISECOND
-from stargate_core.gateway.redis_calls import READ_KEYS
+from stargate_core.gateway.redis_calls import READ_KEYS, LinkSettings
 from stargate_core.limits import rule
 from stargate_core.limits.buckets import Algorithm, Bucket, Charge, Claim, Verdict
 from stargate_core.limits.script import SETTLE, TAKE
@@ -57,6 +57,8 @@ class RedisServer:
         self.calm = False
         self.ledger = Ledger("redis")
         self.faults = 0
+        self.late = False
+        """Whether it has once been too late without any fault, and the link to it may be down for it."""
         self.lost = False
         """Whether an answer, or something said, may have been lost."""
         self.scripts: dict[bytes, None] = {}
@@ -80,6 +82,11 @@ class RedisServer:
             return ""
         self.faults += 1
         return self.rng.choice(features.redis_faults)
+
+    def may_fail(self, waited_ns: int) -> bool:
+        """Whether somebody who has waited for so long may be told that there is no answer."""
+        self.late = self.late or waited_ns >= LinkSettings().deadline_ns
+        return self.late or self.lost or self.faults > 0
 
     # ---------------------------------------------------------------------------------------------- commands
 

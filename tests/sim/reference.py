@@ -5,10 +5,8 @@ gateway, are read by themselves (readings.py) and must say the same, word for wo
 token. A native answer is Bedrock's body, byte for byte. A shared answer is one that Bedrock gave to the very
 same call, and to somebody with whom it may be shared.
 
-Anything else is a refusal or a broken-off answer, and says why. `EVIDENCE` tells, for each cause the gateway
-may name, what must have happened in this world: no cause without its deed, and no answer that breaks off
-without a word. That is the whole table of allowed outcomes; what stands in none of its rows may never be
-said to a good request.
+Anything else is a refusal or a broken-off answer, and says why. What must have happened for each reason,
+`evidence.py` tells: no cause without its deed, and no answer that breaks off without a word.
 """
 
 import json
@@ -19,11 +17,11 @@ import msgspec
 
 from sim import readings
 from sim.callers import Flyer
+from sim.evidence import EVIDENCE, TOTAL_NS, Case
 from sim.http_answer import read_answer
-from sim.judge import Call, Shared
-from sim.readings import Reading, Unreadable
+from sim.judge import Shared
+from sim.readings import UNREADABLE, Reading, Unreadable
 from sim.violation import Violation, demand
-from stargate_core.clock import SECOND
 
 if TYPE_CHECKING:
     from sim.clients import Answer, Client
@@ -131,6 +129,8 @@ class Reference:
             if ask.dialect in _NATIVE and ask.scenario and self._served(request_id, who)[1] == body:
                 return None  # What Bedrock says to its own callers is theirs to understand.
             raise
+        if reading is not None and reading.error == UNREADABLE and self._served(request_id, who)[1] == body:
+            return None  # Likewise of a native stream, whose frames are sound around what is not.
         if reading is not None and not reading.complete:
             demand(
                 ask.stream and reading.error, "an answer ends without saying how", f"{who}: {body[-200:]!r}"
@@ -210,29 +210,27 @@ class Reference:
     def closed(self, client: "Client", *, lost: bool) -> None:
         """The gateway has closed a client's connection."""
         world = self._world
-        excused = (
-            client.stopped_reading
-            or client.kind == "dripping"
-            or client.attended_by in world.judge.stalled
-            or world.shell.draining is not None
-        )
+        # Bytes that the gateway had no time left to send, or that a reset has destroyed, prove nothing.
+        lacks = client.end.missed or client.end.peer.dropped
         if client.half is not None:
-            demand(excused, "an answer breaks off without a word", f"{client.name}, lost: {lost}")
-            return
-        waiting = [ask for ask in client.unanswered if ask.sent_at >= 0]
-        if not waiting or excused:
+            demand(lacks, "an answer breaks off without a word", f"{client.name}, lost: {lost}")
             return
         at = len(client.answers)
+        waiting = client.asks[at:]
+        if lacks or not waiting or waiting[0].sent_at < 0 or waiting[0].broken:
+            return
         before = client.answers[-1] if at else None
         if before is not None and (
             before.header(b"connection") == "close" or before.ask.closes or before.ask.broken
         ):
             return
-        idle = world.agenda.now - world.shell.plan.limits.client_idle_ns
-        if before is not None and waiting[0].sent_at >= idle and client.answered_at <= idle + SECOND:
-            return  # Both have let go at the same moment.
-        if waiting[0].broken:
-            return
+        session = client.attended_by
+        ending = None if session is None else world.judge.endings.get(session)
+        if ending is not None and ending.emitted <= at:
+            # Its session has made nothing of it.
+            never_heard = ending.heard_bytes <= sum(len(ask.data) for ask in client.asks[:at])
+            if world.shell.draining is not None or (ending.idle and never_heard):
+                return
         raise Violation("a request is not answered", f"{client.name}: {waiting[0].data[:80]!r}")
 
     # ------------------------------------------------------------------------------------------- in the end
@@ -249,6 +247,7 @@ class Reference:
         for shared in (one for several in judge.shared.values() for one in several):
             self._whole(shared)
         for record in judge.records.values():
+            self._in_time(record)
             cause = record.get("cause")
             if cause:
                 self.causes[cause] = self.causes.get(cause, 0) + 1
@@ -262,8 +261,20 @@ class Reference:
         if shared.ended and call.stream:
             given = _OF_BEDROCK[_operation(call.target + b" ")](bytes(shared.body))
             # A native stream's own events are not the gateway's to understand, nor are broken ones.
-            whole = given.complete or given.error == readings.UNREADABLE
+            whole = given.complete or given.error == UNREADABLE
             demand(whole, "a shared answer ends well that is not whole", shared.request_id)
+
+    def _in_time(self, record: dict[str, Any]) -> None:
+        """No exchange outlives its total limit, but for what its ticker is late."""
+        most_ms = (TOTAL_NS + self._world.features.lateness_ns) / 1_000_000
+        demand(record["total_ms"] <= most_ms, "an exchange outlives its time", str(record))
+
+    def _limited(self, request_id: str, who: str) -> None:
+        """Whoever is answered has been let pass by a store, or none could be asked."""
+        world = self._world
+        if world.features.has("limits") and not world.judge.witness.of(request_id).unanswered:
+            passed = any(request_id in ledger.allowed for ledger in world.ledgers)
+            demand(passed, "a request is answered that no limit has let pass", who)
 
     def _match(self, settled: Settled) -> None:
         answer, ask = settled.answer, settled.answer.ask
@@ -278,6 +289,7 @@ class Reference:
         good = answer.status == 200 and (settled.reading is None or settled.reading.complete)
         if good:
             demand(record["outcome"] != "failed", "a good answer is recorded as none", f"{who}: {record}")
+            self._limited(request_id, who)
             return
         demand(record["outcome"] != "complete", "a failure is recorded as a success", f"{who}: {record}")
         if not ask.refusals:
@@ -286,127 +298,11 @@ class Reference:
     def _justify(
         self, cause: str, settled: Settled, request_id: str, record: dict[str, Any], who: str
     ) -> None:
-        world = self._world
-        judge = world.judge
         evidence = EVIDENCE.get(cause)
         demand(evidence is not None, "a good request fails for a reason that cannot be", f"{who}: {record}")
         assert evidence is not None
-        calls = judge.calls_by_request.get(request_id, [])
-        case = Case(
-            world,
-            settled.client,
-            calls,
-            bool(judge.shared.get(request_id)),
-            record,
-            settled.answer.ask.sent_at,
-        )
+        case = Case(self._world, settled.client.attended_by, request_id, record)
         demand(evidence(case), "a failure without its cause", f"{who}: {record}")
-
-
-class Case(msgspec.Struct):
-    """What is known of one failure."""
-
-    world: Any
-    client: Any
-    calls: list[Call]
-    shared: bool
-    record: dict[str, Any]
-    asked_at: int
-    """When its request was whole, at the earliest."""
-
-    def has(self, *features: str) -> bool:
-        """Whether the world has one of these."""
-        return any(map(self.world.features.has, features))
-
-    @property
-    def troubled(self) -> bool:
-        """Whether Bedrock or the network has done something to one of its calls."""
-        if self.shared:
-            return self.has("scenarios", "resets", "silence", "refusals", "oddities")
-        return any(
-            call.struck or (call.exchange is not None and (call.exchange.scenario or call.exchange.error))
-            for call in self.calls
-        )
-
-    @property
-    def silent(self) -> bool:
-        """Whether it was a stream that Bedrock has left silent for longer than one may."""
-        if (
-            not self.calls
-            or not self.record.get("stream")
-            or self.client.attended_by in self.world.judge.stalled
-        ):
-            return False
-        last = self.calls[-1]
-        until = self.asked_at + int(self.record["total_ms"] * 1_000_000)
-        return until - max(last.at, last.heard_at) > _SILENCE_NS
-
-    @property
-    def refused(self) -> bool:
-        """Whether Bedrock has refused one of its calls, or was told to fail it."""
-        if self.shared:
-            return self.has("scenarios")
-        return any(
-            call.exchange is not None and (call.exchange.scenario or call.exchange.error)
-            for call in self.calls
-        )
-
-
-_SILENCE_NS: Final = 10 * SECOND
-"""No stream may be silent for so long, by any limit of a world's."""
-
-
-def _credentials(case: Case) -> bool:
-    return case.has("credentials")
-
-
-def _stream(case: Case) -> bool:
-    return case.troubled
-
-
-def _bedrock(case: Case) -> bool:
-    return case.refused
-
-
-EVIDENCE: Final[dict[str, Callable[[Case], bool]]] = {
-    "RATE_LIMITED": lambda case: case.has("limits") and case.world.refusals > 0,
-    "LIMIT_TOO_SMALL": lambda case: case.has("limits"),
-    "STORE_UNAVAILABLE": lambda case: case.has("redis") and case.has("redis-faults", "lateness", "cuts"),
-    "CREDENTIALS_MISSING": _credentials,
-    "UPSTREAM_CREDENTIALS": lambda case: case.has("credentials") or case.refused,
-    "DRAINING": lambda case: case.world.shell.draining is not None,
-    "POOL_TIMEOUT": lambda case: case.world.features.pool_max < 64 or case.has("refusals"),
-    "CIRCUIT_OPEN": lambda case: case.has("breaker") and not case.world.features.clear,
-    "CONNECT_FAILED": lambda case: case.has("refusals") and case.world.network.faults > 0,
-    "TLS_FAILED": lambda case: case.has("refusals") and case.world.network.faults > 0,
-    "CONNECT_TIMEOUT": lambda case: case.has("refusals"),
-    "FIRST_TOKEN_TIMEOUT": _stream,
-    "IDLE_TIMEOUT": _stream,
-    "TOTAL_TIMEOUT": lambda case: case.record["total_ms"] >= 30_000 and not case.silent,
-    "UPSTREAM_GARBLED": _stream,
-    "UPSTREAM_LOST": _stream,
-    "STREAM_CUT": _stream,
-    "STREAM_CORRUPT": _stream,
-    "MODEL_OUTPUT_MALFORMED": _stream,
-    "CLIENT_TOO_SLOW": lambda case: (
-        case.client.kind in ("slow", "dripping", "tearing")
-        or case.client.attended_by in case.world.judge.stalled
-    ),
-    "UPSTREAM_VALIDATION": _bedrock,
-    "UPSTREAM_ACCESS_DENIED": _bedrock,
-    "UPSTREAM_NOT_FOUND": _bedrock,
-    "UPSTREAM_CONFLICT": _bedrock,
-    "UPSTREAM_THROTTLED": _bedrock,
-    "UPSTREAM_QUOTA": _bedrock,
-    "UPSTREAM_NOT_READY": _bedrock,
-    "UPSTREAM_MODEL_TIMEOUT": _bedrock,
-    "UPSTREAM_MODEL_ERROR": _bedrock,
-    "UPSTREAM_INTERNAL": _bedrock,
-    "UPSTREAM_UNAVAILABLE": _bedrock,
-    "UPSTREAM_UNKNOWN": _bedrock,
-    "CONTEXT_OVERFLOW": _bedrock,
-    "BODY_TOO_LARGE": _bedrock,
-}
 
 
 def _operation(call: bytes) -> str:

@@ -57,7 +57,7 @@ class End:
 
     __slots__ = (
         "_agenda", "_due", "_ended", "_ending", "_flushing", "_owner", "_paused", "_pending", "_reset",
-        "_rng", "_said_end", "closed", "inbox", "on_ended", "on_gone", "peer", "weather",
+        "_rng", "_said_end", "closed", "dropped", "inbox", "missed", "on_ended", "on_gone", "peer", "weather",
     )  # fmt: skip
     peer: "End"
 
@@ -66,6 +66,10 @@ class End:
         self.inbox = bytearray()
         """What is under way to this end, or lies in its kernel."""
         self.closed = False
+        self.dropped = False
+        """It was closed before all that was written had left."""
+        self.missed = False
+        """A reset has destroyed what was under way to it."""
         self.on_gone: Callable[[], None] | None = None
         """Called once it is closed."""
         self.on_ended: Callable[[], None] | None = None
@@ -134,6 +138,7 @@ class End:
 
     def _lose(self) -> None:
         owner = self._owner
+        self.missed = self.missed or bool(self.inbox)
         self.dispose()
         if owner is not None:
             owner.lost()
@@ -218,6 +223,7 @@ class End:
             return
         self._reset = True
         if destroy:
+            self.missed = self.missed or bool(self.inbox)
             self.inbox.clear()
         self._look()
 
@@ -233,6 +239,7 @@ class End:
 
     def _close(self, *, reset: bool) -> None:
         self.closed = True
+        self.dropped = bool(self._pending)
         self._pending.clear()
         self.inbox.clear()
         if reset:

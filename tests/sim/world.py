@@ -16,8 +16,10 @@ from sim.agenda import Agenda, Item
 from sim.asks import Ask, written
 from sim.clients import Client
 from sim.enquiries import RedisStore
+from sim.evidence import GRACE_NS
 from sim.features import KEYS, Features, config_of, features_of
 from sim.judge import Judge
+from sim.ledger import Ledger
 from sim.network import CREDENTIALS, WALL_EPOCH_NS, Network
 from sim.redis_server import RedisConnection, RedisServer
 from sim.reference import Reference
@@ -37,7 +39,6 @@ CALM_NS: Final = 100 * SECOND
 """Longer than any time limit of a world's, and any window of its limits, one after the other."""
 PROBE_NS: Final = 40 * SECOND
 REST_NS: Final = 30 * SECOND
-GRACE_NS: Final = 3 * SECOND
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -69,6 +70,8 @@ class World:
         self.network = Network(self.agenda, self.rng, self.features, self.judge)
         self.calm = False
         self.clients: list[Client] = []
+        self.credentials_at = -1
+        """When the gateway had credentials that are any good; -1: from the beginning."""
         self._numbers = 0
         self._generation = 1
         plan = self._plan()
@@ -105,6 +108,7 @@ class World:
 
     def _share(self) -> None:
         server = self.redis = RedisServer(self.agenda, self.rng, self.features, self.judge, WALL_EPOCH_NS)
+        self.judge.store_failed = server.may_fail
         store = self.shell.plan.config.gateway.store
         assert store.server is not None
         link = RedisLink(
@@ -139,9 +143,9 @@ class World:
         return self._numbers
 
     @property
-    def refusals(self) -> int:
-        """How often a store has refused something."""
-        return self.judge.memory.refusals + (self.redis.ledger.refusals if self.redis is not None else 0)
+    def ledgers(self) -> list[Ledger]:
+        """Of all its stores."""
+        return [self.judge.memory, *([] if self.redis is None else [self.redis.ledger])]
 
     def _connect(self, kind: str) -> None:
         """A client connects; one that is draining listens no more."""
@@ -165,7 +169,7 @@ class World:
             return
         bad = Credentials(CREDENTIALS[0][0], Secret(CREDENTIALS[0][1]), Secret(EXPIRED_SESSION_TOKEN))
         shell.change_credentials({"": rng.choice((None, bad))})
-        delay = rng.randrange(self.features.faults_until_ns)
+        delay = self.credentials_at = rng.randrange(self.features.faults_until_ns)
         self.agenda.after(delay, lambda: shell.change_credentials({"": good[0]}))
         self.agenda.after(2 * delay, lambda: shell.change_credentials({"": good[1]}))
 
@@ -213,6 +217,7 @@ class World:
 
     def _drain(self) -> None:
         self.judge.say("world", "drains")
+        self.judge.witness.drained_at = self.agenda.now
         self.shell.drain(GRACE_NS)
 
     def _probe(self) -> None:
