@@ -39,6 +39,7 @@ from stargate_core.journal.format import Entry, FlightBeginning, Header, Session
 from stargate_core.journal.lives import Life, Ring
 from stargate_core.journal.recorder import FlightRecorder, SessionRecorder
 from stargate_core.journal.redact import redact
+from stargate_core.journal.redact.verdicts import Verdicts
 from stargate_core.journal.write import encoded, journal_of, request_of
 from stargate_core.messages import ClientSent
 from stargate_core.views import Plugin
@@ -344,9 +345,9 @@ def _date(life: Life) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime(_DATE)
 
 
-def _redacted(header: Header, entries: list[Entry]) -> tuple[Header, list[Entry]]:
+def _redacted(header: Header, entries: list[Entry], verdicts: Verdicts) -> tuple[Header, list[Entry]]:
     """Redacted with a salt that nobody keeps."""
-    return redact(header, entries, os.urandom(_SALT_BYTES))
+    return redact(header, entries, verdicts, os.urandom(_SALT_BYTES))
 
 
 def _sealer(public: str) -> Callable[[bytes], bytes]:

@@ -58,6 +58,11 @@ class Placeholders:
             text.encode("utf-8", "surrogatepass"): made.encode() for text, made in self._of.items() if text
         }
 
+    @property
+    def behind(self) -> dict[str, Secret]:
+        """The secrets met so far, by what stands for them."""
+        return {made: Secret(text) for text, made in self._of.items()}
+
     def in_bytes(self, entries: Sequence[Entry]) -> list[Entry]:
         """The same entries, with placeholders where callers have shown one of the secrets met so far."""
         pieces = [entry.event.data for entry in entries if isinstance(entry.event, ClientSent)]

@@ -34,10 +34,11 @@ from stargate_core.journal.lives import Life
 from stargate_core.journal.living import Living
 from stargate_core.journal.machines import made
 from stargate_core.journal.placeholders import Placeholders
+from stargate_core.journal.redact.verdicts import Verdicts, judged
 from stargate_core.secret import Secret
 from stargate_core.views import Plugin
 
-Redact: TypeAlias = Callable[[Header, list[Entry]], tuple[Header, list[Entry]]]
+Redact: TypeAlias = Callable[[Header, list[Entry], Verdicts], tuple[Header, list[Entry]]]
 """Takes away what people said, and keeps every length."""
 
 
@@ -56,10 +57,11 @@ def journal_of(
     secret = Placeholders()
     encoder = Encoder(secret)
     header, entries = only_shown(*_taken_down(life, secret, package, expires_at), secret.in_place)
+    verdicts = judged(header, entries, secret.behind)
     header = encoder.again(header, Header)
     entries = secret.in_bytes([encoder.again(entry, Entry) for entry in entries])
     if redact is not None:
-        header, entries = redact(header, entries)
+        header, entries = redact(header, entries, verdicts)
         header = msgspec.structs.replace(header, redacted=True)
     return lived(header, entries, plugins)
 

@@ -122,7 +122,7 @@ class TestTimeLine:
         ]
 
     def test_the_title_says_what_it_is(self) -> None:
-        whole = journal(SCENARIOS["bad-crc"]()[0], lambda header, entries: (header, entries))
+        whole = journal(SCENARIOS["bad-crc"]()[0], lambda header, entries, _: (header, entries))
         lines = rendered(whole)
         assert lines[0] == (
             "A session of 192.0.2.7, recorded by Stargate 0. It begins at 2027-01-15T08:00:02.000Z."

@@ -12,6 +12,7 @@ from stargate_core.journal.digests import shape, shape_digest
 from stargate_core.journal.format import Entry, Header, SessionBeginning, read
 from stargate_core.journal.lives import Life
 from stargate_core.journal.redact import redact
+from stargate_core.journal.redact.verdicts import Verdicts
 from stargate_core.journal.replay import replay
 from stargate_core.journal.write import encoded, journal_of, lived, request_of
 from stargate_core.messages import AnswerSent, ClientSent, CredentialsChanged, UpstreamSent
@@ -24,7 +25,7 @@ from support.machines import LOG, MODEL, WALL_EPOCH_NS, a_config, a_plan, chat, 
 PLANTED: Final = (KEY, "aws-secret")
 
 
-def silenced(header: Header, entries: list[Entry]) -> tuple[Header, list[Entry]]:
+def silenced(header: Header, entries: list[Entry], _verdicts: Verdicts) -> tuple[Header, list[Entry]]:
     """A redaction that spares nothing: every letter of what was said becomes an x."""
 
     def without(entry: Entry) -> Entry:
@@ -36,7 +37,7 @@ def silenced(header: Header, entries: list[Entry]) -> tuple[Header, list[Entry]]
     return header, list(map(without, entries))
 
 
-def garbled(header: Header, entries: list[Entry]) -> tuple[Header, list[Entry]]:
+def garbled(header: Header, entries: list[Entry], _verdicts: Verdicts) -> tuple[Header, list[Entry]]:
     """A redaction that destroys what it touches."""
 
     def without(entry: Entry) -> Entry:

@@ -5,7 +5,7 @@ key can be found by its digest, and so does the id of a key pair. All else is me
 models, targets, routes.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -26,9 +26,9 @@ class Configured(Private, msgspec.Struct, frozen=True):
     """Every text in them, names of members and what goes left out."""
     key_headers: frozenset[bytes]
     """Headers in which keys and tokens come."""
-    pairs: Mapping[str, str]
-    """What stands for the secrets of key pairs, by their ids."""
-    codes: Mapping[str, str]
+    pairs: Mapping[str, Sequence[str]]
+    """What stands for the secrets of key pairs, by their ids; for several, where they have changed."""
+    codes: Mapping[str, Sequence[str]]
     """What stands for the secrets of tokens' issuers, by their names."""
 
 
@@ -36,16 +36,16 @@ def configured(configurations: Mapping[int, bytes]) -> Configured:
     """Read them."""
     texts: set[str] = set()
     headers: set[bytes] = set()
-    pairs: dict[str, str] = {}
-    codes: dict[str, str] = {}
+    pairs: dict[str, list[str]] = {}
+    codes: dict[str, list[str]] = {}
     for config in configurations.values():
         for members in _objects(_tree(config)):
             texts.update(_texts(members))
             headers.update(name.lower().encode() for key in _HEADERS for name in members.get(key) or ())
             if _KEY_ID in members and "secret_access_key" in members:
-                pairs[members[_KEY_ID]] = members["secret_access_key"]
+                pairs.setdefault(members[_KEY_ID], []).append(members["secret_access_key"])
             if members.get("issuer") and members.get("secret"):
-                codes[members["issuer"]] = members["secret"]
+                codes.setdefault(members["issuer"], []).append(members["secret"])
     return Configured(frozenset(texts), frozenset(headers), pairs, codes)
 
 

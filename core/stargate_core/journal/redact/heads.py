@@ -28,9 +28,10 @@ _STAY: Final = frozenset(
 _STAY_PREFIXES: Final = (b"x-stainless-", b"x-ratelimit-")
 _SAID: Final = re.compile(r"[\x20-\x7e]{0,400}")
 """What a line that stays may look like."""
-_CREDENTIALS: Final = frozenset(
+CREDENTIALS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"x-amz-security-token", b"cookie"}
 )
+"""Headers in which callers show what lets them in."""
 _CHOICE: Final = re.compile(r"[0-9.]{1,20}")
 _SEGMENTS: Final = frozenset(
     {
@@ -56,18 +57,18 @@ class Heads:
         self._secrets = secrets
         self._bodies = bodies
         self._known = known
-        self._credentials = _CREDENTIALS | keys
+        self._credentials = CREDENTIALS | keys
         self._segments = (
             _SEGMENTS | {part for text in known if "/" in text for part in text.split("/")} | known
         )
 
-    def request(self, head: Head, *, accepted: bool) -> None:
-        """A request's. accepted: whether life has taken its credentials for good."""
+    def request(self, head: Head) -> None:
+        """A request's."""
         line = head.first.value.decode("utf-8", "surrogateescape").split(" ")
         if len(line) > 1:
             line[1] = self._target(line[1])
         head.first.value = " ".join(line).encode("utf-8", "surrogateescape")
-        self._fields(head, accepted=accepted)
+        self._fields(head)
 
     def response(self, head: Head) -> None:
         """An answer's. Its reason says what its status does, or nothing."""
@@ -75,19 +76,19 @@ class Heads:
         status, another, reason = rest.partition(b" ")
         stays = reason.replace(b" ", b"").isalpha() and len(reason) <= 40
         head.first.value = version + blank + status + another + (reason if stays else self._other(reason))
-        self._fields(head, accepted=False)
+        self._fields(head)
 
-    def _fields(self, head: Head, *, accepted: bool) -> None:
+    def _fields(self, head: Head) -> None:
         for field in head.fields:
             # What is no field is a folded line, or half of one.
-            named = self.value(field.name, field.value, accepted=accepted)
+            named = self.value(field.name, field.value)
             field.value = named if field.name else self._other(field.value)
 
-    def value(self, name: bytes, value: bytes, *, accepted: bool = False) -> bytes:
+    def value(self, name: bytes, value: bytes) -> bytes:
         """A field's value."""
         text = value.decode("latin-1")
         if name in self._credentials:
-            return self._credential(name, text, accepted=accepted).encode("latin-1", "replace")
+            return self._credential(name, text).encode("latin-1", "replace")
         if text in self._known:
             return value
         if name == b"x-amzn-errortype":
@@ -101,10 +102,10 @@ class Heads:
             stays = True
         return value if stays and _SAID.fullmatch(text) else self._other(value)
 
-    def _credential(self, name: bytes, text: str, *, accepted: bool) -> str:
+    def _credential(self, name: bytes, text: str) -> str:
         if text[:5].upper() == "AWS4-":
             return _AUTHORITY.sub(self._part_of_signature, text)
-        return self._words.word(text) if name == b"cookie" else self._secrets.shown(text, accepted=accepted)
+        return self._words.word(text) if name == b"cookie" else self._secrets.shown(text)
 
     def _part_of_signature(self, found: re.Match[str]) -> str:
         named = found[1] == "Credential="

@@ -6,9 +6,8 @@ keys are met there, then everything else that was told, then the header.
 """
 
 import hashlib
-from bisect import bisect_left
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -29,6 +28,7 @@ from stargate_core.journal.redact.secrets import Secrets
 from stargate_core.journal.redact.signature import rehash, sign_again
 from stargate_core.journal.redact.streams import Stream, redact_in_place, streams_of
 from stargate_core.journal.redact.values import Values
+from stargate_core.journal.redact.verdicts import NONE, NOTHING, Verdicts
 from stargate_core.journal.redact.vocabulary import WORDS
 from stargate_core.journal.redact.words import Words
 from stargate_core.messages import (
@@ -36,7 +36,6 @@ from stargate_core.messages import (
     Answered,
     AnswerFailed,
     AnswerOrdered,
-    ClientSent,
     ConnectionFailed,
     CredentialsChanged,
     EntryFound,
@@ -53,31 +52,30 @@ from stargate_core.messages import (
 from stargate_core.questions import Entry as Kept
 from stargate_core.questions import Keys, ReadEntry, WriteEntry
 
-_ADMITTED: Final = ("OpenUpstream", "Follow", "Ask")
-_OF_CALLERS: Final = ("VerifyToken",)
-"""Questions that are asked before a caller is known."""
 
-
-def redact(header: Header, entries: list[Entry], salt: bytes = b"") -> tuple[Header, list[Entry]]:
+def redact(
+    header: Header, entries: list[Entry], verdicts: Verdicts = NONE, salt: bytes = b""
+) -> tuple[Header, list[Entry]]:
     """A journal's header and entries, redacted.
 
-    salt: what nobody else knows, and nobody keeps. All that was said salts it too; but without a salt whoever
-    knows everything but one word could find that word by trying.
+    verdicts: what is true of the signatures in it. salt: what nobody else knows, and nobody keeps. All that
+    was said salts it too; but without a salt whoever knows everything but one word could find that word by
+    trying.
     """
-    return _Redaction(header, entries, salt).redacted()
+    return _Redaction(header, entries, verdicts, salt).redacted()
 
 
 class _Redaction:
     """One journal's."""
 
-    def __init__(self, header: Header, entries: list[Entry], salt: bytes) -> None:
+    def __init__(self, header: Header, entries: list[Entry], verdicts: Verdicts, salt: bytes) -> None:
         self._header = header
+        self._verdicts = verdicts
         self._entries = list(entries)
         self._streams = streams_of(entries)
         found = configured(header.configurations)
         words = self._words = Words(self._salt(salt), WORDS | found.texts)
-        self._secrets = secrets = Secrets(words, found.texts, found.codes)
-        self._pairs = {secrets.key_id(key_id): secret for key_id, secret in found.pairs.items()}
+        self._secrets = secrets = Secrets(words, found.texts, verdicts.tokens)
         self._bodies = bodies = Bodies(words)
         self._heads = Heads(words, secrets, bodies, found.texts, found.key_headers)
         self._values = Values(words, secrets, bodies, self._heads)
@@ -112,7 +110,7 @@ class _Redaction:
     def _stream(self, stream: Stream, data: bytes) -> bytes:
         match stream.source[0]:
             case "client":
-                return redact_stream(data, _Requests(self, stream), responses=False)
+                return redact_stream(data, _Requests(self), responses=False)
             case "upstream":
                 return redact_stream(data, _Responses(self), responses=True)
             case "store":
@@ -120,15 +118,16 @@ class _Redaction:
             case _:
                 return self._bodies.redact(data, stream.content_type)
 
-    def request(self, head: Head, body: bytes, stream: Stream, end: int) -> bytes:
+    def request(self, head: Head, body: bytes, end: int) -> bytes:
         """Redact a request's head; its body, redacted. end: where in the stream it ends."""
-        accepted = self._accepted(head, stream, end)
+        verdict = self._verdicts.requests.get(end, NOTHING)
         kind, coding = head.value(b"content-type"), head.value(b"content-encoding")
-        self._heads.request(head, accepted=accepted)
+        self._heads.request(head)
         made = self._bodies.redact(body, kind, coding)
-        rehash(head, body, made)
-        if accepted:
-            sign_again(head, made, self._pairs)
+        if verdict.hashed:
+            rehash(head, made)
+        if verdict.signer:
+            sign_again(head, made, verdict.signer)
         return made
 
     def response(self, head: Head, body: bytes) -> bytes:
@@ -136,20 +135,6 @@ class _Redaction:
         kind, coding = head.value(b"content-type"), head.value(b"content-encoding")
         self._heads.response(head)
         return self._bodies.redact(body, kind, coding)
-
-    def _accepted(self, head: Head, stream: Stream, end: int) -> bool:
-        """Whether life has let a request's caller in: it went on with the request, or only read something."""
-        if head.first.value[:4] == b"GET ":
-            return True
-        begin = stream.at[min(bisect_left(stream.ends, end), len(stream.at) - 1)]
-        for number in range(begin, len(self._entries)):
-            entry = self._entries[number]
-            if number > begin and isinstance(entry.event, ClientSent):
-                break
-            for command in entry.shape:
-                if command.startswith(_ADMITTED) and not command.endswith(_OF_CALLERS):
-                    return True
-        return False
 
     # ------------------------------------------------------------------------------------------------- events
 
@@ -230,13 +215,12 @@ class _Redaction:
 class _Requests:
     """What a client has sent."""
 
-    def __init__(self, redaction: _Redaction, stream: Stream) -> None:
+    def __init__(self, redaction: _Redaction) -> None:
         self._redaction = redaction
-        self._stream = stream
 
     def message(self, head: Head, body: bytes, end: int) -> bytes:
         """A request."""
-        return self._redaction.request(head, body, self._stream, end)
+        return self._redaction.request(head, body, end)
 
 
 class _Responses:

@@ -20,6 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from stargate_core.journal.redact.words import Words
+from stargate_core.secret import Private
 
 _TOKEN: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -27,7 +28,7 @@ _SCHEME: Final = re.compile(r"(?i)(bearer|basic|digest|token)( +)(.*)", re.DOTAL
 _TIMES: Final = frozenset({"exp", "nbf", "iat"})
 _NAMES: Final = _TIMES | {"iss", "aud", "sub", "alg", "typ", "kid", "crit"}
 _CODES: Final = {"HS256": "sha256", "HS384": "sha384", "HS512": "sha512"}
-_NO_CODES: Final[Mapping[str, str]] = MappingProxyType({})
+_NOBODY: Final[Mapping[str, str]] = MappingProxyType({})
 _LITERALS: Final = frozenset({"true", "false", "null"})
 _OF_CLAIMS: Final = re.compile(
     r'"(?P<text>(?:[^"\\]|\\.)*+)"(?P<colon>\s*:)?'
@@ -41,30 +42,31 @@ _ALGORITHM: Final = re.compile(r"[A-Za-z0-9]{1,8}|at\+jwt")
 class Secrets:
     """What stands for the secrets of one journal.
 
-    known: texts of its configuration. codes: what stands for the secrets that tokens are signed with, by the
-    tokens' issuers.
+    known: texts of its configuration. signers: by tokens, what stands for the secrets that have signed them.
     """
 
-    def __init__(self, words: Words, known: frozenset[str], codes: Mapping[str, str] = _NO_CODES) -> None:
+    def __init__(self, words: Words, known: frozenset[str], signers: Mapping[str, str] = _NOBODY) -> None:
         self._words = words
         self._known = known
-        self._codes = codes
+        self._signers = signers
         self._digests: dict[str, str] = {}
 
-    def shown(self, value: str, *, accepted: bool = False) -> str:
-        """What a caller has shown, a scheme before it perhaps. accepted: and what was found good."""
+    def shown(self, value: str) -> str:
+        """What a caller has shown, a scheme before it perhaps."""
         found = _SCHEME.fullmatch(value)
         if found is not None:
-            return found[1] + found[2] + self.key(found[3], accepted=accepted)
-        return self.key(value, accepted=accepted)
+            return found[1] + found[2] + self.key(found[3])
+        return self.key(value)
 
-    def key(self, text: str, *, accepted: bool = False) -> str:
+    def key(self, text: str) -> str:
         """A key, or a token."""
         bare = text.strip()
         if bare in self._known:
+            # A key of the file's: if the store has it too, it is by what stands for it already.
+            self._digests[_sha256(bare)] = _sha256(bare)
             return text
         token = _TOKEN.fullmatch(bare)
-        made = self._words.word(bare) if token is None else self._token(token, accepted=accepted)
+        made = self._words.word(bare) if token is None else self._token(token)
         self._digests[_sha256(bare)] = _sha256(made)
         return text.replace(bare, made, 1) if bare else text
 
@@ -78,17 +80,17 @@ class Secrets:
         """An AWS key id."""
         return self._words.word(text)
 
-    def _token(self, token: re.Match[str], *, accepted: bool) -> str:
+    def _token(self, token: re.Match[str]) -> str:
         """A signed token: its issuer, audience and times stay, and whom the configuration names."""
         header, claims, signature = token.groups()
         signed = f"{self._part(header)}.{self._part(claims)}"
-        digest = _CODES.get(_member(header, "alg"))
-        secret = self._codes.get(_member(claims, "iss"))
-        if accepted and digest is not None and secret is not None:
-            made = _encoded(hmac.digest(secret.encode(), signed.encode(), digest))
-        else:
+        signer = self._signers.get(token[0])
+        made = None if signer is None else code(signer, signed, _member(header, "alg"))
+        if made is None:
             made = _encoded(self._words.noise(signed, len(signature) * 3 // 4))
-        return f"{signed}.{made if len(made) == len(signature) else self._words.word(signature)}"
+        if len(made) != len(signature):
+            return f"{signed}.{self._words.word(signature)}"
+        return f"{signed}.{_spelled_like(signature, made)}"
 
     def _part(self, part: str) -> str:
         """A part of a token: JSON, if it is that."""
@@ -96,7 +98,9 @@ class Secrets:
         if text is None:
             return self._words.word(part)
         made = _Claims(self._words, self._known).read(text)
-        return _encoded(made.encode()) if len(made.encode()) == len(text.encode()) else self._words.word(part)
+        if len(made.encode()) != len(text.encode()):
+            return self._words.word(part)
+        return _spelled_like(part, _encoded(made.encode()))
 
 
 class _Claims:
@@ -136,6 +140,36 @@ class _Claims:
         return self._words.word(_ESCAPE.sub(lambda escape: "x" * len(escape[0]), text))
 
 
+class Parts(Private, msgspec.Struct, frozen=True):
+    """A token's parts, as far as a signature is concerned."""
+
+    signed: str
+    signature: str
+    algorithm: str
+    issuer: str
+
+
+def parts_of(text: str) -> Parts | None:
+    """The parts of a token; None if it is none."""
+    token = _TOKEN.fullmatch(text)
+    if token is None:
+        return None
+    header, claims, signature = token.groups()
+    return Parts(f"{header}.{claims}", signature, _member(header, "alg"), _member(claims, "iss"))
+
+
+def code(secret: str, signed: str, algorithm: str) -> str | None:
+    """The signature that a secret gives; None if that is no matter of secrets."""
+    digest = _CODES.get(algorithm)
+    return None if digest is None else _encoded(hmac.digest(secret.encode(), signed.encode(), digest))
+
+
+def bare(value: str) -> str:
+    """What a caller has shown, without the scheme before it."""
+    found = _SCHEME.fullmatch(value)
+    return (value if found is None else found[3]).strip()
+
+
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("latin-1", "replace")).hexdigest()
 
@@ -151,10 +185,19 @@ def _member(part: str, name: str) -> str:
 
 def _decoded(part: str) -> str | None:
     try:
-        padded = part.replace("-", "+").replace("_", "/") + "=" * (-len(part) % 4)
-        return binascii.a2b_base64(padded, strict_mode=True).decode()
+        return binascii.a2b_base64(_padded(part), strict_mode=True).decode()
     except ValueError:
         return None
+
+
+def _spelled_like(part: str, made: str) -> str:
+    """Of base64url there is one spelling that is read, and others that are not: these stay others."""
+    stays = not part or _encoded(binascii.a2b_base64(_padded(part))) == part
+    return made if stays else made[:-1] + part[-1]
+
+
+def _padded(part: str) -> str:
+    return part.replace("-", "+").replace("_", "/") + "=" * (-len(part) % 4)
 
 
 def _encoded(data: bytes) -> str:

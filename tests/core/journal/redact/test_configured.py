@@ -40,8 +40,8 @@ def test_what_must_be_known() -> None:
     assert {"ann", "placeholder1", "https://a.test", "claude", "anthropic.claude"} <= found.texts
     assert not {DIGEST, "AKIDANN"} & found.texts
     assert found.key_headers == {b"x-own-key"}
-    assert found.pairs == {"AKIDANN": "placeholder2"}
-    assert found.codes == {"https://a.test": "placeholder3"}
+    assert found.pairs == {"AKIDANN": ["placeholder2"]}
+    assert found.codes == {"https://a.test": ["placeholder3"]}
 
 
 def test_digests_and_ids_of_pairs_go_and_nothing_else() -> None:

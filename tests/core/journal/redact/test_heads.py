@@ -29,7 +29,7 @@ class Redacts:
         if self._responses:
             heads().response(head)
         else:
-            heads().request(head, accepted=True)
+            heads().request(head)
         return body
 
 
