@@ -1,9 +1,6 @@
-"""Some hundred worlds, and the world itself: equal seeds are equal worlds, whatever hashes how."""
+"""Some hundred worlds, and the world itself: equal seeds are equal worlds (and see test_determinism.py)."""
 
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +12,6 @@ from sim.world import Report, Violation, World, run
 
 WORLDS = 200
 GROUPS = 10
-TESTS = Path(__file__).parents[1]
 BASE = "a fixed set" if os.environ.get("CI") else commit()
 
 
@@ -61,26 +57,6 @@ def test_equal_seeds_are_equal_worlds() -> None:
 def test_seeds_that_differ_are_worlds_that_differ() -> None:
     seeds = [seed for _, seed in zip(range(8), seeds_of("twice"), strict=False)]
     assert len({run(seed).fingerprint for seed in seeds}) == len(seeds)
-
-
-def fingerprints(python: str, hash_seed: str) -> list[str]:
-    """Those of some worlds, by an interpreter of its own."""
-    program = (
-        "from sim.seeds import seeds_of\nfrom sim.world import run\n"
-        "for _, seed in zip(range(12), seeds_of('hashes')): print(run(seed).fingerprint)"
-    )
-    paths = os.pathsep.join((str(TESTS), *(entry for entry in sys.path if entry)))
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": paths}
-    done = subprocess.run(
-        [python, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120
-    )
-    return done.stdout.split()
-
-
-def test_no_hash_decides_anything() -> None:
-    first, *others = (fingerprints(sys.executable, hash_seed) for hash_seed in ("0", "1", "random"))
-    assert len(first) == 12
-    assert all(other == first for other in others)
 
 
 def test_a_feature_left_out_is_off_and_the_others_stay() -> None:
