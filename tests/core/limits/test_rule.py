@@ -397,10 +397,35 @@ class TestSettle:
         store = Store()
         for bucket in (FIXED, SLIDING, GCRA):
             for _ in range(3):
-                store.settle(bucket, 0, 10**40)
+                store.settle(bucket, 0, 10**400)
             said = store.take(bucket, 1)
             assert not said.allowed
             assert store.now + said.levels[0].reset_us < 2**53
+
+    @pytest.mark.parametrize("bucket", [FIXED, MONTHLY, SLIDING])
+    def test_one_refund_of_the_most_undoes_any_number_of_them(self, bucket: Bucket) -> None:
+        store = Store()
+        for _ in range(3):
+            store.settle(bucket, 0, 10**400)
+        store.settle(bucket, 10**400, 2)
+        assert store.left(bucket) == 3
+
+    def test_a_full_slice_is_not_waited_for_longer_by_what_no_longer_counts(self) -> None:
+        store = Store(ALIGNED_US)
+        store.settle(SLIDING, 0, rule.AMOUNT_MAX)
+        store.now += 30 * SECOND_US
+        store.settle(SLIDING, 0, 1)
+        assert store.take(SLIDING, 0).levels == (Level(0, 35 * SECOND_US),)
+
+    @pytest.mark.parametrize("taken", [3, 9])
+    def test_a_slice_of_which_all_came_back_is_not_waited_for(self, taken: int) -> None:
+        store = Store(ALIGNED_US)
+        store.take(SLIDING, 2)
+        store.now += 30 * SECOND_US
+        store.take(SLIDING, 3)
+        store.settle(SLIDING, taken, 0)
+        store.settle(SLIDING, taken, 0)
+        assert store.take(SLIDING, 0).levels == (Level(3, 35 * SECOND_US),)
 
     def test_a_lease_is_released_once_and_replaced_by_its_own_repetition(self) -> None:
         store = Store()
@@ -412,6 +437,22 @@ class TestSettle:
         for _ in range(2):
             store.settle(CONCURRENT, 3, 0, lease="a")
             assert store.left(CONCURRENT) == 3
+
+    def test_each_lease_expires_when_its_own_time_is_up(self) -> None:
+        for first, second in ((1, 2), (2, 1)):
+            store = Store()
+            store.take(CONCURRENT, 2, lease="a", lease_us=first * LEASE_US)
+            store.take(CONCURRENT, 2, lease="b", lease_us=second * LEASE_US)
+            for left in (1, 3, 5):
+                assert store.left(CONCURRENT) == left
+                store.now += LEASE_US
+
+    def test_of_a_lease_that_was_released_nothing_need_be_kept(self) -> None:
+        store = Store()
+        store.take(CONCURRENT, 2)
+        assert store.states["c"].useful_until_us() == store.now + LEASE_US
+        store.settle(CONCURRENT, 2, 2)
+        assert store.states["c"].useful_until_us() <= store.now
 
     def test_a_lease_expires(self) -> None:
         store = Store()
@@ -427,7 +468,9 @@ class TestMonths:
         epoch = datetime.date(1970, 1, 1)
         for day in range(150_000):
             date = epoch + datetime.timedelta(day)
-            assert rule.first_of_month(day) == day - (date.day - 1)
+            first = rule.first_of_month(day)
+            assert first == day - (date.day - 1)
+            assert type(first) is int, "a double would lose what a whole number holds"
 
     @pytest.mark.parametrize(
         ("first", "after"),
@@ -461,6 +504,16 @@ class TestUsefulness:
 
 class TestOddClocks:
     """A clock may be set back: nothing that was counted is forgotten, and nothing counts twice."""
+
+    @pytest.mark.parametrize("bucket", [FIXED, SLIDING, GCRA])
+    def test_it_starts_afresh_only_where_a_clock_has_been_wrong_by_more_than_a_window(
+        self, bucket: Bucket
+    ) -> None:
+        for back_us, left in ((55 * SECOND_US, 0), (120 * SECOND_US, bucket.burst or bucket.limit)):
+            store = Store(ALIGNED_US)
+            assert store.take(bucket, bucket.burst or bucket.limit).allowed
+            store.now -= back_us
+            assert store.left(bucket) == left
 
     def test_a_fixed_window_that_had_begun_goes_on(self) -> None:
         store = Store(ALIGNED_US + MINUTE_US)
@@ -502,5 +555,6 @@ class TestRounding:
 class TestLeasesOfNoTime:
     def test_one_that_is_over_at_once_holds_nothing(self) -> None:
         store = Store()
-        assert store.take(CONCURRENT, 5, lease_us=0).allowed
+        said = store.take(CONCURRENT, 5, lease_us=0)
+        assert (said.allowed, said.levels) == (True, (Level(5, 0),))
         assert store.left(CONCURRENT) == 5
