@@ -1,6 +1,7 @@
 """The form of a journal: what is written is read again, and what is none is an Unreadable and no more."""
 
 import re
+from types import MappingProxyType
 from typing import Any, Final, get_args
 
 import msgspec
@@ -27,7 +28,7 @@ from stargate_core.journal.format import (
 )
 from stargate_core.journal.machines import EVENTS
 from stargate_core.journal.write import encoded
-from stargate_core.messages import ClientSent, Ticked
+from stargate_core.messages import ClientSent, KeysChanged, Ticked
 from stargate_core.secret import Secret
 from support.journals import SCENARIOS, journal
 from support.samples import samples
@@ -79,6 +80,17 @@ class TestRoundTrip:
     def test_every_event_is_read_again(self, kind: type[msgspec.Struct]) -> None:
         entries = [Entry(index, event) for index, event in enumerate(samples(kind))]
         assert read(ENCODER.journal(of(HEADER, *entries))).entries == entries
+
+    @pytest.mark.parametrize("kind", get_args(Beginning), ids=lambda kind: kind.__name__)
+    def test_the_kind_of_a_beginning_is_that_of_its_journal(self, kind: type[msgspec.Struct]) -> None:
+        header = msgspec.structs.replace(HEADER, beginning=next(samples(kind)))
+        assert header.kind == kind.__struct_config__.tag
+
+    def test_what_is_shared_and_not_to_be_changed_is_written_as_what_it_holds(self) -> None:
+        """All sessions are told one mapping of keys: who gives them out may guard it against changes."""
+        told = KeysChanged(MappingProxyType({"a" * 64: b"{}"}))
+        (entry,) = read(ENCODER.journal(of(HEADER, Entry(5, told)))).entries
+        assert entry.event == KeysChanged({"a" * 64: b"{}"})
 
     def test_any_machine_has_a_beginning_and_events(self) -> None:
         tags = {kind.__struct_config__.tag for kind in get_args(Beginning)}

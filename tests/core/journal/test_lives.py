@@ -148,6 +148,17 @@ class TestFlights:
         assert ring.flights(["a"]) == [one, again]
         assert ring.flights(["b", "a", "none"]) == [other, one, again]
 
+    def test_of_two_with_one_order_the_younger_stays_when_the_older_goes(self) -> None:
+        ring = Ring(10_000, 10_000)
+        old, young = a_flight(ring, size=5000), a_flight(ring, size=1000)
+        ring.land(old)
+        life = a_life(ring)
+        for _ in range(4):
+            life.add(1, ClientSent(HEAVY), ())
+        assert old.cut
+        assert not life.cut
+        assert ring.flights(["k"]) == [young]
+
     def test_a_session_says_which_it_followed(self) -> None:
         session, flight = cache_follower()
         assert isinstance(flight.beginning, FlightBeginning)

@@ -13,6 +13,7 @@ from stargate_core.config.schema import PluginEntry
 from stargate_core.direction import BreakerPolicy, Order
 from stargate_core.gateway.breaker import Breaker
 from stargate_core.gateway.cache import Cache
+from stargate_core.gateway.flight import Flight
 from stargate_core.gateway.keyring import Keyring
 from stargate_core.gateway.memory_store import MemoryStore
 from stargate_core.gateway.pool import Pool, PoolLimits
@@ -390,3 +391,22 @@ class TestFlights:
         assert len(life.entries) == count
         assert flight.recorder.closed
         assert flight.recorder.deadline is None
+
+    def test_a_bug_is_recorded_lands_it_and_ends_in_the_shell(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        _, flight = followed()
+        handle = Flight.handle
+
+        def buggy(machine: Flight, now: int, event: Any) -> Any:
+            if isinstance(event, UpstreamSent):
+                raise ZeroDivisionError
+            return handle(machine, now, event)
+
+        monkeypatch.setattr(Flight, "handle", buggy)
+        with pytest.raises(ZeroDivisionError):
+            flight.answer(converse_answer())
+        (life,) = flight.lives
+        assert life.raised == "ZeroDivisionError"
+        whole = journal(life)
+        assert whole.header.cause == "ZeroDivisionError"
+        assert whole.entries[-1].raised == "ZeroDivisionError"
+        assert replay(whole, BUILT_IN).divergence is None, "it fails again"

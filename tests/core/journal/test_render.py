@@ -156,6 +156,11 @@ class TestOthers:
         assert lines[0].startswith("A flight 1, recorded by Stargate 0. It begins at 2027-")
         assert lines[-1] == "Outcome: the answer is whole."
 
+    def test_a_flight_that_has_failed(self) -> None:
+        last = self.flight(aws_error("ValidationException", 400, "Too warm"))[-1]
+        assert last.startswith("Cause: UPSTREAM_VALIDATION: INVALID_REQUEST 400, the client's mistake")
+        assert last.endswith("ValidationException at AWS: Too warm")
+
     def test_a_flight_that_is_not(self) -> None:
         assert self.flight()[-1] == "The flight is not over."
 

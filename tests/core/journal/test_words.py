@@ -13,6 +13,7 @@ from stargate_core.limits.buckets import Algorithm, Bucket, Charge, Claim, Level
 from stargate_core.messages import (
     Answered,
     Ask,
+    BreakerCommand,
     ClientSent,
     Draining,
     Emit,
@@ -20,7 +21,9 @@ from stargate_core.messages import (
     FlightEvent,
     Health,
     HealthChanged,
+    KeyringCommand,
     Note,
+    PoolCommand,
     SessionCommand,
     SessionEvent,
     Tell,
@@ -77,6 +80,24 @@ class TestAllOfThem:
         for statement in samples(kind):
             line, _ = Words().command(Tell(statement))
             assert kind.__name__ not in line
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            kind
+            for orders in (PoolCommand, BreakerCommand, KeyringCommand)
+            for kind in get_args(orders)
+            if kind not in get_args(FlightCommand)
+        ],
+        ids=lambda kind: kind.__name__,
+    )
+    def test_an_order_of_a_machine_without_words_is_told_by_its_repr(self, kind: Any) -> None:
+        for command in samples(kind, secret="PLANTED"):
+            line, details = Words().command(command)
+            assert line.startswith(f"{kind.__name__}(")
+            assert list(details) == []
+            assert is_shown(line)
+            assert "PLANTED" not in line
 
     def test_those_of_a_session_are_all_there_are(self) -> None:
         assert set(get_args(SessionCommand)) < set(get_args(FlightCommand))
