@@ -99,6 +99,28 @@ class ClientContract:
                 codec.receive_data(piece)
                 assert codec.next_event() == Body(body)
 
+    def test_the_short_way_for_a_body_brings_what_the_events_bring_or_nothing_is_done(self) -> None:
+        pieces = [
+            CHUNKED[:20],
+            CHUNKED[20:47],
+            b"3\r\nabc\r\n",
+            b"2\r\nd",
+            b"e\r\n",
+            b"1\r\nf\r\n",
+            CHUNKED[-15:],
+        ]
+        codec, body = self.codec(), b""
+        for piece in pieces:
+            brought = codec.receive_body(piece)
+            if brought is not None:
+                assert codec.next_event() is NEED_DATA  # It was all that the piece has brought.
+                body += brought
+                continue
+            codec.receive_data(piece)
+            while (event := codec.next_event()) not in (NEED_DATA, PAUSED):
+                body += event.data if isinstance(event, Body) else b""
+        assert (body, codec.reusable) == (b"abcdef", True)
+
     def test_skips_interim_responses(self) -> None:
         interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
         assert read_response(self.kind, [interim + JSON]) == read_response(self.kind, [JSON])

@@ -262,10 +262,14 @@ def _deliver(
     out: list[SessionCommand],
 ) -> State:
     """Pass on what a stream in full flow has produced, or hold it back while nothing in it is meaningful."""
+    codec = exchange.host.codec
+    if type(state) is Streaming and fault is None:
+        exchange.write(now, codec.chunk(produced), out)
+        exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
+        return state
     translator = exchange.translator
     assert translator is not None
-    codec = exchange.host.codec
-    begun = translator.meaningful or type(state) is Streaming
+    begun = translator.meaningful
     if exchange.head_written:
         exchange.write(now, codec.chunk(produced), out)
     else:
@@ -283,8 +287,6 @@ def _deliver(
     if not begun:
         return state
     exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
-    if type(state) is Streaming:
-        return state
     _let_go_of_request(exchange, state.call)
     return Streaming(state.call)
 

@@ -202,6 +202,10 @@ class UpstreamCall(IncomingAnswer):
         The body of a plain answer or an error is kept, for `body`. What stops it is told by `ended` and
         `failure`.
         """
+        if self.kind is _STREAM:
+            body = self._codec.receive_body(data)
+            if body is not None:
+                return body
         self.started = True
         self._codec.receive_data(data)
         return self._drain()

@@ -76,6 +76,24 @@ class ChunkedDecoder:
             self.error = error
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def whole_chunk(self, data: bytes) -> bytes | None:
+        """The body bytes in `data`, where it is one whole chunk and nothing is unfinished: so a server writes
+        that sends event by event. None, and nothing is done, where it is anything else.
+        """
+        if self._left or self._held or self._line_end_due or self._in_trailer or self.error is not None:
+            return None
+        end = data.find(b"\r\n", 1, _SIZE_DIGITS_MAX + 2)
+        if end < 0 or not _HEX.issuperset(data[:end]) or data[-2:] != b"\r\n":
+            return None
+        size = len(data) - end - 4
+        if size <= 0 or size != int(data[:end], 16):
+            return None
+        total = self._total + size
+        if self._data_max is not None and total > self._data_max:
+            return None
+        self._total = total
+        return data[end + 2 : -2]
+
     def check(self) -> None:
         """Raise `error`, if there is one."""
         if self.error is not None:

@@ -163,6 +163,13 @@ class ClientCodec(ABC):
         body bytes before the fault are handed out first.
         """
 
+    def receive_body(self, data: bytes) -> bytes | None:
+        """Take bytes from the upstream, and tell what they bring of the body, where that is all they bring.
+
+        The short way for a stream in full flow. None: nothing is done, so take the ordinary way.
+        """
+        return None
+
     @property
     @abstractmethod
     def reusable(self) -> bool:

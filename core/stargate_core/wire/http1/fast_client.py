@@ -77,6 +77,13 @@ class FastClientCodec(ClientCodec):
         self._buffer = data if self._at == len(buffer) else unread_and(buffer, self._at, data)
         self._at = 0
 
+    def receive_body(self, data: bytes) -> bytes | None:
+        """See `ClientCodec.receive_body`."""
+        decoder = self._decoder
+        if self._state != _IN_CHUNKS or self._at < len(self._buffer) or decoder is None:
+            return None
+        return decoder.whole_chunk(data)
+
     def receive_eof(self) -> None:
         """See `ClientCodec.receive_eof`."""
         self._eof = True

@@ -16,9 +16,9 @@ HEAD = b"POST / HTTP/1.1\r\nhost: h\r\ntransfer-encoding: chunked\r\n\r\n"
 
 
 def decode(
-    pieces: list[bytes], limits: Limits | None = None, data_max: int | None = None
+    pieces: list[bytes], limits: Limits | None = None, data_max: int | None = None, *, quickly: bool = False
 ) -> tuple[bytes, str, bytes]:
-    """The body, how it ended, and what came after it."""
+    """The body, how it ended, and what came after it. quickly: whole chunks are taken by the short way."""
     decoder = ChunkedDecoder(limits or Limits(), data_max)
     body = b""
     rest = b""
@@ -28,7 +28,8 @@ def decode(
         if decoder.ended:
             rest += piece
             continue
-        body += decoder.decode(piece)
+        whole = decoder.whole_chunk(piece) if quickly else None
+        body += decoder.decode(piece) if whole is None else whole
         if decoder.ended:
             rest = decoder.rest
     if decoder.error is not None:
@@ -63,6 +64,54 @@ def test_takes_nothing_that_h11_or_llhttp_refuses(
         message = HEAD + wire[: len(wire) - len(rest)]
         for found in (h11_requests(message), llhttp_messages(message, "requests")):
             assert [one[3] for one in found] == [body]
+
+
+@given(
+    st.lists(CHUNKS, max_size=6),
+    LAST_CHUNKS,
+    st.lists(st.integers(1, 100), max_size=4),
+    st.none() | st.integers(0, 60),
+)
+def test_the_short_way_for_whole_chunks_says_the_same(
+    chunks: list[bytes], last: bytes, places: list[int], data_max: int | None
+) -> None:
+    for pieces in ([*chunks, last], cut(b"".join(chunks) + last, places), [*chunks, *chunks, last]):
+        assert decode(pieces, data_max=data_max, quickly=True) == decode(pieces, data_max=data_max)
+
+
+@pytest.mark.parametrize(
+    ("before", "data", "body"),
+    [
+        (b"", b"5\r\nhello\r\n", b"hello"),
+        (b"", b"0A\r\n\r\n\r\n\r\n\r\n\r\n\r\n", b"\r\n" * 5),
+        (b"2\r\nab\r\n", b"1\r\nc\r\n", b"c"),
+        (b"2\r\na", b"b\r\n", None),  # a chunk that has begun
+        (b"2\r\nab\r", b"\n", None),
+        (b"1", b"\r\na\r\n", None),
+        (b"0\r\n", b"a: b\r\n", None),  # trailers
+        (b"zz", b"1\r\na\r\n", None),  # it is broken already
+        (b"", b"5\r\nhello\r", None),
+        (b"", b"5\r\nhello..", None),
+        (b"", b"4\r\nhello\r\n", None),
+        (b"", b"5\r\nhello\r\n0\r\n\r\n", None),
+        (b"", b"0\r\n\r\n", None),
+        (b"", b"\r\n\r\n", None),
+        (b"", b"0x1\r\na\r\n", None),
+        (b"", b"00000000000000001\r\na\r\n", None),  # 17 digits
+        (b"", b"b\r\nhello world\r\n", None),  # more than there may be
+    ],
+)
+def test_the_short_way_takes_one_whole_chunk_or_touches_nothing(
+    before: bytes, data: bytes, body: bytes | None
+) -> None:
+    decoder, untouched = ChunkedDecoder(Limits(), 10), ChunkedDecoder(Limits(), 10)
+    for one in (decoder, untouched):
+        one.decode(before)
+    assert decoder.whole_chunk(data) == body
+    if body is None:
+        names = ChunkedDecoder.__slots__
+        of_error = {name: str(getattr(decoder, name)) for name in names}
+        assert of_error == {name: str(getattr(untouched, name)) for name in names}
 
 
 @pytest.mark.parametrize("wire", [b"0" * 100, b"1\r\nab", b"1\r\na\r\r", b"5\r\nhello\r\n\r"])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stargate_core.wire.http1 import DEFAULT_LIMITS, Body, ProtocolError, Reason
+from stargate_core.wire.http1 import DEFAULT_LIMITS, NEED_DATA, Body, ProtocolError, Reason
 from stargate_core.wire.http1.fast_client import FastClientCodec
 from stargate_core.wire.http1.head import RESPONSE_HEAD
 from support.http1_client_contract import ClientContract
@@ -24,6 +24,19 @@ def test_a_piece_that_came_alone_is_not_copied() -> None:
         event = codec.next_event()
         assert isinstance(event, Body)
         assert event.data is piece
+
+
+def test_one_whole_chunk_in_full_flow_takes_the_short_way() -> None:
+    codec = FastClientCodec(DEFAULT_LIMITS)
+    chunk = b"3\r\nabc\r\n"
+    assert codec.receive_body(chunk) is None  # No head has come.
+    codec.receive_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert codec.next_event() != NEED_DATA
+    assert codec.receive_body(chunk) == b"abc"
+    codec.receive_data(chunk)
+    assert codec.receive_body(chunk) is None  # Something is still to be read.
+    assert codec.next_event() == Body(b"abc")
+    assert codec.receive_body(chunk) == b"abc"
 
 
 def test_a_head_that_llhttp_refuses_is_refused_for_our_reason_if_we_have_one() -> None:
