@@ -509,9 +509,10 @@ class TestOddClocks:
     def test_it_starts_afresh_only_where_a_clock_has_been_wrong_by_more_than_a_window(
         self, bucket: Bucket
     ) -> None:
-        for back_us, left in ((55 * SECOND_US, 0), (120 * SECOND_US, bucket.burst or bucket.limit)):
+        most = bucket.burst or bucket.limit
+        for back_us, left in ((55 * SECOND_US, 0), (60 * SECOND_US, 0), (120 * SECOND_US, most)):
             store = Store(ALIGNED_US)
-            assert store.take(bucket, bucket.burst or bucket.limit).allowed
+            assert store.take(bucket, most).allowed
             store.now -= back_us
             assert store.left(bucket) == left
 
@@ -538,6 +539,21 @@ class TestOddClocks:
 
 
 class TestRounding:
+    @pytest.mark.parametrize("algorithm", TIMED)
+    def test_whole_numbers_stay_whole_where_no_window_divides(self, algorithm: Algorithm) -> None:
+        store = Store()
+        bucket = Bucket("b", algorithm, 7, 11, 5 if algorithm is Algorithm.GCRA else 0)
+        said = [store.take(bucket, 2) for _ in range(4)]
+        assert [verdict.allowed for verdict in said].count(False) > 0
+        for verdict in said:
+            (level,) = verdict.levels
+            assert {type(each) for each in (level.remaining, level.reset_us, verdict.retry_after_us)} == {int}
+
+    def test_no_take_moves_a_gcra_further_than_a_double_can_tell(self) -> None:
+        bucket = Bucket("b", Algorithm.GCRA, 1, DAY_US, 10**15)
+        said = Store().take(bucket, 10**15)
+        assert (said.allowed, said.levels[0].reset_us) == (True, rule.SPAN_US_MAX)
+
     def test_what_a_gcra_level_promises_can_be_taken(self) -> None:
         """Room for 4,854 but for a thousandth of a microsecond: the division finds it, and would be wrong."""
         month_us = 30 * DAY_US
