@@ -12,6 +12,7 @@ says what it is. The exit status is 1 if there was any.
 import argparse
 import concurrent.futures
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -36,15 +37,18 @@ class Outcome(msgspec.Struct, frozen=True):
 
     name: str
     seconds: float
+    processor_seconds: float
+    """What the machine gave it: on one that is busy otherwise, far less."""
     executions: int
     edges: int
     features: int
     crashes: int
 
     def __str__(self) -> str:
-        rate = self.executions / max(self.seconds, 1)
+        rate = self.executions / max(self.processor_seconds, 1)
         return (
-            f"{self.name:14} {self.seconds:7.0f} s {self.executions:10,} runs {rate:8.0f}/s "
+            f"{self.name:14} {self.seconds:7.0f} s {self.processor_seconds:7.0f} s of processor time "
+            f"{self.executions:10,} runs {rate:8.0f}/s "
             f"{self.edges:6,} edges {self.features:7,} features {self.crashes:3} crashes"
         )
 
@@ -71,12 +75,26 @@ def _name(data: bytes) -> str:
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()[:16]
 
 
-def engine(name: str, *flags: str) -> "subprocess.CompletedProcess[str]":
-    """Run libFuzzer on a target; what it said."""
+class Run(msgspec.Struct, frozen=True):
+    """libFuzzer's, when it is over."""
+
+    said: str
+    status: int
+    processor_seconds: float
+
+
+def engine(name: str, *flags: str) -> Run:
+    """Run libFuzzer on a target."""
     command = [str(WORK / name / "again"), *flags]
-    return subprocess.run(
+    with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, errors="replace"
-    )
+    ) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        # Waited for here, because only so one learns what it has used.
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return Run(said, process.returncode, used.ru_utime + used.ru_stime)
 
 
 def fuzzed(name: str, seconds: int) -> Outcome:
@@ -96,16 +114,22 @@ def fuzzed(name: str, seconds: int) -> Outcome:
         str(folder / "found"),
         *(str(corpus), str(folder / "seeds")),
     )
-    (folder / "log").write_text(run.stderr)
-    status = _STATUS.findall(run.stderr)
+    (folder / "log").write_text(run.said)
+    status = _STATUS.findall(run.said)
     executions, edges, features = map(int, status[-1]) if status else (0, 0, 0)
-    counted = re.search(r"stat::number_of_executed_units:\s+(\d+)", run.stderr)
+    counted = re.search(r"stat::number_of_executed_units:\s+(\d+)", run.said)
     executions = int(counted[1]) if counted else executions
     crashes = [path for path in (folder / "crashes").iterdir() if path.suffix != ".txt"]
-    if run.returncode and not crashes:
-        sys.stderr.write(run.stderr[-3000:])
+    if run.status and not crashes:
+        sys.stderr.write(run.said[-3000:])
     return Outcome(
-        name, time.monotonic() - began, executions, edges, features, len(crashes) or bool(run.returncode)
+        name,
+        time.monotonic() - began,
+        run.processor_seconds,
+        executions,
+        edges,
+        features,
+        len(crashes) or bool(run.status),
     )
 
 
