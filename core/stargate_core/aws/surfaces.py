@@ -27,6 +27,9 @@ from stargate_core.aws.endpoints import Service
 class Surface(enum.Enum):
     """Which of Bedrock's APIs serves a model."""
 
+    __hash__ = object.__hash__
+    """Members are looked up in tables with every request, and an enum's own hash is a function in Python."""
+
     CONVERSE = "converse"
     INVOKE = "invoke"
     OPENAI = "openai"

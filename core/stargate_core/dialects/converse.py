@@ -36,6 +36,8 @@ TOKENS_MAX: Final = 2**53 - 1
 
 def token_count(count: Count) -> int:
     """How many tokens a count of upstream's means; nothing, where there is none."""
+    if type(count) is int and 0 <= count <= TOKENS_MAX:
+        return count  # As nearly always.
     return 0 if count is None else int(min(max(count, 0), TOKENS_MAX))
 
 

@@ -81,7 +81,7 @@ def _as_header(pairs: dict[str, str]) -> bytes:
 def members_of_headers(request: Request) -> dict[str, Any]:
     """The members that stand for a request's headers. Raises Refused for a value that Bedrock has not."""
     members: dict[str, Any] = {}
-    if not any(name in _SERVED for name, _ in request.headers):
+    if not request.has_any(_SERVED):
         return members  # As nearly always.
     latency = _one_of(request, _LATENCY, "X-Amzn-Bedrock-PerformanceConfig-Latency", _LATENCIES)
     if latency is not None:

@@ -13,6 +13,7 @@ Sources: the texts of Bedrock's ValidationExceptions, and from which models pi, 
 langchain-aws and pydantic-ai have got them.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
@@ -48,6 +49,7 @@ def results_first(content: Sequence[Block]) -> list[Block]:
     return [*results, *others]
 
 
+@functools.lru_cache(maxsize=256)
 def nothing_beside_results(model: str) -> bool:
     """Whether a model (an id or ARN) refuses what is said beside a tool's result."""
     return any(family in model for family in _NOTHING_BESIDE_RESULTS)

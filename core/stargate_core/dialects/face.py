@@ -50,6 +50,10 @@ class Request(Private, msgspec.Struct, frozen=True):
     client: str = ""
     """The peer's address, for the log."""
 
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether any of these headers is there, by their lower-case names."""
+        return not names.isdisjoint([key for key, _ in self.headers])
+
     def header(self, name: bytes) -> bytes | None:
         """The first value of a header, by its lower-case name."""
         for key, value in self.headers:

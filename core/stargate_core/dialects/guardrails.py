@@ -25,6 +25,7 @@ MEMBER: Final = "guardrailConfig"
 _IDENTIFIER: Final = b"x-amzn-bedrock-guardrailidentifier"
 _VERSION: Final = b"x-amzn-bedrock-guardrailversion"
 _TRACE: Final = b"x-amzn-bedrock-trace"
+_NAMING: Final = frozenset({_IDENTIFIER, _VERSION})
 _TRACES: Final = {"enabled", "disabled", "enabled_full"}
 
 
@@ -44,9 +45,9 @@ def guardrail_of(request: Request, member: Guardrail | None = None) -> Guardrail
     """The guardrail that a request names. member: `guardrailConfig` of its body. Raises Refused."""
     if member is not None:
         return member
+    if not request.has_any(_NAMING):
+        return None  # As nearly always.
     identifier, version, trace = (request.header(name) for name in (_IDENTIFIER, _VERSION, _TRACE))
-    if identifier is None and version is None:
-        return None
     if not identifier or not version:
         raise refuse(
             Cause.BODY_INVALID,
