@@ -14,6 +14,7 @@ from stargate_core.dialects.openai_chat_stream import KEEP_ALIVE
 from stargate_core.direction import Sharing
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.exchange import (
+    HELD_BYTES_MAX,
     TABLE,
     Admitting,
     Asking,
@@ -37,6 +38,7 @@ from stargate_core.messages import (
     Draining,
     Health,
     HealthChanged,
+    Note,
     OpenUpstream,
     ReleaseUpstream,
     SessionEvent,
@@ -738,6 +740,18 @@ class TestHeld:
         bench.answer(chunk(STORY.whole) + LAST_CHUNK)
         assert bench.record["outcome"] == "complete"
 
+    def test_it_is_held_up_to_the_last_byte_that_is_allowed(self) -> None:
+        bench = Bench()
+        bench.ask(converse("converse-stream"))
+        bench.open()
+        least = len(event("novelty", {"x": ""}))
+        full = event("novelty", {"x": "y" * (HELD_BYTES_MAX - least)})
+        assert len(full) == HELD_BYTES_MAX
+        bench.answer(stream_head() + chunk(full))
+        assert bench.client.answers == []
+        bench.answer(chunk(event("novelty", {})))
+        assert bench.only.body == full + event("novelty", {})
+
     def test_and_then_it_must_go_on(self) -> None:
         bench = limited(idle=5, first_token=60)
         bench.ask(converse("converse-stream"))
@@ -769,6 +783,17 @@ class TestAnswersWhatever:
 
 
 class TestExpire:
+    def test_hooks_are_told_the_time_at_which_it_ends(self) -> None:
+        times: list[int] = []
+        bench = probed(log=lambda ctx: times.append(ctx.now))
+        bench.advance(SECOND)
+        bench.ask(chat())
+        bench.advance(SECOND)
+        bench.tell(Draining(7 * SECOND))
+        bench.advance(7 * SECOND)
+        assert bench.record["cause"] == "DRAINING"
+        assert times == [bench.now]
+
     def test_a_settled_exchange_stays_as_it_is(self) -> None:
         bench = Bench()
         bench.ask(chat())
@@ -797,6 +822,17 @@ class TestFirstByte:
         record = bench.record
         assert (record["lease_ms"], record["first_byte_ms"], record["total_ms"]) == (7.0, 27.0, 67.0)
         assert record["time"] == "2027-01-15T08:00:01.000Z"
+
+    def test_an_answer_that_comes_whole_has_a_first_byte_too(self) -> None:
+        bench = limited(total=600)
+        bench.advance(SECOND)
+        bench.ask(chat())
+        bench.advance(7 * MILLISECOND)
+        bench.open()
+        bench.advance(20 * MILLISECOND)
+        bench.answer(converse_answer())
+        record = bench.record
+        assert (record["lease_ms"], record["first_byte_ms"], record["total_ms"]) == (7.0, 27.0, 27.0)
 
     def test_every_call_has_one_ticket(self) -> None:
         bench = Bench()
@@ -877,7 +913,7 @@ class TestWhatIsGivenBack:
         bench = probed(access=clings)
         bench.ask(chat())
         bench.leave()
-        assert [note.text for note in bench.notes] == ["probe raised ValueError when it was abandoned"]
+        assert bench.notes == [Note("error", "probe raised ValueError when it was abandoned")]
         bench.settle()
 
     def test_a_lease_that_comes_when_the_credentials_are_gone(self) -> None:
@@ -1003,6 +1039,44 @@ class TestAttempts:
         assert re.fullmatch(rf"{re.escape(TARGET)} [A-Z_]+ 7ms", first)
         assert re.fullmatch(rf"{re.escape(TARGET)} OK \d+ms", second)
         assert self.told(bench) == f"{first}, {second}"
+
+    def test_one_that_the_caller_left_is_told_with_its_time_after_another(self) -> None:
+        bench = self.telling(retry=Retry(count=1, delay=0))
+        bench.ask(chat())
+        bench.open()
+        bench.answer(aws_error("InternalServerException", 500))
+        bench.reply(answer=True)
+        bench.open()
+        bench.advance(9 * MILLISECOND)
+        bench.answer(converse_answer()[:-1])
+        bench.leave()
+        assert bench.record["tried"][1] == f"{TARGET} OK 9ms"
+        bench.settle()
+
+
+class TestLogHooks:
+    """One that fails costs the operator a note, however the exchange has ended."""
+
+    @staticmethod
+    def failing() -> Bench:
+        def fails(ctx: Any) -> None:
+            raise ValueError
+
+        return probed(log=fails)
+
+    @pytest.mark.parametrize("way", ["whole", "tail", "left", "failed"])
+    def test_there_is_a_note(self, way: str) -> None:
+        bench = self.failing()
+        bench.ask(chat(stream=way == "tail"))
+        bench.open()
+        if way == "tail":
+            bench.answer(stream_head() + chunk(STORY.whole) + LAST_CHUNK)
+        elif way == "left":
+            bench.leave()
+        else:
+            bench.answer(converse_answer() if way == "whole" else aws_error("ValidationException", 400))
+        assert bench.notes == [Note("error", "probe raised ValueError in log")]
+        assert len(bench.records) == 1
 
 
 class TestHeads:
