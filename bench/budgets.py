@@ -342,7 +342,7 @@ def main(path: Path, *, renewed: bool, instructions: bool) -> None:
     """Count, and say what was found; status 1 if something is over its budget, 2 if there is no budget."""
     if instructions:
         for name in _EXCHANGES:
-            print(f"{name:<42}{'instructions':<12}{_instructions(name):>9,}")
+            print(f"{name:<42}{_instructions(name):>12,} instructions")
         return
     found = count()
     if renewed:

@@ -33,6 +33,7 @@ COMMANDS: Final = MappingProxyType(
         "replay": _Entry(
             "stargate.cli.replay", "replay_command", "Live a journal again, and tell what happened."
         ),
+        "bench": _Entry("stargate.cli.bench", "bench", "Measure an OpenAI-compatible endpoint."),
         "keys": _Entry("stargate.cli.keys", "keys", "Make, add, list and revoke the keys that callers show."),
         "openapi": _Entry("stargate.cli.openapi", "openapi", "Print the gateway's own OpenAPI document."),
         "version": _Entry("stargate.cli.main", "version", "Print the version."),
