@@ -1,5 +1,8 @@
 """Frames: checksums that were right are right, and those that were wrong are wrong."""
 
+import struct
+import zlib
+
 import pytest
 from botocore.eventstream import EventStreamBuffer, ParserError
 from hypothesis import given
@@ -84,3 +87,19 @@ def test_names_stay_and_messages_go() -> None:
 def test_an_empty_payload_and_other_kinds_of_headers_stay() -> None:
     data = encode({":message-type": "event", ":event-type": "a", "n": True}, b"")
     assert made(data) == data
+
+
+@pytest.mark.parametrize(
+    "block",
+    [b"\x09:secretly", b"\x0fsecretly", b"\x01a\x0bsecretly"],
+    ids=["no kind", "longer than it is", "of no known kind"],
+)
+def test_headers_that_cannot_be_read_are_blanked(block: bytes) -> None:
+    """Nobody can say where a header ends; the frame around it is whole."""
+    prelude = struct.pack(">II", 16 + len(block), len(block))
+    frame = prelude + zlib.crc32(prelude).to_bytes(4, "big") + block
+    frame += zlib.crc32(frame).to_bytes(4, "big")
+    after = made(frame)
+    assert after[12:-4] == b"x" * len(block)
+    assert outcome(after) == outcome(frame)
+    assert outcome(frame)[1], "the gateway refuses it"

@@ -74,6 +74,8 @@ def test_other_paths_and_queries_go() -> None:
         "x-gateway-key: placeholder1xx",
         "x-amzn-bedrock-service-tier: flex",
         "x-amzn-bedrock-input-token-count: 12",
+        "x-amz-content-sha256: UNSIGNED-PAYLOAD",
+        "x-amz-content-sha256: STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
     ],
 )
 def test_lines_that_stay(line: str) -> None:
@@ -117,3 +119,9 @@ def test_an_answers_head() -> None:
     assert lines[2] == "x-amzn-requestid: 5e8f1a2b-aaaa"
     assert "secretly" not in "".join(lines)
     assert "secretly" not in made("HTTP/1.1 400 secretly=1", responses=True)[0]
+
+
+def test_a_first_line_that_ends_before_its_target_stays() -> None:
+    """Nobody answers it; the method alone is nobody's secret."""
+    assert redact_stream(b"DELETE", Redacts(responses=False), responses=False) == b"DELETE"
+    assert redact_stream(b"GET /private", Redacts(responses=False), responses=False)[:5] == b"GET /"

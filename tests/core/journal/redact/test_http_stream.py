@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.journal.redact.http_stream import Head, redact_stream
+from stargate_core.journal.redact.http_stream import Field, Head, redact_stream
 from stargate_core.wire.http1 import NEED_DATA, Limits, RequestBody, RequestHead, server_codec
 
 
@@ -95,3 +95,11 @@ def test_it_finds_the_messages_that_the_codec_finds(messages: list[bytes]) -> No
         else:
             assert isinstance(event, RequestHead)
     assert [body for _, body, _ in made(data)[1]] == found
+
+
+def test_a_heads_fields_are_found_by_their_names() -> None:
+    lines = [Field(b"accept", b"Accept: ", b"a/b", b"\r\n"), Field(b"accept", b"accept:", b"c/d", b"\r\n")]
+    head = Head(Field(b"", b"", b"GET / HTTP/1.1", b"\r\n"), lines, b"\r\n")
+    assert head.values(b"accept") == [b"a/b", b"c/d"]
+    assert (head.value(b"accept"), head.value(b"host")) == ("a/b", "")
+    assert head.raw == b"GET / HTTP/1.1\r\nAccept: a/b\r\naccept:c/d\r\n\r\n"

@@ -1,5 +1,6 @@
 """JSON where it stands: the same tokens, other words."""
 
+import base64
 from typing import Any
 
 import msgspec
@@ -146,3 +147,89 @@ def test_words_that_tell_what_went_wrong_stay() -> None:
     made = redacted({"message": "Sorry: prompt is too long, Ann"})
     assert "prompt is too long" in made["message"]
     assert "Ann" not in made["message"]
+
+
+def test_of_a_schema_the_types_stay_and_the_words_go() -> None:
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {"type": {"type": "string", "description": "secretly"}},
+    }
+    made = redacted({"tools": [{"input_schema": schema}]})["tools"][0]["input_schema"]
+    assert (made["$schema"], made["type"]) == (schema["$schema"], "object")
+    ((_, inner),) = made["properties"].items()
+    assert inner["type"] == "string"
+    assert inner["description"] != "secretly"
+
+
+def base64_of(value: Any) -> str:
+    return base64.b64encode(msgspec.json.encode(value)).decode()
+
+
+@pytest.mark.parametrize("name", ["signature", "encrypted_content"])
+def test_what_the_gateway_has_sealed_stays_readable_to_it(name: str) -> None:
+    """`sg1.` and base64url without padding: a thought with its signature, in JSON (reasoning.py)."""
+    sealed = "sg1." + base64_of({"type": "thinking", "thinking": "secretly!"}).rstrip("=")
+    made = redacted({name: sealed})[name]
+    assert len(made) == len(sealed)
+    assert made.startswith("sg1.")
+    inside = msgspec.json.decode(base64.b64decode(made[4:] + "=" * (-len(made) % 4)))
+    assert (inside["type"], len(inside["thinking"])) == ("thinking", len("secretly!"))
+    assert inside["thinking"] != "secretly!"
+
+
+def test_what_is_sealed_and_no_document_is_a_word() -> None:
+    sealed = "sg1." + base64.b64encode(b"secretly").decode().rstrip("=")
+    made = redacted({"signature": sealed})["signature"]
+    assert made.startswith("sg1.")
+    inside = base64.b64decode(made[4:] + "=")
+    assert (len(inside), inside.isalpha(), inside) == (8, True, inside.lower())
+    assert inside != b"secretly"
+
+
+def test_other_base64_is_redacted_as_what_is_inside() -> None:
+    made = base64.b64decode(redacted({"data": base64_of({"city": "Paris", "n": 1})})["data"])
+    inside = msgspec.json.decode(made)
+    assert [type(value) for value in inside.values()] == [str, int]
+    assert b"Paris" not in made
+
+
+def test_in_the_bytes_of_a_stream_there_is_a_document_of_the_models() -> None:
+    """InvokeModelWithResponseStream: its events are base64 in `bytes`, and bring pieces of texts."""
+    pieces = ["Say it ", "secretly."]
+    events = [
+        msgspec.json.encode({"bytes": base64_of({"type": "text_delta", "text": piece})}).decode()
+        for piece in pieces
+    ]
+    reader = json()
+    fragments = Fragments(reader)
+    for event in events:
+        reader.redact(event, Place.KNOWN, fragments)
+    fragments.settle()
+    made = [msgspec.json.decode(reader.redact(event, Place.KNOWN, fragments)) for event in events]
+    documents = [msgspec.json.decode(base64.b64decode(each["bytes"])) for each in made]
+    assert [each["type"] for each in documents] == ["text_delta"] * 2
+    assert "".join(each["text"] for each in documents) == reader.open_text("".join(pieces))
+
+
+def test_base64_whose_slashes_are_escaped_keeps_them_there() -> None:
+    """PHP escapes them. No other character can be written like that: so it is a word, which keeps them."""
+    encoded = base64.b64encode(b"\xff\xfe?" * 9).decode()
+    assert "/" in encoded
+    text = f'{{"data":"{encoded}"}}'.replace("/", "\\/")
+    made = json().redact(text)
+    assert [len(one.encode()) for one in made] == [len(one.encode()) for one in text]
+    after = msgspec.json.decode(made)["data"]
+    assert [at for at, one in enumerate(after) if one == "/"] == [
+        at for at, one in enumerate(encoded) if one == "/"
+    ]
+    assert after != encoded
+
+
+def test_of_a_text_there_are_as_many_pieces_as_there_were() -> None:
+    fragments = Fragments(json())
+    fragments.next(("text",), "Hello")
+    fragments.settle()
+    assert len(fragments.next(("text",), "Hello")) == 5
+    with pytest.raises(StopIteration):
+        fragments.next(("text",), "Hello")

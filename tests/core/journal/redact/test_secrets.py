@@ -1,12 +1,13 @@
 """Secrets: other ones, that open what these have opened."""
 
+import base64
 import hashlib
 import hmac
 
 import jwt
 import pytest
 
-from stargate_core.journal.redact.secrets import Secrets
+from stargate_core.journal.redact.secrets import Secrets, bare, code, parts_of
 from stargate_core.journal.redact.words import Words
 from stargate_core.wire.jws import looks_like_token, parse_token
 
@@ -70,6 +71,42 @@ def test_a_token_of_many_members_is_read_once() -> None:
     assert len(parse_token(made.encode(), bytes_max=99_999).claims) == 3000
 
 
-@pytest.mark.parametrize("text", ["aaaa.bbbb.cccc", "e30.e30.", "W10.W10.AAAA", "e30.bm8gSlNPTg.AAAA"])
+@pytest.mark.parametrize(
+    "text", ["aaaa.bbbb.cccc", "e30.e30.", "W10.W10.AAAA", "e30.bm8gSlNPTg.AAAA", "e30.e30.A"]
+)
 def test_what_only_looks_like_a_token_is_as_long(text: str) -> None:
     assert len(secrets({text: "p" * 32}).shown(text)) == len(text)
+
+
+def test_a_signature_of_another_length_than_the_algorithms_stays_one() -> None:
+    header = base64.urlsafe_b64encode(b'{"alg":"HS256"}').decode().rstrip("=")
+    token = f"{header}.e30.AAAA"
+    made = secrets({token: "p" * 32}).shown(token)
+    assert made.rpartition(".")[0] == f"{header}.e30"
+    assert len(made) == len(token)
+
+
+def test_an_aws_key_id_is_another_one_of_its_kind() -> None:
+    made = secrets().key_id("AKIAIOSFODNN7EXAMPLE")
+    assert made.startswith("AKIA")
+    assert (len(made), made != "AKIAIOSFODNN7EXAMPLE") == (20, True)
+
+
+def test_the_parts_of_a_token_are_what_its_signature_depends_on() -> None:
+    token = jwt.encode({"iss": "https://own.test"}, "s" * 48, algorithm="HS384")
+    parts = parts_of(token)
+    assert parts is not None
+    assert f"{parts.signed}.{parts.signature}" == token
+    assert (parts.algorithm, parts.issuer) == ("HS384", "https://own.test")
+    assert code("s" * 48, parts.signed, parts.algorithm) == parts.signature
+    assert code("t" * 48, parts.signed, parts.algorithm) != parts.signature
+    assert code("s" * 48, parts.signed, "RS256") is None, "no matter of secrets"
+    assert parts_of("sk-team-a-0123") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("Bearer sk-1", "sk-1"), ("bearer  sk-1 ", "sk-1"), ("Basic YTpi", "YTpi"), (" sk-1", "sk-1"), ("", "")],
+)
+def test_what_is_shown_is_what_stands_behind_the_scheme(value: str, shown: str) -> None:
+    assert bare(value) == shown

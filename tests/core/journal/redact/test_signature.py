@@ -28,7 +28,9 @@ def verdict(head: Head, body: bytes, secret: str = "placeholder1x") -> VerifyRes
     presented = parse_authorization(headers)
     assert presented is not None
     target = head.first.value.split(b" ")[1]
-    return verify(presented, Secret(secret), b"POST", target, headers, body, WALL_EPOCH_NS)
+    return verify(
+        presented, Secret(secret), b"POST", target, headers, body, WALL_EPOCH_NS, unsigned_payload=True
+    )
 
 
 def test_what_is_signed_again_is_good() -> None:
@@ -57,3 +59,10 @@ def test_what_cannot_be_signed_stays(name: bytes) -> None:
     before = head.raw
     sign_again(head, BODY, "placeholder1x")
     assert head.raw == before
+
+
+def test_a_body_that_is_not_signed_is_not_signed_again() -> None:
+    head = signed((b"x-amz-content-sha256", b"UNSIGNED-PAYLOAD"))
+    assert verdict(head, BODY) is VerifyResult.BAD_SIGNATURE
+    sign_again(head, b'{"b": 2}', "placeholder1x")
+    assert verdict(head, b"whatever") is VerifyResult.OK

@@ -10,7 +10,7 @@ from stargate_core.aws.operations import Operation
 from stargate_core.aws.sigv4 import Credentials
 from stargate_core.config.live_key import LiveKey, write_live_key
 from stargate_core.dialects.face import Call, Fetched
-from stargate_core.direction import Order, Persistence, Sharing
+from stargate_core.direction import Direction, Order, Persistence, Sharing
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.cache_entries import VERSION, Entry, pack, unpack
 from stargate_core.journal.redact.bodies import Bodies
@@ -19,6 +19,7 @@ from stargate_core.journal.redact.secrets import Secrets
 from stargate_core.journal.redact.values import Values
 from stargate_core.journal.redact.words import Words
 from stargate_core.secret import Secret
+from support.samples import samples
 
 DIGEST: Final = "0123456789abcdef" * 4
 BODY: Final = b'{"role":"user","text":"secretly"}'
@@ -110,3 +111,22 @@ def test_an_order_is_of_another_call_in_the_same_form() -> None:
     assert made.call.target == call.target
     assert [len(body) for body in (made.call.body, *made.call.more_bodies)] == [len(BODY)] * 2
     assert b"secretly" not in made.call.body + made.call.more_bodies[0] + made.call.headers[0][1]
+
+
+def test_what_is_no_text_is_no_key() -> None:
+    made = values().stored(b"\xffsecretly")
+    assert len(made) == 9
+    assert b"secretly" not in made
+
+
+def test_a_direction_keeps_what_kind_of_id_its_credentials_have() -> None:
+    own = Credentials("AKIAIOSFODNN7EXAMPLE", Secret("x"))
+    call = Call(Operation.CONVERSE, b"POST", b"/model/a/converse", [], BODY, False)
+    directions = tuple(
+        msgspec.structs.replace(next(samples(Direction)), credentials=each) for each in (None, own)
+    )
+    made = values().order(Order(DIGEST, call, directions, Persistence(), 5, Sharing("ann", 1, 1)))
+    without, with_ = made.directions
+    assert without == directions[0]
+    assert with_ == msgspec.structs.replace(directions[1], credentials=values().authority(own))
+    assert with_ != directions[1]

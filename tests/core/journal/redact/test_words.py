@@ -114,3 +114,23 @@ def test_numbers_have_as_many_digits_and_are_read_as_the_same_kind(text: str) ->
 
 def test_blank_leaves_line_ends() -> None:
     assert blank(b"ab\r\n\x00\xffc\n") == b"xx\r\nxxx\n"
+
+
+class Unlucky(Words):
+    """Draws nothing but zeros."""
+
+    def noise(self, text: str, size: int, number: int = 0) -> bytes:
+        return bytes(size)
+
+
+def test_where_chance_gives_only_text_for_bytes_it_is_a_word() -> None:
+    """Bytes must not become text, for a text is read on."""
+    text = base64.b64encode(b"\xff\xfe\xfd").decode()
+    assert Unlucky(b"salt").base64(text) == Unlucky(b"salt").word(text)
+
+
+def test_what_is_no_unicode_stays_none() -> None:
+    """A byte that is no UTF-8, read with surrogateescape, becomes another one; half a pair stays."""
+    words = Words(b"salt")
+    made = words.word("a\udc80\udcfe\ud83d\ude00")
+    assert made[1:] == "\udcff\udcff\ud83d\ude00"
