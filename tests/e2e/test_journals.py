@@ -2,6 +2,7 @@
 the same end, whose text names the cause, and in which nothing is that anybody has said.
 """
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Generator
@@ -11,8 +12,9 @@ from typing import Any, Final
 import openai
 import pytest
 
+from stargate.simulator.settings import SECRET_ACCESS_KEY
 from stargate_core.journal.format import Journal, read
-from support.gateway import KEY, RunningGateway, eventually, running_gateway
+from support.gateway import CONSUMERS, KEY, RunningGateway, eventually, running_gateway
 from support.hosts import SHELLS
 from support.simulator import RunningSimulator, running_simulator
 
@@ -130,18 +132,52 @@ def test_who_signs_is_let_in_again(tmp_path: Path, simulator: RunningSimulator, 
     assert_nothing_said(file, result.stdout)
 
 
-def test_unredacted_it_has_what_was_said_and_no_key(tmp_path: Path, simulator: RunningSimulator) -> None:
+@pytest.mark.parametrize("shell", BOTH)
+def test_unredacted_it_has_what_was_said_and_nothing_that_lets_anybody_in(
+    tmp_path: Path, simulator: RunningSimulator, shell: str
+) -> None:
+    """Three callers: with a key, with one that the configuration knows by its digest, and with a signature.
+    Each says what it has shown, and the simulator says it again, word by word.
+    """
+    hashed = "sk-hashed-0123456789abcdef"
+    digest = hashlib.sha256(hashed.encode()).hexdigest()
+    consumers = [*CONSUMERS, {"username": "team-c", "keyauth_credentials": [{"key_sha256": digest}]}]
+    signatures: list[str] = []
     with running_gateway(
         simulator.url,
-        gateway={"journal": {"directory": str(tmp_path), "redact": False}},
+        gateway={"journal": {"directory": str(tmp_path), "redact": False, "on": ["all"]}},
+        consumers=consumers,
         tells="written down in the clear",
+        options=SHELLS[shell],
     ) as gateway:
-        asked(gateway, "bad-crc")
-        file = one_in(tmp_path)
-    result = replayed(file)
-    assert result.returncode == 0
-    assert PLANTED in result.stdout
-    assert KEY.encode() not in file.read_bytes()
+        for key in (KEY, hashed):
+            said = [{"role": "user", "content": f"{PLANTED}. My key is {key}."}]
+            client = gateway.openai(api_key=key)
+            for _ in client.chat.completions.create(model="claude", messages=said, stream=True):  # type: ignore[arg-type]
+                pass
+        signer = gateway.bedrock()
+
+        def look(request: Any, **_: Any) -> None:
+            signatures.append(request.headers["Authorization"].decode()[-64:])
+
+        signer.meta.events.register("before-send.bedrock-runtime.*", look)
+        text = {"text": f"{PLANTED}. I sign with {KEY}."}
+        signer.converse(modelId="claude", messages=[{"role": "user", "content": [text]}])
+        files = eventually(lambda: found if len(found := sorted(tmp_path.glob("*.journal"))) == 3 else [])
+    assert len(signatures) == 1
+    for file in files:
+        whole = read(file.read_bytes())
+        assert not whole.header.redacted
+        assert whole.trailer.diverged_at is None
+        result = replayed("--whole", file)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout.endswith(f"fingerprint {whole.trailer.fingerprint}\n")
+        assert "Outcome: complete, status 200." in result.stdout
+        assert result.stdout.count(PLANTED) >= 2, "asked and answered"
+        data = file.read_bytes()
+        shown = [key for key in (KEY, hashed, digest, SECRET_ACCESS_KEY, *signatures) if key.encode() in data]
+        assert shown == []
+        assert [key for key in (KEY, hashed, digest, *signatures) if key in result.stdout] == []
 
 
 @pytest.mark.parametrize("shell", BOTH)

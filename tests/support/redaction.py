@@ -15,14 +15,16 @@ from urllib.parse import quote
 import msgspec
 
 from stargate_core.gateway.plan import Plan
-from stargate_core.journal.format import Entry, Journal
+from stargate_core.journal.format import Entry, Journal, read
 from stargate_core.journal.lives import Life
 from stargate_core.journal.redact import redact
+from stargate_core.journal.replay import Verdict, replay
 from stargate_core.journal.write import encoded
 from stargate_core.messages import AnswerSent, ClientSent, StoreSent, UpstreamSent
+from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.questions import Answer
 from support.bedrock import LAST_CHUNK, chunk
-from support.journals import RecordedBench, journal
+from support.journals import KEY, RecordedBench, journal
 from support.machines import request
 from support.vectors import Recording
 
@@ -77,15 +79,40 @@ def lives(
     return bench.lives
 
 
-def held(life: Life) -> Journal:
-    """The life's redacted journal, which tells the same story in as many bytes."""
-    made = journal(life, redact)
+def held(life: Life, *, words_too: bool = True) -> Journal:
+    """The life's redacted journal, which tells the same story in as many bytes. words_too: or without
+    credentials only.
+    """
+    made = journal(life, redact if words_too else None)
     for (_, event, _), entry in zip(life.entries, made.entries, strict=True):
         for (place, before), (_, after) in zip(_bytes(event), _bytes(entry.event), strict=True):
             assert len(before) == len(after), place
     assert made.trailer.diverged_at is None, _told(life, made)
-    assert made.header.redacted
+    assert made.header.redacted is words_too
+    assert replay(read(encoded(made)), BUILT_IN) == Verdict(
+        made.trailer.entries, made.trailer.commands, made.trailer.fingerprint, None
+    )
     return made
+
+
+def stays(life: Life) -> Journal:
+    """The life's journal without credentials: the same story, in the same bytes but for the key."""
+    made = held(life, words_too=False)
+    for kind in (ClientSent, UpstreamSent, AnswerSent, StoreSent):
+        before = b"".join(event.data for _, event, _ in life.entries if isinstance(event, kind))
+        after = _joined(made.entries, kind)
+        assert _without(before, KEY.encode(), before) == _without(after, KEY.encode(), before), kind
+    return made
+
+
+def _without(data: bytes, key: bytes, where: bytes) -> bytes:
+    """The data without what stands where the key does elsewhere."""
+    parts: list[bytes] = []
+    at = 0
+    while (found := where.find(key, at)) >= 0:
+        parts.append(data[at:found])
+        at = found + len(key)
+    return b"".join([*parts, data[at:]])
 
 
 def _told(life: Life, made: Journal) -> str:

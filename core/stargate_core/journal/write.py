@@ -1,7 +1,8 @@
 """Writing: from a life to the bytes of a journal.
 
     1. Secrets become placeholders, in the configuration, in what the machine was told, in callers' bytes.
-    2. What people said becomes something else of the same length, if it is to be redacted.
+    2. What callers showed to be let in becomes something else of the same length; and what people said, if it
+       is to be redacted.
     3. The result is lived, once, here and now.
 
 The third step is what makes a journal trustworthy. A signature over other bytes is another signature, so the
@@ -34,6 +35,7 @@ from stargate_core.journal.lives import Life
 from stargate_core.journal.living import Living
 from stargate_core.journal.machines import made
 from stargate_core.journal.placeholders import Placeholders
+from stargate_core.journal.redact import without_credentials
 from stargate_core.journal.redact.verdicts import Verdicts, judged
 from stargate_core.secret import Secret
 from stargate_core.views import Plugin
@@ -50,7 +52,8 @@ def journal_of(
     redact: Redact | None,
     expires_at: str = "",
 ) -> Journal:
-    """The journal of a life. redact: None where an operator wants it as it was, but for its secrets.
+    """The journal of a life. redact: None where an operator wants it as it was, but for secrets and
+    credentials.
 
     Raises Unreadable where the configuration can't be written down so that it can be read again.
     """
@@ -60,7 +63,9 @@ def journal_of(
     verdicts = judged(header, entries, secret.behind)
     header = encoder.again(header, Header)
     entries = secret.in_bytes([encoder.again(entry, Entry) for entry in entries])
-    if redact is not None:
+    if redact is None:
+        header, entries = without_credentials(header, entries, verdicts, secret)
+    else:
         header, entries = redact(header, entries, verdicts)
         header = msgspec.structs.replace(header, redacted=True)
     return lived(header, entries, plugins)

@@ -128,3 +128,58 @@ class TestInBytes:
             upstream,
             ClientEnded(),
         ]
+
+
+class TestShown:
+    def test_what_a_caller_has_shown_is_numbered_on(self) -> None:
+        made = Placeholders()
+        assert made(Secret(KEY)) == "placeholder1".ljust(len(KEY), "x")
+        assert made.shown("another-key-0123") == "placeholder2xxxx"
+        assert made.shown(KEY) == made(Secret(KEY))
+        assert made.shown("placeholder2xxxx") == "placeholder2xxxx", "it is one already"
+        assert made.shown("") == ""
+
+    @given(st.binary(max_size=40))
+    def test_it_has_as_many_bytes(self, data: bytes) -> None:
+        assert len(Placeholders().shown(data.decode("latin-1"))) == len(data)
+
+    def test_a_secret_is_the_same_whoever_reads_it(self) -> None:
+        made = Placeholders()
+        placed = made(Secret("clé-0123456789"))
+        assert made.shown("clé-0123456789".encode().decode("latin-1")) == placed
+
+    @pytest.mark.parametrize(
+        "told",
+        [
+            "{}",
+            "It is {}.",
+            "({}),",
+            "https://ann:{}@host/x?key={}&b",
+            'key="{}"',
+            "**{}**!",
+        ],
+    )
+    def test_it_is_found_in_what_was_said(self, told: str) -> None:
+        made = Placeholders()
+        placed = made(Secret("sk-0123+/abcdef=="))
+        assert made.in_text(told.replace("{}", "sk-0123+/abcdef==")) == told.replace("{}", placed)
+        assert made.in_text("sk-0123+/abcdef, sk-0123") == "sk-0123+/abcdef, sk-0123"
+
+    def test_what_stands_for_it_there_has_its_characters_and_bytes(self) -> None:
+        made = Placeholders()
+        made(Secret("clé-中文-😀-0123"))
+        there = made.in_text("it is clé-中文-😀-0123.")
+        assert list(map(len, map(str.encode, there))) == list(
+            map(len, map(str.encode, "it is clé-中文-😀-0123."))
+        )
+        assert not set("é中文😀") & set(there)
+
+    def test_a_short_one_is_not_looked_for(self) -> None:
+        made = Placeholders()
+        made(Secret("a-test"))
+        assert made.in_text("a-test") == "a-test"
+
+    def test_what_was_made_elsewhere_counts(self) -> None:
+        made = Placeholders()
+        made.put("ey.token.1234", "ey.token.xxxx")
+        assert made.in_text("Bearer ey.token.1234") == "Bearer ey.token.xxxx"

@@ -153,8 +153,10 @@ class TestSigners:
     def test_redacted_it_is_let_in_again(self) -> None:
         assert journal(self.life(), redact).trailer.diverged_at is None
 
-    def test_unredacted_it_is_not_and_the_journal_says_so(self) -> None:
-        assert journal(self.life()).trailer.diverged_at == 0
+    def test_unredacted_it_is_too_and_what_it_said_is_there(self) -> None:
+        made = journal(self.life())
+        assert made.trailer.diverged_at is None
+        assert b'"text":"hi"' in encoded(made)
 
 
 def signed() -> bytes:

@@ -11,7 +11,7 @@ from typing import Final
 from stargate_core.journal.redact.frames import redact_frames
 from stargate_core.journal.redact.json_text import Fragments, JsonText, Place
 from stargate_core.journal.redact.sse import redact_events
-from stargate_core.journal.redact.words import Words, blank
+from stargate_core.journal.redact.words import Words
 
 _JSON: Final = re.compile(r"[\s\ufeff]*[\[{\"]")
 _BINARY: Final = re.compile(r"image/|audio/|video/|application/(?:octet-stream|pdf|zip|gzip)")
@@ -28,7 +28,7 @@ class Bodies:
         """A body of as many bytes. coding: its Content-Encoding."""
         kind = content_type.lower()
         if (coding and coding.lower() != "identity") or _BINARY.match(kind):
-            made = blank(data)
+            made = self._words.blank(data)
         elif "vnd.amazon.eventstream" in kind:
             made = self._streamed(lambda text: redact_frames(data, self._words, text))
         elif "event-stream" in kind:
@@ -38,7 +38,7 @@ class Bodies:
             )
         else:
             made = self._plain(data)
-        return made if len(made) == len(data) else blank(data)
+        return made if len(made) == len(data) else self._words.blank(data)
 
     def text(self, text: str) -> str:
         """What somebody has said, be it JSON or not."""
@@ -53,7 +53,7 @@ class Bodies:
         if _JSON.match(text):
             return self._json.redact(text).encode("utf-8", "surrogateescape")
         if "\0" in text:
-            return blank(data)
+            return self._words.blank(data)
         return self._words.word(text).encode("utf-8", "surrogateescape")
 
     def _streamed(self, go_through: Callable[[Callable[[str], str]], bytes]) -> bytes:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Callable
 from typing import Final
 
-from stargate_core.journal.redact.words import Words, blank
+from stargate_core.journal.redact.words import Words
 
 Text = Callable[[str], str]
 """Redacts a payload's text, aligned."""
@@ -40,13 +40,13 @@ def redact_frames(data: bytes, words: Words, text: Text) -> bytes:
         frame = data[at : at + total]
         made.append(_frame(frame, headers_bytes, total, words, text))
         at += len(frame)
-    return b"".join(made) + _unreadable(data[at:])
+    return b"".join(made) + _unreadable(data[at:], words)
 
 
-def _unreadable(rest: bytes) -> bytes:
+def _unreadable(rest: bytes, words: Words) -> bytes:
     """What can't be a frame, or is too short to be known as one."""
     begins = _PRELUDE_BYTES if len(rest) < _FRAME_BYTES_MAX and rest[:1] == b"\0" else 0
-    return rest[:begins] + blank(rest[begins:])
+    return rest[:begins] + words.blank(rest[begins:])
 
 
 def _frame(frame: bytes, headers_bytes: int, total: int, words: Words, text: Text) -> bytes:
@@ -80,10 +80,12 @@ def _headers(block: bytes, words: Words) -> bytes:
             width = int.from_bytes(block[begins : begins + 2], "big")
             begins += 2
         value = block[begins : begins + width]
-        made += block[at:begins] if name[:1] == b":" or _NAMED.fullmatch(name) else blank(block[at:begins])
+        made += (
+            block[at:begins] if name[:1] == b":" or _NAMED.fullmatch(name) else words.blank(block[at:begins])
+        )
         made += value if _stays(name, kind, value) else _like(value, words)
         at = begins + width
-    made += blank(block[len(made) :])
+    made += words.blank(block[len(made) :])
     return bytes(made[: len(block)])
 
 

@@ -4,7 +4,8 @@ What says how bytes are to be read stays, and what names software: media types, 
 of an API. Everything else becomes other words of the same form, and so do the parts of a path that are no
 API's and no configuration's, and whatever a query says.
 
-A credential is no word: `Secrets` has it.
+A credential is no word: `Secrets` has it. Where one may come is known of some headers by their names, of
+others by a word in their names; and so with members of a query.
 """
 
 import re
@@ -32,6 +33,11 @@ CREDENTIALS: Final = frozenset(
     {b"authorization", b"proxy-authorization", b"x-api-key", b"api-key", b"x-amz-security-token", b"cookie"}
 )
 """Headers in which callers show what lets them in."""
+_SECRET: Final = re.compile(rb"auth|token|secret|passw|api[_-]?key|signature|credential|cookie")
+"""What the names of other such headers have in them."""
+_SECRET_MEMBER: Final = re.compile(r"(?i)auth|token|secret|passw|key|sig|cred|session")
+"""And of such members of a query."""
+_LINE: Final = re.compile(rb"(?m)^([!#$%&'*+.^_`|~0-9A-Za-z-]+)(:[ \t]*)([^\r\n]*)")
 _CHOICE: Final = re.compile(r"[0-9.]{1,20}")
 _SEGMENTS: Final = frozenset(
     {
@@ -87,7 +93,7 @@ class Heads:
     def value(self, name: bytes, value: bytes) -> bytes:
         """A field's value."""
         text = value.decode("latin-1")
-        if name in self._credentials:
+        if self._is_credential(name):
             return self._credential(name, text).encode("latin-1", "replace")
         if text in self._known:
             return value
@@ -105,11 +111,25 @@ class Heads:
     def _credential(self, name: bytes, text: str) -> str:
         if text[:5].upper() == "AWS4-":
             return _AUTHORITY.sub(self._part_of_signature, text)
-        return self._words.word(text) if name == b"cookie" else self._secrets.shown(text)
+        return self._secrets.other(text) if b"cookie" in name else self._secrets.shown(text)
+
+    def _is_credential(self, name: bytes) -> bool:
+        stays = name in _STAY or name.startswith((*_STAY_PREFIXES, b"x-amzn-"))
+        return name in self._credentials or (not stays and _SECRET.search(name) is not None)
+
+    def lines(self, data: bytes) -> bytes:
+        """What nobody could read as HTTP, without the credentials in what looks like lines of a head."""
+
+        def line(found: re.Match[bytes]) -> bytes:
+            name = found[1].lower()
+            made = self.value(name, found[3]) if self._is_credential(name) else found[3]
+            return found[1] + found[2] + made
+
+        return _LINE.sub(line, data)
 
     def _part_of_signature(self, found: re.Match[str]) -> str:
         named = found[1] == "Credential="
-        return found[1] + (self._secrets.key_id(found[2]) if named else self._words.word(found[2]))
+        return found[1] + (self._secrets.key_id(found[2]) if named else self._secrets.signature(found[2]))
 
     def _target(self, target: str) -> str:
         """A request's target: paths of APIs and routes stay, and models' names."""
@@ -122,31 +142,23 @@ class Heads:
                 or segment in self._segments
                 or (before in _NAMES_MODEL and _MODEL.fullmatch(segment) is not None)
             )
-            made.append(segment if stays else self._quoted(segment))
+            made.append(segment if stays else self._words.quoted(segment))
             before = segment
         return "/".join(made) + mark + "&".join(map(self._pair, query.split("&")))
 
     def _pair(self, pair: str) -> str:
         name, equals, value = pair.partition("=")
         if name in _QUERIES:
-            return name + equals + (value if value.isdigit() else self._quoted(value))
-        return self._quoted(name) + equals + self._quoted(value)
-
-    def _quoted(self, text: str) -> str:
-        """Other words in a URL: what is percent-encoded becomes percent-encoded letters."""
-        parts = _PERCENT.split(text)
-        noise = self._words.noise(text, len(parts))
-        return "".join(
-            f"%{0x61 + drawn % 15:02x}" if part.startswith("%") else self._words.word(part)
-            for part, drawn in zip(parts, noise, strict=True)
-        )
+            return name + equals + (value if value.isdigit() else self._words.quoted(value))
+        hides = _SECRET_MEMBER.search(name) is not None
+        made = self._secrets.quoted(value) if hides else self._words.quoted(value)
+        return self._words.quoted(name) + equals + made
 
     def _other(self, value: bytes) -> bytes:
         text = value.decode("utf-8", "surrogateescape")
         return self._bodies.text(text).encode("utf-8", "surrogateescape")
 
 
-_PERCENT: Final = re.compile(r"(%[0-9A-Fa-f]{2})")
 _QUERIES: Final = frozenset(
     {"after_id", "api-version", "before_id", "beta", "limit", "maxResults", "nextToken", "stream"}
 )

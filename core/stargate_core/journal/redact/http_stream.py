@@ -9,8 +9,8 @@ redacted as far as it goes.
 """
 
 import re
-from collections.abc import Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -25,6 +25,9 @@ _CHUNK: Final = re.compile(rb"([0-9A-Fa-f]{1,16})([^\r\n]*)(\r?\n)")
 _LEADING: Final = re.compile(rb"[\r\n]*")
 _UNREAD: Final = re.compile(rb"[^\x00-\x1f\x7f]")
 """All but control characters: by these it is known at once that something is no HTTP."""
+
+
+Redact: TypeAlias = Callable[[bytes], bytes]
 
 
 class Field(Private, msgspec.Struct):
@@ -72,8 +75,40 @@ class Messages(Protocol):
         ...
 
 
-def redact_stream(data: bytes, messages: Messages, *, responses: bool) -> bytes:
-    """All that one side has said."""
+_EXTRA: Final = re.compile(rb"(?m)^([0-9A-Fa-f]{1,16})([^\r\n]*)|^([^\r\n]+)")
+
+
+def _between(data: bytes) -> bytes:
+    """Chunks' sizes stay, and what may stand beside them goes; so do the values of trailers."""
+
+    def line(found: re.Match[bytes]) -> bytes:
+        if found[1] is None:
+            name, colon, value = found[3].partition(b":")
+            return name + colon + _letters(value) if colon else _letters(found[3])
+        return found[1] + _letters(found[2])
+
+    return _EXTRA.sub(line, data)
+
+
+def _letters(data: bytes) -> bytes:
+    return re.sub(rb"[^\s;=\"]", b"x", data)
+
+
+def _unread(data: bytes) -> bytes:
+    return _UNREAD.sub(b"x", data)
+
+
+def redact_stream(
+    data: bytes,
+    messages: Messages,
+    *,
+    responses: bool,
+    framing: Redact = _between,
+    unread: Redact = _unread,
+) -> bytes:
+    """All that one side has said. framing: redacts what stands between a body's pieces. unread: what is no
+    HTTP; both keep every length.
+    """
     made: list[bytes] = []
     at = 0
     while at < len(data):
@@ -94,11 +129,11 @@ def redact_stream(data: bytes, messages: Messages, *, responses: bool) -> bytes:
             return b"".join(made)
         pieces, end, known = _framed(data, head_end, head, status)
         body = messages.message(head, b"".join(data[begin:stop] for begin, stop in pieces), end)
-        made += [head.raw, _in_pieces(data, head_end, end, pieces, body)]
+        made += [head.raw, _in_pieces(data, head_end, end, pieces, body, framing)]
         at = end
         if not known:
             break
-    return b"".join(made) + _UNREAD.sub(b"x", data[at:])
+    return b"".join(made) + unread(data[at:])
 
 
 def _head(raw: bytes) -> Head:
@@ -171,31 +206,12 @@ def _chunks(data: bytes, at: int) -> tuple[_Pieces, int, bool]:
     return pieces, at if line is None else line.end(), True
 
 
-def _in_pieces(data: bytes, begin: int, end: int, pieces: _Pieces, body: bytes) -> bytes:
-    """The redacted body where the old one was. Between its pieces there are sizes, which stay, and what may
-    stand beside them, which goes.
-    """
+def _in_pieces(data: bytes, begin: int, end: int, pieces: _Pieces, body: bytes, framing: Redact) -> bytes:
+    """The redacted body where the old one was."""
     made: list[bytes] = []
     at, taken = begin, 0
     for start, stop in pieces:
-        made += [_between(data[at:start]), body[taken : taken + stop - start]]
+        made += [framing(data[at:start]), body[taken : taken + stop - start]]
         taken += stop - start
         at = stop
-    return b"".join(made) + _between(data[at:end])
-
-
-_EXTRA: Final = re.compile(rb"(?m)^([0-9A-Fa-f]{1,16})([^\r\n]*)|^([^\r\n]+)")
-
-
-def _between(data: bytes) -> bytes:
-    def line(found: re.Match[bytes]) -> bytes:
-        if found[1] is None:
-            name, colon, value = found[3].partition(b":")
-            return name + colon + _letters(value) if colon else _letters(found[3])
-        return found[1] + _letters(found[2])
-
-    return _EXTRA.sub(line, data)
-
-
-def _letters(data: bytes) -> bytes:
-    return re.sub(rb"[^\s;=\"]", b"x", data)
+    return b"".join(made) + framing(data[at:end])

@@ -19,10 +19,12 @@ from stargate_core.journal.format import (
     Header,
     SessionBeginning,
 )
+from stargate_core.journal.placeholders import Placeholders
 from stargate_core.journal.redact.bodies import Bodies
-from stargate_core.journal.redact.configured import configured, redact_configuration
+from stargate_core.journal.redact.configured import Configured, configured, redact_configuration
+from stargate_core.journal.redact.credentials import Credentials, Verbatim
 from stargate_core.journal.redact.heads import Heads
-from stargate_core.journal.redact.http_stream import Head, redact_stream
+from stargate_core.journal.redact.http_stream import Head, Messages, redact_stream
 from stargate_core.journal.redact.resp import redact_replies
 from stargate_core.journal.redact.secrets import Secrets
 from stargate_core.journal.redact.signature import rehash, sign_again
@@ -62,27 +64,60 @@ def redact(
     was said salts it too; but without a salt whoever knows everything but one word could find that word by
     trying.
     """
-    return _Redaction(header, entries, verdicts, salt).redacted()
+    found = configured(header.configurations)
+    words = Words(_all_that_was_said(entries, salt), WORDS | found.texts)
+    secrets = Secrets(words, found.texts, verdicts.tokens)
+    header, entries = _Redaction(header, entries, verdicts, found, words, secrets).redacted()
+    return msgspec.structs.replace(header, redacted=True), entries
+
+
+def without_credentials(
+    header: Header, entries: list[Entry], verdicts: Verdicts, placeholders: Placeholders
+) -> tuple[Header, list[Entry]]:
+    """The same, where only what callers have shown to be let in goes, and secrets wherever they stand.
+
+    placeholders: of the secrets that were met so far.
+    """
+    found = configured(header.configurations)
+    secrets = Credentials(placeholders, found.texts, verdicts.tokens)
+    redaction = _Redaction(header, entries, verdicts, found, Verbatim(placeholders), secrets)
+    redaction.look_at_heads()
+    return redaction.redacted()
+
+
+def _all_that_was_said(entries: list[Entry], salt: bytes) -> bytes:
+    whole = hashlib.blake2b(salt)
+    for stream in streams_of(entries):
+        for piece in stream.pieces:
+            whole.update(piece)
+    return whole.digest()
 
 
 class _Redaction:
     """One journal's."""
 
-    def __init__(self, header: Header, entries: list[Entry], verdicts: Verdicts, salt: bytes) -> None:
+    def __init__(
+        self,
+        header: Header,
+        entries: list[Entry],
+        verdicts: Verdicts,
+        found: Configured,
+        words: Words,
+        secrets: Secrets,
+    ) -> None:
         self._header = header
         self._verdicts = verdicts
         self._entries = list(entries)
         self._streams = streams_of(entries)
-        found = configured(header.configurations)
-        words = self._words = Words(self._salt(salt), WORDS | found.texts)
-        self._secrets = secrets = Secrets(words, found.texts, verdicts.tokens)
+        self._words = words
+        self._secrets = secrets
         self._bodies = bodies = Bodies(words)
         self._heads = Heads(words, secrets, bodies, found.texts, found.key_headers)
         self._values = Values(words, secrets, bodies, self._heads)
 
     def redacted(self) -> tuple[Header, list[Entry]]:
         for stream in self._streams:
-            redact_in_place(self._entries, stream, partial(self._stream, stream))
+            redact_in_place(self._entries, stream, partial(self._stream, stream), self._words.blank)
         for number, entry in enumerate(self._entries):
             event = self._event(entry.event)
             if event is not entry.event:
@@ -92,31 +127,36 @@ class _Redaction:
             for generation, config in self._header.configurations.items()
         }
         beginning = self._beginning(self._header.beginning)
-        header = msgspec.structs.replace(
-            self._header, beginning=beginning, configurations=configurations, redacted=True
-        )
+        header = msgspec.structs.replace(self._header, beginning=beginning, configurations=configurations)
         return header, self._entries
 
-    def _salt(self, salt: bytes) -> bytes:
-        """Of everything that was said."""
-        whole = hashlib.blake2b(salt)
+    def look_at_heads(self) -> None:
+        """Meet all that callers have shown, to find it in what was said before."""
         for stream in self._streams:
-            for piece in stream.pieces:
-                whole.update(piece)
-        return whole.digest()
+            if stream.source[0] == "client":
+                redact_stream(b"".join(stream.pieces), _Heads(self._heads), responses=False)
 
     # ------------------------------------------------------------------------------------------------ streams
 
     def _stream(self, stream: Stream, data: bytes) -> bytes:
         match stream.source[0]:
             case "client":
-                return redact_stream(data, _Requests(self), responses=False)
+                return self._connection(data, _Requests(self), responses=False)
             case "upstream":
-                return redact_stream(data, _Responses(self), responses=True)
+                return self._connection(data, _Responses(self), responses=True)
             case "store":
                 return redact_replies(data, self._words, self._values.stored)
             case _:
                 return self._bodies.redact(data, stream.content_type)
+
+    def _connection(self, data: bytes, messages: Messages, *, responses: bool) -> bytes:
+        if not isinstance(self._words, Verbatim):
+            return redact_stream(data, messages, responses=responses)
+        return redact_stream(data, messages, responses=responses, framing=self._rest, unread=self._rest)
+
+    def _rest(self, data: bytes) -> bytes:
+        """What is no part of a message that can be read, without what was shown in it."""
+        return self._words.blank(self._heads.lines(data))
 
     def request(self, head: Head, body: bytes, end: int) -> bytes:
         """Redact a request's head; its body, redacted. end: where in the stream it ends."""
@@ -210,6 +250,18 @@ class _Redaction:
                 return msgspec.structs.replace(beginning, order=self._values.order(beginning.order))
             case _:
                 return beginning
+
+
+class _Heads:
+    """What a client has sent, of which only the heads are redacted."""
+
+    def __init__(self, heads: Heads) -> None:
+        self._heads = heads
+
+    def message(self, head: Head, body: bytes, end: int) -> bytes:
+        """A request."""
+        self._heads.request(head)
+        return body
 
 
 class _Requests:

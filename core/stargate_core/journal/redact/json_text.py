@@ -194,7 +194,8 @@ class _Reading:
         stays = (level.place is Place.KNOWN and text in WORDS) or (
             level.place is Place.SCHEMA and text in KEYWORDS
         )
-        return token if stays else _respelled(units, self._words.word(text), closed)
+        made = text if stays else self._words.word(text)
+        return token if made == text else _respelled(units, made, closed)
 
     def _spelled(self, token: str, level: _Level) -> str:
         units, text, closed = _units(token)
@@ -338,6 +339,8 @@ def _respelled(units: list[str], made: str, closed: str) -> str:
 
 
 def _spell(unit: str, character: str) -> str:
+    if _meant(unit) == character:
+        return unit
     match len(unit):
         case 1:
             return character

@@ -66,15 +66,27 @@ class Secrets:
             self._digests[_sha256(bare)] = _sha256(bare)
             return text
         token = _TOKEN.fullmatch(bare)
-        made = self._words.word(bare) if token is None else self._token(token)
+        made = self.other(bare) if token is None else self._token(token)
         self._digests[_sha256(bare)] = _sha256(made)
         return text.replace(bare, made, 1) if bare else text
 
     def digest(self, digits: str) -> str:
         """The SHA-256 of a key, in hexadecimal digits."""
         if _SHA256.fullmatch(digits) is None:
-            return self._words.word(digits)
-        return self._digests.get(digits.lower()) or self._words.word(digits.lower())
+            return self.other(digits)
+        return self._digests.get(digits.lower()) or self.signature(digits.lower())
+
+    def other(self, text: str) -> str:
+        """What is nobody's to know, whatever it is."""
+        return self._words.word(text)
+
+    def quoted(self, text: str) -> str:
+        """The same in a URL."""
+        return self._words.quoted(text)
+
+    def signature(self, digits: str) -> str:
+        """A signature, in hexadecimal digits if it is one."""
+        return self._words.word(digits)
 
     def key_id(self, text: str) -> str:
         """An AWS key id."""
@@ -87,10 +99,14 @@ class Secrets:
         signer = self._signers.get(token[0])
         made = None if signer is None else code(signer, signed, _member(header, "alg"))
         if made is None:
-            made = _encoded(self._words.noise(signed, len(signature) * 3 // 4))
+            made = self._no_code(signed, signature)
         if len(made) != len(signature):
-            return f"{signed}.{self._words.word(signature)}"
+            return f"{signed}.{self.other(signature)}"
         return f"{signed}.{_spelled_like(signature, made)}"
+
+    def _no_code(self, signed: str, signature: str) -> str:
+        """A signature of as many bytes that nobody has made."""
+        return _encoded(self._words.noise(signed, len(signature) * 3 // 4))
 
     def _part(self, part: str) -> str:
         """A part of a token: JSON, if it is that."""
@@ -188,6 +204,11 @@ def _decoded(part: str) -> str | None:
         return binascii.a2b_base64(_padded(part), strict_mode=True).decode()
     except ValueError:
         return None
+
+
+def code_like(text: str) -> str:
+    """Letters and digits, made to be the one spelling of some bytes in base64url."""
+    return text[:-1] + "A" if len(text) % 4 in (2, 3) else text
 
 
 def _spelled_like(part: str, made: str) -> str:

@@ -6,7 +6,6 @@ from typing import Any, Final
 import msgspec
 
 from stargate_core.journal.format import Entry
-from stargate_core.journal.redact.words import blank
 from stargate_core.messages import (
     AnswerBegan,
     AnswerSent,
@@ -77,8 +76,10 @@ def _source(event: Any, stores: int) -> Source:
             return "client", 0
 
 
-def redact_in_place(entries: list[Entry], stream: Stream, redact: Callable[[bytes], bytes]) -> None:
-    """Put the redacted stream where the stream is, cut as it is cut."""
+def redact_in_place(
+    entries: list[Entry], stream: Stream, redact: Callable[[bytes], bytes], blank: Callable[[bytes], bytes]
+) -> None:
+    """Put the redacted stream where the stream is, cut as it is cut. blank: where it can't be redacted."""
     whole = b"".join(stream.pieces)
     made = redact(whole)
     if len(made) != len(whole):

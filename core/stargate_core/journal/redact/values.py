@@ -17,7 +17,7 @@ from stargate_core.journal.redact.bodies import Bodies
 from stargate_core.journal.redact.heads import Heads
 from stargate_core.journal.redact.secrets import Secrets
 from stargate_core.journal.redact.vocabulary import WORDS
-from stargate_core.journal.redact.words import Words, blank
+from stargate_core.journal.redact.words import Words
 
 _Authority = TypeVar("_Authority", Credentials, BearerToken, Credentials | BearerToken | None)
 
@@ -48,7 +48,7 @@ class Values:
         kind = next((text.decode("latin-1") for name, text in entry.headers if name == b"content-type"), "")
         headers, body = self.headers(entry.headers), self._bodies.redact(entry.body, kind)
         made = pack(msgspec.structs.replace(entry, headers=headers, body=body))
-        return made if len(made) == len(value) else blank(value)
+        return made if len(made) == len(value) else self._words.blank(value)
 
     def stored(self, value: bytes) -> bytes:
         """A value in a store's reply: a digest, a key's entry, what was kept, or what a script says."""
@@ -70,7 +70,9 @@ class Values:
         data = found.data
         begins = next((size for magic, size in _MAGIC if data.startswith(magic)), 0)
         made = (
-            data[:begins] + blank(data[begins:]) if begins else self._bodies.redact(data, found.content_type)
+            data[:begins] + self._words.blank(data[begins:])
+            if begins
+            else self._bodies.redact(data, found.content_type)
         )
         return msgspec.structs.replace(found, data=made)
 

@@ -46,6 +46,8 @@ _ENDING: Final = re.compile(
     r"\.(?:pdf|csv|docx?|xlsx?|html?|txt|text|md|markdown|png|jpe?g|gif|webp|mp3|wav)(?=[?#]|\Z)",
     re.IGNORECASE,
 )
+_PERCENT: Final = re.compile(r"(%[0-9A-Fa-f]{2})")
+_NO_LINE_END: Final = re.compile(rb"[^\r\n]")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _MAGIC: Final = ((b"\x89PNG\r\n\x1a\n", 11), (b"\xff\xd8\xff", 4), (b"GIF8", 8), (b"RIFF", 16), (b"%PDF", 7))
 """What files begin with, and how many characters of base64 must stay for it."""
@@ -99,6 +101,19 @@ class Words:
                 return drawn
         return self.word(text)
 
+    def quoted(self, text: str) -> str:
+        """What stands for a part of a URL: what is percent-encoded becomes percent-encoded letters."""
+        parts = _PERCENT.split(text)
+        noise = self.noise(text, len(parts))
+        return "".join(
+            f"%{0x61 + drawn % 15:02x}" if part.startswith("%") else self.word(part)
+            for part, drawn in zip(parts, noise, strict=True)
+        )
+
+    def blank(self, data: bytes) -> bytes:
+        """What stands for bytes of which nobody knows what they are: line ends stay, and nothing else."""
+        return _NO_LINE_END.sub(b"x", data)
+
     def number(self, text: str) -> str:
         """A number as JSON writes it: other digits of the same form, and no zero where there was none."""
         mantissa, mark, exponent = text, "", ""
@@ -148,11 +163,6 @@ class Words:
         ]
         made = "".join(drawn)
         return text[:begin] + made[: end - begin] + text[end:resumes] + made[end - begin :]
-
-
-def blank(data: bytes) -> bytes:
-    """Bytes of which nobody knows what they are: line ends stay, and nothing else."""
-    return re.sub(rb"[^\r\n]", b"x", data)
 
 
 def _decoded(data: bytes) -> str | None:

@@ -46,7 +46,7 @@ from support.bedrock import (
 from support.journals import AUTHORIZED, GUARD, SCENARIOS, RecordedBench, a_guarded_plan, journal
 from support.machines import LOG, MODEL, WALL_EPOCH_NS, a_config, a_plan, chat, proxy, request
 from support.recorded import model
-from support.redaction import asks, cut, held, holds, lives, response
+from support.redaction import asks, cut, held, holds, lives, response, stays
 from support.vectors import Recording, recordings
 
 PNG: Final = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(200))).decode()
@@ -259,6 +259,7 @@ def test_all_recorded_traffic_in_every_dialect_tells_the_same_story(part: int) -
         for asked in requests_for(recording):
             for life in lives(plan, asked, response(recording), chance):
                 held(life)
+                stays(life)
                 told += 1
     assert told > 100
 
@@ -291,6 +292,7 @@ def test_rich_requests_tell_the_same_story(name: str, seed: int) -> None:
         answer = streamed(TOOL_STORY) if stream else TOOL_ANSWER
         (life,) = lives(a_guarded_plan(drop_params=True), asked, answer, chance)
         assert ordered(life, WriteUpstream), "it was refused before"
+        stays(life)
         made = held(life)
         for word in ("naïve", "Paris", "get_weather", "degrees", "Rome", "0123456789abcdef", "city"):
             assert not holds(made, word), word
@@ -311,6 +313,7 @@ def status(life: Life) -> bytes:
 def test_the_scenarios_tell_the_same_story(name: str) -> None:
     for life in SCENARIOS[name]():
         held(life)
+        stays(life)
 
 
 ENDS: Final[dict[str, tuple[bytes, bool]]] = {
@@ -346,6 +349,7 @@ def test_every_bad_end_tells_the_same_story(name: str, end: str) -> None:
     answer, breaks = ENDS[end]
     plan = a_guarded_plan(drop_params=True)
     for life in lives(plan, asked, answer, random.Random(7), breaks=breaks):
+        stays(life)
         made = held(life)
         assert not holds(made, "naïve")
 
@@ -367,6 +371,7 @@ def test_claudes_own_stream_tells_the_same_story() -> None:
     story = invoke_story([SAID])
     answer = streamed([story.beginning, *pieces, story.middle, story.end])
     (life,) = lives(a_plan(), asked, answer, random.Random(3))
+    stays(life)
     assert not holds(held(life), "naïve")
 
 
@@ -374,6 +379,7 @@ def test_embeddings_tell_the_same_story_and_keep_no_vector() -> None:
     vector = [0.0123456789012345, -0.5, 1.25e-05, 3.0]
     answer = json_http({"embedding": vector, "inputTextTokenCount": 7})
     (life,) = lives(a_plan(), asks("/v1/embeddings", EMBEDDINGS), answer, random.Random(3))
+    stays(life)
     assert not holds(held(life), "0123456789012345")
 
 
@@ -387,6 +393,7 @@ def test_requests_behind_each_other_tell_the_same_story() -> None:
         bench.open()
         bench.answer(converse_answer(SAID))
     for life in bench.lives:
+        stays(life)
         assert not holds(held(life), "a-secret-name")
 
 
@@ -397,6 +404,7 @@ def test_a_chunked_request_tells_the_same_story() -> None:
     key = f"authorization: {AUTHORIZED['authorization']}\r\n\r\n".encode()
     asked = head + key + b"".join(map(chunk, pieces)) + LAST_CHUNK
     (life,) = lives(a_guarded_plan(drop_params=True), asked, TOOL_ANSWER, random.Random(5))
+    stays(life)
     made = held(life)
     assert any(type(entry.event) is ClientSent for entry in made.entries)
     assert not holds(made, "naïve")
@@ -426,6 +434,7 @@ def test_what_is_malformed_is_redacted_too(name: str) -> None:
         bench.send(piece)
     bench.leave(lost=True)
     for life in bench.lives:
+        stays(life)
         made = held(life)
         assert not holds(made, "hushhush")
 
@@ -536,6 +545,7 @@ def test_a_shared_answer_tells_the_same_story() -> None:
     bench.tell(AnswerSent(ticket, whole[100:]))
     del bench.followed[ticket]
     bench.tell(AnswerEnded(ticket))
+    stays(bench.life)
     assert not holds(held(bench.life), "naïve")
 
 

@@ -251,10 +251,11 @@ def shown_in(asked: bytes) -> list[str]:
     return [part.decode() for part in (of_request[:64],) if part]
 
 
+@pytest.mark.parametrize("words_too", [True, False])
 @pytest.mark.parametrize("name", [*CALLERS, *HOLDERS, *STORIES])
-def test_redacted_each_is_who_it_was_and_nothing_it_has_shown_is_left(name: str) -> None:
+def test_each_is_who_it_was_and_nothing_it_has_shown_is_left(name: str, *, words_too: bool) -> None:
     for life in lived(name):
-        made = held(life)
+        made = held(life, words_too=words_too)
         assert [word for word in CANARIES if holds(made, word)] == []
         for word in shown_in(CALLERS.get(name, (b"", 0))[0]):
             assert not holds(made, word)
