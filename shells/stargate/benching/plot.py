@@ -29,7 +29,7 @@ _PERCENTILES: Final = (
 _FONT: Final = 'font-family="system-ui, sans-serif" font-size="11"'
 _POINTS: Final = 120
 _IN_A_BIN: Final = 5
-"""Requests, at least; else several bins are drawn as one."""
+"""Answers, on the average and at least; else several bins are drawn as one."""
 
 Scale: TypeAlias = Callable[[float], float]
 
@@ -162,7 +162,7 @@ def _rates(report: Report, bins: list[Bin]) -> Iterator[str]:
 
 def _merged(tally: Tally) -> list[Bin]:
     """The run in equal parts, so many that most have a few requests."""
-    numbers = [number for number in (60, 30, 20, 15, 12, 10, 6, 5) if tally.due >= number * _IN_A_BIN]
+    numbers = [number for number in (60, 30, 20, 15, 12, 10, 6, 5) if tally.answered >= number * _IN_A_BIN]
     count = numbers[0] if numbers else 4
     merged = [Bin() for _ in range(count)]
     for number, one in enumerate(tally.bins[:BINS]):
