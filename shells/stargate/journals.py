@@ -98,15 +98,18 @@ class Journals:
         beginning = FlightBeginning(plan.generation, order, number, wall_epoch_ns, f"{seed:x}", now)
         return FlightRecorder(flight, beginning, ring, self._flight_ended, now=now)
 
+    @property
+    def recording(self) -> bool:
+        """Whether anything is recorded, and there is a writer to be closed."""
+        return self._ring is not None
+
     def close(self) -> None:
-        """Write what waits, within a bound. Blocks."""
-        if self._ring is not None:
-            self._writer.close()
+        """Write what waits, within a bound. Blocks. Only where it is recording."""
+        self._writer.close()
 
     def last_notes(self) -> None:
-        """Tell what the writer has to tell."""
-        if self._ring is not None:
-            self._writer.last_notes(self._note)
+        """Tell what the writer has to tell. Only where it is recording."""
+        self._writer.last_notes(self._note)
 
     # ------------------------------------------------------------------------------------------- lives' ends
 

@@ -38,6 +38,7 @@ from stargate_core.messages import (
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.secret import Secret
 from support.bedrock import aws_error, converse_answer
+from support.embedded import LOOPS, embedded
 from support.journals import SCENARIOS
 from support.machines import LOG, a_plan, chat, proxy, request
 
@@ -470,9 +471,26 @@ class TestOff:
         (follow,) = [each for each in driven.tell(ClientSent(chat())) if isinstance(each, Follow)]
         assert type(driven.session) is Session
         assert type(recording.flight(plan, follow.order, 1, driven.now)) is Flight
-        recording.close()
-        recording.last_notes()
+        assert not recording.recording
         assert threading.active_count() == before
+
+    @pytest.mark.anyio
+    @pytest.mark.parametrize("anyio_backend", LOOPS)
+    @pytest.mark.parametrize("on", [True, False])
+    async def test_at_the_end_nobody_waits_for_a_writer_that_there_is_not(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anyio_backend: str, *, on: bool
+    ) -> None:
+        closed: list[threading.Thread] = []
+        close = Journals.close
+
+        def look(recording: Journals) -> None:
+            closed.append(threading.current_thread())
+            close(recording)
+
+        monkeypatch.setattr(Journals, "close", look)
+        async with embedded({"gateway": {"journal": {"directory": str(tmp_path)} if on else {}}}):
+            pass
+        assert [thread is not threading.main_thread() for thread in closed] == [True] * on
 
     def test_with_one_they_are_recorded(self, tmp_path: Path) -> None:
         plan = a_plan_with(settings(tmp_path))

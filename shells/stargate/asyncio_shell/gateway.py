@@ -465,8 +465,9 @@ class Gateway:
             if self.clients:
                 await self._deserted.wait()
         await self.enquiries.last_words()
-        await in_thread(self.journals.close)
-        self.journals.last_notes()
+        if self.journals.recording:
+            await in_thread(self.journals.close)
+            self.journals.last_notes()
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours outside the core, while serving one connection."""

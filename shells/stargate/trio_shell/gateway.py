@@ -462,8 +462,9 @@ class Gateway:
             if self.clients:
                 await self._deserted.wait()
         await self.enquiries.last_words()
-        await trio.to_thread.run_sync(self.journals.close, abandon_on_cancel=True)
-        self.journals.last_notes()
+        if self.journals.recording:
+            await trio.to_thread.run_sync(self.journals.close, abandon_on_cancel=True)
+            self.journals.last_notes()
 
     def _failed(self, error: Exception) -> None:
         """A bug of ours outside the core, while serving one connection."""
