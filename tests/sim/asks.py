@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sim.features import CLAUDE, CONSUMERS, KEYS, NOVA, Features
+from sim.features import CLAUDE, CONSUMERS, KEYS, LIVE_KEYS, NOVA, Features
 
 _WORDS: Final = ("bridge", "ledger", "harbour", "Lantern", "Zürich", "gate", "mason", "橋", "rope", "winter")
 _TOOLS: Final = ("get_weather", "find_route")
@@ -21,7 +21,8 @@ DIALECTS: Final = (
 )  # fmt: skip
 ODDITIES: Final = (
     "slow ms=5", "unknown-events", "early-hints", "until-close", "close-after-answer", "close-on-reuse",
-    "reasoning", "cache-read=7", "cache-read=5 cache-write=3", "words=300", "stop=max-tokens",
+    "slow ms=2300 words=3", "reasoning", "cache-read=7", "cache-read=5 cache-write=3", "words=300",
+    "stop=max-tokens",
 )  # fmt: skip
 """What an answer may be like, and be none the worse for it."""
 
@@ -40,6 +41,8 @@ class Ask(msgspec.Struct):
     """The statuses it must be refused with, whatever else may happen; none: it is a good request."""
     broken: bool = False
     """Its framing is no good: the connection ends with its refusal, at the latest."""
+    live: bool = False
+    """It bears a key that lives in the store, if it lives at all."""
     closes: bool = False
     """It is its connection's last: it says so itself."""
     sent_at: int = -1
@@ -63,7 +66,10 @@ def an_ask(rng: random.Random, features: Features, number: int) -> Ask:
     if tools:
         text += " " + " and ".join(_TOOLS[: rng.choice((1, 2, 2))])
     target, body = _asked(dialect, stream, text, tools, rng)
-    key = KEYS[consumer]
+    key, live = KEYS[consumer], False
+    lives = features.has("keys") and features.has("redis") and consumer in LIVE_KEYS
+    if lives and rng.random() < 0.5:
+        key, live = LIVE_KEYS[consumer], True
     method = b"GET" if dialect == "models" else b"POST"
     headers = [(b"host", b"stargate.sim"), _authority(dialect, key)]
     if dialect in ("messages", "count"):
@@ -75,7 +81,7 @@ def an_ask(rng: random.Random, features: Features, number: int) -> Ask:
     if closes:
         headers.append((b"connection", b"close"))
     data = written(rng, method, target, headers, payload)
-    return Ask(dialect, stream, data, method, consumer, scenario, closes=closes)
+    return Ask(dialect, stream, data, method, consumer, scenario, closes=closes, live=live)
 
 
 def _authority(dialect: str, key: str) -> tuple[bytes, bytes]:

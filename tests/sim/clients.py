@@ -94,7 +94,7 @@ class Client:
                 break  # Else it asks on behind its own end, and must not be answered.
         self._send(data)
         if self.kind == "leaving" and self._rng.random() < 0.5:
-            delay = self._rng.randrange(self._rng.choice((1, 30, 3000, 12_000)) * MILLISECOND)
+            delay = self._rng.randrange(self._rng.choice((1, 4, 30, 800, 3000, 12_000)) * MILLISECOND)
             self.world.agenda.after(delay, lambda: self._leave(self._rng.choice(("end", "lost"))))
         if self.kind == "slow" and self._rng.random() < 0.6:
             self._doze()

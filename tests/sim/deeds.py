@@ -13,8 +13,10 @@ import msgspec
 from sim.violation import demand
 from stargate_core.direction import Order
 from stargate_core.messages import BreakerCommand, BreakerEvent, CallReported, Health, TellHealth, Trouble
+from stargate_core.questions import Keys
 
 NEVER: Final = 1 << 62
+MICROSECOND: Final = 1_000
 
 
 class Deeds(msgspec.Struct):
@@ -59,6 +61,8 @@ class Witness:
         """By key, in the order of their launch."""
         self.flights: dict[int, Flown] = {}
         self.drained_at = NEVER
+        self._keys: list[tuple[int, dict[str, bytes]]] = []
+        """What the store has told of its keys, and when."""
         self._deeds: dict[str, Deeds] = {}
         self._open: dict[str, list[list[int]]] = {}
         """Of each target: from when until when it was left alone."""
@@ -93,6 +97,24 @@ class Witness:
             for flown in self.flown.get(key, ())
             if flown.cause == cause and since <= flown.ended_at and flown.launched_at <= until
         ]
+
+    # -------------------------------------------------------------------------------------------------- keys
+
+    def keys_read(self, now: int, keys: Keys) -> None:
+        """The process has been told of the keys in the store."""
+        self._keys.append((now, keys.entries))
+
+    def opens(self, digest: str, at: int) -> set[bool]:
+        """Whether a key was known to be good at this moment: both, if it has changed in that microsecond."""
+        known: set[bool] = {False}
+        for when, entries in self._keys:
+            if when > at + MICROSECOND:
+                break
+            if when < at - MICROSECOND:
+                known.clear()
+            entry = entries.get(digest)
+            known.add(entry is not None and b"revoked" not in entry)
+        return known
 
     # ---------------------------------------------------------------------------------------------- breakers
 

@@ -13,9 +13,13 @@ request's own time is up, or where that of a flight was which it waited for.
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
+from sim.asks import Ask
 from sim.deeds import Deeds, Flown
 from sim.features import TIMES
+from sim.http_answer import read_answer
 from sim.judge import Call, Shared
+from sim.readings import frames
+from sim.redis_server import digest_of
 from stargate_core.clock import SECOND
 from stargate_core.messages import Trouble
 
@@ -26,6 +30,10 @@ GRACE_NS: Final = 3 * SECOND
 """How long what runs may go on when the process drains."""
 _SILENCE_NS: Final = 10 * SECOND
 """No stream may be silent for so long, by any limit of a world's."""
+
+
+KEYS_LATE_NS: Final = 2 * SECOND
+"""The store is asked for its keys once a second."""
 
 
 def _ns(seconds: float | None) -> int:
@@ -40,8 +48,11 @@ IDLE_NS: Final = _ns(TIMES.idle)
 class Case:
     """What is known of one failure."""
 
-    def __init__(self, world: "World", client: Any, request_id: str, record: dict[str, Any]) -> None:
+    def __init__(
+        self, world: "World", client: Any, ask: Ask, request_id: str, record: dict[str, Any]
+    ) -> None:
         self.world = world
+        self.ask = ask
         self.client = client
         self.request_id = request_id
         self.record = record
@@ -97,11 +108,6 @@ class Case:
         return any(map(_troubled, self.calls))
 
     @property
-    def refused(self) -> bool:
-        """Whether Bedrock has refused one of its calls, or was told to fail it."""
-        return any(map(_refused, self.calls))
-
-    @property
     def silent(self) -> bool:
         """Whether it was a stream that Bedrock has left silent for longer than one may."""
         if not self._own or not self.record.get("stream") or self.client in self.world.judge.stalled:
@@ -129,12 +135,9 @@ class Case:
         return any(end - call.heard_at >= IDLE_NS - SECOND for call, end in self.last_calls)
 
 
-def _refused(call: Call) -> bool:
-    return call.exchange is not None and bool(call.exchange.scenario or call.exchange.error)
-
-
 def _troubled(call: Call) -> bool:
-    return bool(call.struck) or _refused(call)
+    exchange = call.exchange
+    return bool(call.struck) or (exchange is not None and bool(exchange.scenario or exchange.error))
 
 
 def _limited(case: Case, *, for_ever: bool) -> bool:
@@ -176,20 +179,83 @@ def _without_credentials(case: Case) -> bool:
     return case.begun_at <= at
 
 
+def _shut_out(case: Case) -> bool:
+    """The key must be one of the store's, and not be known as a good one."""
+    return case.ask.live and False in key_states(case.world, case.ask.consumer, case.begun_at)
+
+
+def key_states(world: "World", consumer: str, at: int) -> set[bool]:
+    """What a consumer's key in the store may be to the gateway at this moment: good, or none, or either.
+
+    It is what the process was told last; and where nothing hinders the store from telling, that is not older
+    than `KEYS_LATE_NS`.
+    """
+    redis = world.redis
+    if redis is None:
+        return {False}
+    known = world.judge.witness.opens(digest_of(consumer).decode(), at)
+    if any(map(world.features.has, ("redis-faults", "lateness", "cuts"))):
+        return known
+    return known & redis.opened(consumer, at - KEYS_LATE_NS, at)
+
+
 def _stream(case: Case) -> bool:
     return case.troubled
 
 
+def _cut(case: Case) -> bool:
+    """Bedrock must not have said why: who was told so of a stream has to hear that."""
+    return case.troubled and not any(_error_within(call) for call, _ in case.last_calls)
+
+
+def _error_within(call: Call) -> str:
+    """The exception inside of a stream that has reached the gateway; '': there is none."""
+    answer = read_answer(bytes(call.heard))
+    if answer is None or answer.status != 200:
+        return ""
+    for headers, _ in frames(answer.body):
+        if headers.get(":message-type") == "exception":
+            return headers.get(":exception-type", "")
+    return ""
+
+
+_KIN: Final[dict[str, tuple[str, ...]]] = {
+    "UPSTREAM_VALIDATION": ("validation", "serialization", "unsupportedmediatype"),
+    "UPSTREAM_ACCESS_DENIED": ("accessdenied", "denied"),
+    "UPSTREAM_CREDENTIALS": ("expiredtoken", "unrecognizedclient", "signature", "missingauthentication"),
+    "UPSTREAM_NOT_FOUND": ("resourcenotfound",),
+    "UPSTREAM_CONFLICT": ("conflict",),
+    "UPSTREAM_THROTTLED": ("throttling", "retry-after"),
+    "UPSTREAM_QUOTA": ("servicequotaexceeded",),
+    "UPSTREAM_NOT_READY": ("modelnotready",),
+    "UPSTREAM_MODEL_TIMEOUT": ("modeltimeout",),
+    "UPSTREAM_MODEL_ERROR": ("modelerror", "modelstreamerror"),
+    "UPSTREAM_INTERNAL": ("internalserver", "empty-500"),
+    "UPSTREAM_UNAVAILABLE": ("serviceunavailable", "html-502"),
+    "BODY_TOO_LARGE": ("requestentitytoolarge",),
+}
+"""What stands in the names of the errors, or of the simulator's scenarios, that are told so."""
+_ANYTHING: Final = ("status", "stream-error", "200-with-error-body", "unknownoperation")
+"""Scenarios that can be any error."""
+
+
 def _bedrock(case: Case) -> bool:
-    return case.refused
+    kin = (*_KIN.get(case.record["cause"], ("",)), *_ANYTHING)
+    for call in case.calls:
+        if call.exchange is not None and (call.exchange.error or call.exchange.scenario):
+            named = f"{call.exchange.error} {call.exchange.scenario}".lower()
+            if any(word in named for word in kin):
+                return True
+    return False
 
 
 EVIDENCE: Final[dict[str, Callable[[Case], bool]]] = {
+    "KEY_INVALID": _shut_out,
     "RATE_LIMITED": lambda case: _limited(case, for_ever=False),
     "LIMIT_TOO_SMALL": lambda case: _limited(case, for_ever=True),
     "STORE_UNAVAILABLE": lambda case: case.deeds.unanswered,
     "CREDENTIALS_MISSING": _without_credentials,
-    "UPSTREAM_CREDENTIALS": lambda case: _without_credentials(case) or case.refused,
+    "UPSTREAM_CREDENTIALS": lambda case: _without_credentials(case) or _bedrock(case),
     "DRAINING": _draining,
     "POOL_TIMEOUT": lambda case: case.told(Trouble.POOL_TIMEOUT),
     "CIRCUIT_OPEN": _left_alone,
@@ -202,8 +268,8 @@ EVIDENCE: Final[dict[str, Callable[[Case], bool]]] = {
     "IDLE_TIMEOUT": lambda case: case.troubled and case.fell_silent(),
     "TOTAL_TIMEOUT": _total,
     "UPSTREAM_GARBLED": _stream,
-    "UPSTREAM_LOST": _stream,
-    "STREAM_CUT": _stream,
+    "UPSTREAM_LOST": _cut,
+    "STREAM_CUT": _cut,
     "STREAM_CORRUPT": _stream,
     "MODEL_OUTPUT_MALFORMED": _stream,
     "CLIENT_TOO_SLOW": lambda case: bool(case.shared) and case.deeds.paused,

@@ -36,6 +36,8 @@ KEYS: Final = {name: f"sk-{name}-s3cr3t-0123456789" for name in CONSUMERS}
 CLAUDE: Final = "anthropic.claude-3-haiku-20240307-v1:0"
 NOVA: Final = "amazon.nova-lite-v1:0"
 TITAN: Final = "amazon.titan-embed-text-v2:0"
+LIVE_KEYS: Final = {name: f"sk-live-{name}-s3cr3t-0123456789" for name in ("team-a", "team-b")}
+"""Keys that live in the store, and come and go."""
 REDIS_FAULTS: Final = ("slow", "errors", "closing", "silent", "wrong", "noscript")
 CLIENT_KINDS: Final = ("polite", "slow", "pipelining", "leaving", "tearing", "smuggling", "dripping", "wrong")
 
@@ -50,14 +52,24 @@ FAULTS: Final[Sequence[str]] = tuple(
     for name in SCENARIOS
     if name not in _BEYOND and not any(name == one.split()[0] for one in _HARMLESS) and name != "citations"
 )
+REFUSALS: Final = tuple(name for name in FAULTS if name.startswith("throw-"))
+BREAKS: Final = tuple(name for name in FAULTS if not name.startswith("throw-"))
 FEATURES: Final = (
     "limits", "cache", "retries", "failover", "breaker", "redis", "redis-faults", "scenarios", "oddities",
     "cuts", "resets", "refusals", "silence", "late", "rude", "reload", "drain", "credentials", "lateness",
+    "keys", "lags",
 )  # fmt: skip
 
 
-_RARITY: Final = {"credentials": 0.4, "drain": 0.6, "limits": 0.7}
-"""What leaves little else to be seen is switched on less often."""
+_RARITY: Final = {
+    "credentials": 0.4,
+    "drain": 0.6,
+    "limits": 0.7,
+    "scenarios": 1.4,
+    "oddities": 1.4,
+    "rude": 1.4,
+}
+"""What leaves little else to be seen is switched on less often; what there is most of, more often."""
 
 
 class Features(msgspec.Struct, kw_only=True):
@@ -85,6 +97,8 @@ class Features(msgspec.Struct, kw_only=True):
     """So many different prompts there are; 0: each is its own."""
     pool_max: int
     body_bytes_max: int
+    connect_ns: int
+    """How long a connection to Bedrock takes to open, at the longest."""
     targets: int
     retries: int
     limits: RateLimiter | None
@@ -104,7 +118,18 @@ class Features(msgspec.Struct, kw_only=True):
 
 
 _TROUBLES: Final = frozenset(
-    {"redis-faults", "scenarios", "resets", "refusals", "silence", "late", "drain", "credentials", "lateness"}
+    {
+        "redis-faults",
+        "scenarios",
+        "resets",
+        "refusals",
+        "silence",
+        "lags",
+        "late",
+        "drain",
+        "credentials",
+        "lateness",
+    }
 )
 
 
@@ -121,7 +146,7 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
         codec=rng.choice(("fast", "fast", "reference")),
         kinds=("polite", *kinds),
         scenarios=tuple(_scenario(rng) for _ in range(rng.choice((1, 2, 4, 8)))),
-        scenario_rate=rng.choice((0.1, 0.3, 0.7)),
+        scenario_rate=rng.choice((0.2, 0.4, 0.8)),
         redis_faults=tuple(fault for fault in REDIS_FAULTS if rng.random() < 0.5),
         redis_rate=rng.choice((0.02, 0.1, 0.4)),
         client_weather=_weather(rng),
@@ -134,6 +159,7 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
         prompts=rng.choice((0, 1, 3)),
         pool_max=rng.choice((1, 2, 4, 64)),
         body_bytes_max=rng.choice((2048, 65_536)),
+        connect_ns=rng.choice((2, 2, 800)) * MILLISECOND,
         targets=rng.choice((2, 3)),
         retries=rng.choice((1, 2, 3)),
         limits=_limits(rng),
@@ -156,8 +182,8 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
 
 
 def _scenario(rng: random.Random) -> str:
-    """A fault, and where it strikes."""
-    name = rng.choice(FAULTS)
+    """A fault, and where it strikes. What is wrong within an answer is drawn most: it is hardest to tell."""
+    name = rng.choice(REFUSALS if rng.random() < 0.25 else BREAKS)
     if "after" in SCENARIOS[name].options and rng.random() < 0.6:
         name += f" after={rng.choice(('0', 'start', '5', 'stop'))}"
     return name

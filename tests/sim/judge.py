@@ -65,6 +65,7 @@ from stargate_core.messages import (
     Follow,
     KeyringCommand,
     KeyringEvent,
+    KeysRead,
     LeaseAsked,
     LeaseReturned,
     Lend,
@@ -613,6 +614,8 @@ class Judge:
 
     def keyring_heard(self, keyring: Keyring, now: int, event: KeyringEvent) -> list[KeyringCommand]:
         """The keyring learns something."""
+        if isinstance(event, KeysRead) and event.keys is not None:
+            self.witness.keys_read(now, event.keys)
         return self._told("keyring", keyring, now, event)
 
     def store_heard(self, name: str, store: Any, now: int, event: StoreEvent) -> list[StoreCommand]:

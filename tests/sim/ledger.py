@@ -4,9 +4,13 @@ The rule (limits/rule.py) keeps sums, slices and states; here stands a plain lis
 has ever allowed, and each decision is held against it: what was allowed had room, and what was refused had
 none. The list knows two views of a sliding window, since the rule may forget a slice late: it must never let
 pass what the exact window does not hold, and never refuse what a window longer by a slice would.
+
+Of a GCRA bucket it is asked, for each moment at which something was taken, whether more has been taken since
+than the burst and what has drained since then.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -54,8 +58,7 @@ class Ledger:
             self.refused[lease] = verdict.retry_after_us
             claim = claims[verdict.refused]
             demand(
-                self._used(claim.bucket, now, lease, generous=True) + claim.cost > claim.bucket.limit
-                or claim.bucket.algorithm is Algorithm.GCRA,
+                self._is_full(claim, now, lease),
                 "a limit refuses what it has room for",
                 f"{self.name}: {claim.cost} of {claim.bucket.key}, limit {claim.bucket.limit}",
             )
@@ -67,7 +70,7 @@ class Ledger:
             bucket = claim.bucket
             used = self._used(bucket, now, lease, generous=False)
             demand(
-                used + claim.cost <= bucket.limit or bucket.algorithm is Algorithm.GCRA or not claim.cost,
+                used + claim.cost <= _capacity(bucket) + _ROUNDING or not claim.cost,
                 "a limit is exceeded",
                 f"{self.name}: {bucket.key} has {used} of {bucket.limit}, and {claim.cost} more may pass",
             )
@@ -91,16 +94,42 @@ class Ledger:
             elif charge.used > charge.taken:
                 entries.append(Entry(now_us, charge.used - charge.taken, lease, 0))
 
-    def _used(self, bucket: Bucket, now: int, lease: str, *, generous: bool) -> int:
+    def _is_full(self, claim: Claim, now: int, lease: str) -> bool:
+        bucket = claim.bucket
+        used = self._used(bucket, now, lease, generous=True)
+        rounding = _ROUNDING if used and bucket.algorithm is Algorithm.GCRA else 0
+        return used + claim.cost > _capacity(bucket) - rounding
+
+    def _used(self, bucket: Bucket, now: int, lease: str, *, generous: bool) -> float:
         entries = self._entries.get(bucket.key, [])
         window = bucket.window_us
         match bucket.algorithm:
             case Algorithm.CONCURRENT:
                 entries[:] = [one for one in entries if one.until_us > now and one.lease != lease]
                 return sum(one.amount for one in entries)
+            case Algorithm.GCRA:
+                return _undrained(entries, bucket, now)
             case Algorithm.FIXED:
                 start = now - now % window
                 return sum(one.amount for one in entries if one.at_us >= start)
             case _:
                 since = now - window - (window // 12 + 1 if generous else 0)
                 return sum(one.amount for one in entries if one.at_us > since)
+
+
+_ROUNDING: Final = 0.01
+"""Of a unit: what microseconds that are rounded up can add up to."""
+
+
+def _capacity(bucket: Bucket) -> int:
+    """What a bucket may hold at once."""
+    return bucket.burst if bucket.algorithm is Algorithm.GCRA else bucket.limit
+
+
+def _undrained(entries: Sequence[Entry], bucket: Bucket, now: int) -> float:
+    """The most that has been taken since any moment, less what has drained since then."""
+    most = taken = 0.0
+    for entry in reversed(entries):
+        taken += entry.amount
+        most = max(most, taken - (now - entry.at_us) * bucket.limit / bucket.window_us)
+    return most

@@ -132,6 +132,9 @@ class Bedrock:
             case "end":
                 self.end.finish()
                 self._network.agenda.after(SECOND, self.end.dispose)
+            case "lag":
+                # A segment is lost, and sent again and again.
+                self.end.peer.lag = self._network.a_lag()
             case _:
                 # Silence: nothing of what Bedrock says arrives any more.
                 self.end.peer.weather.delay_ns = 100_000 * SECOND
@@ -174,11 +177,18 @@ class Network:
         for feature, rate, what in (
             ("resets", features.reset_rate, rng.choice(("reset", "end"))),
             ("silence", features.silent_rate, "silence"),
+            ("lags", 2 * features.silent_rate, "lag"),
         ):
             if features.has(feature) and rng.random() < rate:
                 self.faults += 1
                 delay = rng.randrange(rng.choice((1, 20, 2000)) * MILLISECOND)
-                self.agenda.after(delay, functools.partial(bedrock.strike, what))
+                # A lag is measured in bytes from the call on.
+                self.agenda.after(0 if what == "lag" else delay, functools.partial(bedrock.strike, what))
+
+    def a_lag(self) -> list[int]:
+        """Behind how many bytes what Bedrock says is held up, and for how long."""
+        rng = self._rng
+        return [rng.randrange(1, rng.choice((900, 900, 4000))), rng.randrange(rng.choice((1, 4, 7)) * SECOND)]
 
     def weather(self) -> tuple[Weather, Weather]:
         """That of a new connection: towards the gateway, and towards Bedrock."""
@@ -215,7 +225,8 @@ class Network:
             self.connections[link.connection] = Bedrock(self, there, link.connection, rng.getrandbits(32))
             opened(here)
 
-        return self.agenda.after(rng.randrange(1, 2 * MILLISECOND), open_)
+        longest = 2 * MILLISECOND if self.calm else features.connect_ns
+        return self.agenda.after(rng.randrange(1, longest), open_)
 
     def settle(self) -> None:
         """From now on nothing goes wrong."""

@@ -248,8 +248,8 @@ BUGS: Final[Sequence[Bug]] = (
     Bug(
         "nothing ends a silent stream",
         "gateway.answering",
-        "    exchange.arm_step(now, exchange.host.plan.limits.idle_ns)\n    if type(state) is Streaming:",
-        "    exchange.timers.disarm(Timer.STEP)\n    if type(state) is Streaming:",
+        "        exchange.arm_step(now, exchange.host.plan.limits.idle_ns)\n        return state\n    translator",
+        "        exchange.timers.disarm(Timer.STEP)\n        return state\n    translator",
     ),
     Bug(
         "an idle connection outlives draining",

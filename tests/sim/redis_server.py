@@ -5,13 +5,15 @@ server; `Ledger` holds the rule against a plain list. What goes wrong here is wh
 slow, loading, read-only, moved, forgetful of scripts, silent, closing, and answering nonsense.
 """
 
+import hashlib
+import json
 import random
 from typing import Any, Final
 
 import hiredis
 
 from sim.agenda import Agenda
-from sim.features import Features
+from sim.features import LIVE_KEYS, Features
 from sim.judge import Judge
 from sim.ledger import Ledger
 from sim.wires import End
@@ -40,6 +42,11 @@ _NONSENSE: Final = (
 )
 
 
+def digest_of(consumer: str) -> bytes:
+    """What a consumer's key that lives in the store is kept under."""
+    return hashlib.sha256(LIVE_KEYS[consumer].encode()).hexdigest().encode()
+
+
 def _bulk(value: bytes) -> bytes:
     return b"$%d\r\n%b\r\n" % (len(value), value)
 
@@ -66,6 +73,8 @@ class RedisServer:
         self.values: dict[bytes, tuple[bytes, int]] = {}
         self.keys_version = b""
         self.keys: dict[bytes, bytes] = {}
+        self._key_changes: list[tuple[int, str, bool]] = []
+        """When whose key came to be good, or none."""
         self._wall_ns = wall_ns
 
     @property
@@ -87,6 +96,26 @@ class RedisServer:
         """Whether somebody who has waited for so long may be told that there is no answer."""
         self.late = self.late or waited_ns >= LinkSettings().deadline_ns
         return self.late or self.lost or self.faults > 0
+
+    def put_key(self, consumer: str, *, revoked: bool) -> None:
+        """Write a consumer's key as `stargate keys` does; a revoked one may be gone, or say so."""
+        name = digest_of(consumer)
+        if revoked and self.rng.random() < 0.5:
+            self.keys.pop(name, None)
+        else:
+            entry = {"consumer": consumer, **({"revoked": True} if revoked else {})}
+            self.keys[name] = json.dumps(entry).encode()
+        self.keys_version = b"%d" % (int(self.keys_version or 0) + 1)
+        self._key_changes.append((self.agenda.now, consumer, not revoked))
+        self.judge.say("world", f"keys: {consumer}'s {'is revoked' if revoked else 'lives'}")
+
+    def opened(self, consumer: str, since: int, until: int) -> set[bool]:
+        """Whether a consumer's key was good between these: both, if that has changed."""
+        was = {False}
+        for when, whose, good in self._key_changes:
+            if whose == consumer and when <= until:
+                was = {good} if when < since else was | {good}
+        return was
 
     # ---------------------------------------------------------------------------------------------- commands
 

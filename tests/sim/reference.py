@@ -17,7 +17,7 @@ import msgspec
 
 from sim import readings
 from sim.callers import Flyer
-from sim.evidence import EVIDENCE, TOTAL_NS, Case
+from sim.evidence import EVIDENCE, TOTAL_NS, Case, key_states
 from sim.http_answer import read_answer
 from sim.judge import Shared
 from sim.readings import UNREADABLE, Reading, Unreadable
@@ -276,6 +276,12 @@ class Reference:
             passed = any(request_id in ledger.allowed for ledger in world.ledgers)
             demand(passed, "a request is answered that no limit has let pass", who)
 
+    def _let_in(self, ask: Any, request_id: str, record: dict[str, Any], who: str) -> None:
+        """Whoever is answered to a key of the store's has one that is good, as far as can be known."""
+        world = self._world
+        begun_at = world.judge.emitted_at[request_id] - round(record["total_ms"] * 1_000_000)
+        demand(True in key_states(world, ask.consumer, begun_at), "a key opens that is none", who)
+
     def _match(self, settled: Settled) -> None:
         answer, ask = settled.answer, settled.answer.ask
         request_id = answer.header(b"x-request-id")
@@ -290,6 +296,8 @@ class Reference:
         if good:
             demand(record["outcome"] != "failed", "a good answer is recorded as none", f"{who}: {record}")
             self._limited(request_id, who)
+            if ask.live:
+                self._let_in(ask, request_id, record, who)
             return
         demand(record["outcome"] != "complete", "a failure is recorded as a success", f"{who}: {record}")
         if not ask.refusals:
@@ -301,7 +309,7 @@ class Reference:
         evidence = EVIDENCE.get(cause)
         demand(evidence is not None, "a good request fails for a reason that cannot be", f"{who}: {record}")
         assert evidence is not None
-        case = Case(self._world, settled.client.attended_by, request_id, record)
+        case = Case(self._world, settled.client.attended_by, settled.answer.ask, request_id, record)
         demand(evidence(case), "a failure without its cause", f"{who}: {record}")
 
 

@@ -126,23 +126,40 @@ def decided(allowed: bool, at_us: int) -> Verdict:
     return Verdict(allowed, at_us, (Level(0, 0),), -1 if allowed else 0, 0 if allowed else 1)
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.FIXED, Algorithm.SLIDING, Algorithm.CONCURRENT])
+ALGORITHMS = list(Algorithm)
+
+
+def a_bucket(algorithm: Algorithm) -> Bucket:
+    return Bucket("b", algorithm, 1, 1000, burst=1 if algorithm is Algorithm.GCRA else 0)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_ledger_finds_a_limit_that_lets_one_more_pass(algorithm: Algorithm) -> None:
-    ledger, claims = Ledger("test"), (Claim(Bucket("b", algorithm, 1, 1000), 1),)
+    ledger, claims = Ledger("test"), (Claim(a_bucket(algorithm), 1),)
     ledger.took(claims, "one", 500, decided(True, 2000))
     with pytest.raises(Violation, match="exceeded"):
         ledger.took(claims, "two", 500, decided(True, 2100))
 
 
-@pytest.mark.parametrize("algorithm", [Algorithm.FIXED, Algorithm.SLIDING, Algorithm.CONCURRENT])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_the_ledger_finds_a_limit_that_refuses_what_it_has_room_for(algorithm: Algorithm) -> None:
-    bucket = Bucket("b", algorithm, 1, 1000)
+    bucket = a_bucket(algorithm)
     ledger, claims = Ledger("test"), (Claim(bucket, 1),)
     ledger.took(claims, "one", 500, decided(True, 2000))
     ledger.took(claims, "two", 500, decided(False, 2100))
     ledger.settled((Charge(bucket, 1, 0),), "one", 2000, 2200)
     with pytest.raises(Violation, match="room"):
         ledger.took(claims, "three", 500, decided(False, 2300))
+
+
+def test_the_ledger_knows_what_has_drained() -> None:
+    ledger, claims = Ledger("test"), (Claim(Bucket("b", Algorithm.GCRA, 10, 1000, burst=2), 1),)
+    for at_us, allowed in ((2000, True), (2000, True), (2098, False), (2100, True), (2198, False)):
+        ledger.took(claims, str(at_us), 500, decided(allowed, at_us))
+    with pytest.raises(Violation, match="exceeded"):
+        ledger.took(claims, "more", 500, decided(True, 2100))
+    with pytest.raises(Violation, match="room"):
+        ledger.took(claims, "later", 500, decided(False, 2400))
 
 
 def test_the_ledger_knows_what_was_never_settled() -> None:

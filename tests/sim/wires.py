@@ -56,13 +56,17 @@ class End:
     """One side of a connection."""
 
     __slots__ = (
-        "_agenda", "_due", "_ended", "_ending", "_flushing", "_owner", "_paused", "_pending", "_reset",
-        "_rng", "_said_end", "closed", "dropped", "inbox", "missed", "on_ended", "on_gone", "peer", "weather",
+        "_agenda", "_due", "_ended", "_ending", "_flushing", "_held_until", "_owner", "_paused", "_pending",
+        "_reset", "_rng", "_said_end", "closed", "dropped", "inbox", "lag", "missed", "on_ended", "on_gone",
+        "peer", "weather",
     )  # fmt: skip
     peer: "End"
 
     def __init__(self, agenda: Agenda, rng: random.Random, weather: Weather) -> None:
         self.weather = weather
+        self.lag: list[int] = []
+        """Behind so many bytes more nothing reaches it for so long."""
+        self._held_until = 0
         self.inbox = bytearray()
         """What is under way to this end, or lies in its kernel."""
         self.closed = False
@@ -111,7 +115,8 @@ class End:
         if news or (self._reset and self._pending):
             self._due = True
             delay = self.weather.delay_ns
-            self._agenda.after(self._rng.randrange(delay) if delay > 0 else 0, self._hear)
+            delay = self._rng.randrange(delay) if delay > 0 else 0
+            self._agenda.after(max(delay, self._held_until - self._agenda.now), self._hear)
 
     def _hear(self) -> None:
         self._due = False
@@ -126,6 +131,8 @@ class End:
             length = len(self.inbox)
             if self.weather.whole < 1.0 and self._rng.random() >= self.weather.whole:
                 length = min(length, self._rng.randrange(1, self.weather.piece_max + 1))
+            if self.lag:
+                length = self._lagging(length)
             data = bytes(self.inbox[:length])
             del self.inbox[:length]
             self.peer._made_room()
@@ -135,6 +142,15 @@ class End:
             self._said_end = True
             owner.heard(b"")
             self._look()
+
+    def _lagging(self, length: int) -> int:
+        """How many of these bytes come before what is late."""
+        length = min(length, self.lag[0])
+        self.lag[0] -= length
+        if not self.lag[0]:
+            self._held_until = self._agenda.now + self.lag[1]
+            self.lag = []
+        return length
 
     def _lose(self) -> None:
         owner = self._owner

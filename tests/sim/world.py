@@ -17,7 +17,7 @@ from sim.asks import Ask, written
 from sim.clients import Client
 from sim.enquiries import RedisStore
 from sim.evidence import GRACE_NS
-from sim.features import KEYS, Features, config_of, features_of
+from sim.features import KEYS, LIVE_KEYS, Features, config_of, features_of
 from sim.judge import Judge
 from sim.ledger import Ledger
 from sim.network import CREDENTIALS, WALL_EPOCH_NS, Network
@@ -89,6 +89,8 @@ class World:
         self.redis: RedisServer | None = None
         if self.features.has("redis"):
             self._share()
+            if self.features.has("keys"):
+                self._plan_keys()
         self.reference = Reference(self)
 
     def _plan(self) -> Plan:
@@ -118,6 +120,17 @@ class World:
         )
         enquiries = self.shell.enquiries
         enquiries.share(RedisStore(enquiries, self.shell, link, lambda o, f: self._open_redis(server, o, f)))
+
+    def _plan_keys(self) -> None:
+        """Keys of the store: one that is there and ends, or not, and one that is added."""
+        assert self.redis is not None
+        rng, until = self.rng, self.features.faults_until_ns
+        first, second = LIVE_KEYS
+        self.redis.put_key(first, revoked=False)
+        changes = [(first, rng.random() < 0.5), (second, False), (second, True)]
+        for name, revoked in changes[: rng.randrange(4)]:
+            change = functools.partial(self.redis.put_key, name, revoked=revoked)
+            self.agenda.after(rng.randrange(until), change)
 
     def _open_redis(
         self, server: RedisServer, opened: Callable[[End], None], failed: Callable[[str], None]
