@@ -31,7 +31,10 @@ from stargate_core.gateway.exchange import (
 )
 from stargate_core.gateway.session import Exchanging
 from stargate_core.messages import (
+    AnswerBegan,
+    AnswerEnded,
     AnswerFailed,
+    AnswerSent,
     ClientDrained,
     ClientStalled,
     CredentialsChanged,
@@ -42,6 +45,7 @@ from stargate_core.messages import (
     OpenUpstream,
     ReleaseUpstream,
     SessionEvent,
+    Source,
     Ticked,
     Trouble,
     UpstreamEnded,
@@ -51,9 +55,19 @@ from stargate_core.messages import (
     UpstreamSent,
     WriteClient,
 )
+from stargate_core.phases import PhaseMisuse
 from stargate_core.questions import CallEnded
 from stargate_core.wire.eventstream import EventStreamDecoder
-from support.bedrock import LAST_CHUNK, aws_error, chunk, converse_answer, converse_story, event, stream_head
+from support.bedrock import (
+    EVENT_STREAM,
+    LAST_CHUNK,
+    aws_error,
+    chunk,
+    converse_answer,
+    converse_story,
+    event,
+    stream_head,
+)
 from support.embeddings import embeddings
 from support.hooks import entry, plugin_of
 from support.machines import LOG, MODEL, Answer, Bench, a_config, a_plan, chat, converse, proxy, request, sse
@@ -484,6 +498,21 @@ class TestTimeLimits:
             assert bench.client.answers == []
             bench.advance(1)
             assert code(bench.only) == "TOTAL_TIMEOUT"
+
+    def test_a_shared_stream_is_watched_where_it_is_made(self) -> None:
+        gateway = Gateway(time_limits=TimeLimits(first_token=5, idle=5), keepalive_seconds=SILENCE)
+        bench = Bench(a_plan(a_config(entry(), gateway=gateway), plugin_of({"access": shares})))
+        bench.ask(chat(stream=True))
+        (ticket,) = bench.followed
+        bench.advance(60 * SECOND)
+        bench.tell(AnswerBegan(ticket, Source.MADE, [(b"content-type", EVENT_STREAM.encode())]))
+        bench.tell(AnswerSent(ticket, STORY.beginning + STORY.middle))
+        bench.advance(60 * SECOND)
+        assert not bench.only.whole
+        bench.followed.clear()
+        bench.tell(AnswerSent(ticket, STORY.end))
+        bench.tell(AnswerEnded(ticket))
+        assert bench.record["outcome"] == "complete"
 
     def test_the_whole_counts_from_the_request(self) -> None:
         bench = limited(total=10)
@@ -977,8 +1006,26 @@ class TestWords:
         bench.open()
         bench.answer(converse_answer())
         assert bench.only.status == 500
-        assert "this phase cannot wait" in bench.record["detail"]
+        said = "it gave something back, and this phase cannot wait for it"
+        assert bench.record["detail"] == f"probe raised ScriptMisuse in header_filter: {said}"
         bench.settle()
+
+    def test_a_filter_that_clings_to_its_context_may_do_nothing_with_it_later(self) -> None:
+        clung: list[Any] = []
+        bench = probed(header_filter=clung.append)
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        (ctx,) = clung
+        with pytest.raises(PhaseMisuse, match=r"not in no phase$"):
+            assert ctx.status
+
+    def test_what_a_filter_notes_bears_its_name(self) -> None:
+        bench = probed(header_filter=lambda ctx: ctx.note("info", f"{ctx.status}"))
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        assert bench.notes == [Note("info", "probe: 200")]
 
 
 class TestAttempts:
