@@ -25,8 +25,7 @@ def redact_replies(data: bytes, words: Words, value: Callable[[bytes], bytes]) -
     at = 0
     while at < len(data):
         found = _HEADER.match(data, at)
-        if found is None or found.end() == at:
-            break
+        assert found is not None, "its last form matches any byte"
         at = found.end()
         if found[4] is not None:
             end = min(at + int(found[5]), len(data))
@@ -39,7 +38,7 @@ def redact_replies(data: bytes, words: Words, value: Callable[[bytes], bytes]) -
             made.append(found[0])
         else:
             made.append(found[0] if found[0] == _NOTHING else _like(found[0], words))
-    return b"".join(made) + _like(data[at:], words)
+    return b"".join(made)
 
 
 def _error(text: bytes, words: Words) -> bytes:

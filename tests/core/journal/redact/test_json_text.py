@@ -136,6 +136,14 @@ def test_escapes_stay_escapes() -> None:
     assert made.count("\\u") == 3
 
 
+def test_an_escape_that_json_has_not_stays() -> None:
+    """The text is none of JSON's, and stays none; what stands around the escape goes."""
+    made = json().redact(r'{"te\xt":"secret\ly"}')
+    assert len(made) == len(r'{"te\xt":"secret\ly"}')
+    assert (made[4:6], made[16:18]) == (r"\x", r"\l")
+    assert "secret" not in made
+
+
 @pytest.mark.parametrize("told", ["ExpiredToken", "com.amazon.secretly#ExpiredToken:http://secretly/"])
 def test_the_name_of_an_error_stays(told: str) -> None:
     made = redacted({"__type": told})["__type"]

@@ -1,6 +1,7 @@
 """Replies of a Redis: their framing and what scripts say stay, values go."""
 
 import hiredis
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,6 +35,11 @@ def test_an_error_keeps_what_programs_tell_it_by() -> None:
     assert codes == ["ERR", "NOSCRIPT"]
     script = made(b"-ERR Error running script: @user_script: 1: -READONLY You can't write.\r\n")
     assert ErrorReply(script[1:-2].decode()).code == "READONLY"
+
+
+@pytest.mark.parametrize("data", [b"\r\n", b"\r", b"\n", b"\r\r\n", b"+", b"$", b"$\r", b"\x00", b"-"])
+def test_what_is_no_reply_or_half_of_one_ends_it(data: bytes) -> None:
+    assert made(data) == data
 
 
 @given(st.binary(max_size=120))

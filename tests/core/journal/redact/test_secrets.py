@@ -3,11 +3,12 @@
 import base64
 import hashlib
 import hmac
+import re
 
 import jwt
 import pytest
 
-from stargate_core.journal.redact.secrets import Secrets, bare, code, parts_of
+from stargate_core.journal.redact.secrets import Secrets, bare, code, code_like, parts_of
 from stargate_core.journal.redact.words import Words
 from stargate_core.wire.jws import looks_like_token, parse_token
 
@@ -104,9 +105,32 @@ def test_the_parts_of_a_token_are_what_its_signature_depends_on() -> None:
     assert parts_of("sk-team-a-0123") is None
 
 
+def test_an_escape_that_json_has_not_makes_a_word_of_a_part() -> None:
+    """It stands before a character of two bytes, which would come out shorter."""
+    claims = base64.urlsafe_b64encode('{"said":"\\é secretly"}'.encode()).decode().rstrip("=")
+    made = secrets().shown(f"e30.{claims}.AAAA")
+    assert made.split(".")[1] == Words(b"salt", KNOWN).word(claims)
+
+
 @pytest.mark.parametrize(
     ("value", "shown"),
     [("Bearer sk-1", "sk-1"), ("bearer  sk-1 ", "sk-1"), ("Basic YTpi", "YTpi"), (" sk-1", "sk-1"), ("", "")],
 )
 def test_what_is_shown_is_what_stands_behind_the_scheme(value: str, shown: str) -> None:
     assert bare(value) == shown
+
+
+def test_in_a_url_it_is_what_words_are_there() -> None:
+    made = secrets().quoted("se%20cret")
+    assert made == Words(b"salt", KNOWN).quoted("se%20cret")
+    assert re.fullmatch(r"[a-z]{2}%[0-9a-f]{2}[a-z]{4}", made)
+
+
+@pytest.mark.parametrize("text", ["", "abcd", "abcdef", "abcdefg", "0123456789ABCDEFGHIJ3"])
+def test_letters_and_digits_become_the_one_spelling_of_some_bytes(text: str) -> None:
+    """Of the last character some bits may say nothing: a strict reader wants them to be zeros."""
+    made = code_like(text)
+    assert (len(made), made[:-1]) == (len(text), text[:-1])
+    if len(text) % 4 != 1:
+        data = base64.urlsafe_b64decode(made + "=" * (-len(made) % 4))
+        assert base64.urlsafe_b64encode(data).decode().rstrip("=") == made

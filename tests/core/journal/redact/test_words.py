@@ -1,6 +1,7 @@
 """Words: as long, of the same form, and not to be found again."""
 
 import base64
+import re
 
 import msgspec
 from hypothesis import given
@@ -134,3 +135,11 @@ def test_what_is_no_unicode_stays_none() -> None:
     words = Words(b"salt")
     made = words.word("a\udc80\udcfe\ud83d\ude00")
     assert made[1:] == "\udcff\udcff\ud83d\ude00"
+
+
+def test_what_is_percent_encoded_stays_so_and_says_something_else() -> None:
+    words = Words(b"salt")
+    made = words.quoted("a%20secret%C3%A9/")
+    assert re.fullmatch(r"[a-z]%6[1-9a-f][a-z]{6}(%6[1-9a-f]){2}/", made)
+    assert "secret" not in made
+    assert made == words.quoted("a%20secret%C3%A9/")
