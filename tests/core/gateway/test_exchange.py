@@ -1046,6 +1046,24 @@ class TestAttempts:
         bench.answer(converse_answer())
         assert self.told(bench) == TARGET
 
+    def test_a_model_that_no_header_can_name_is_told_as_far_as_it_can_be(self) -> None:
+        bench = self.telling()
+        bench.ask(chat(model="mod\u00e8le"))
+        bench.open()
+        bench.answer(converse_answer())
+        assert self.told(bench) == "bedrock.test:8000/us-east-1/mod?le"
+
+    def test_a_filter_sees_its_name_in_lower_case_as_any(self) -> None:
+        names: list[bytes] = []
+        telling = [proxy(attempts_header=True), LOG, entry()]
+        plugin = plugin_of({"header_filter": lambda ctx: names.extend(name for name, _ in ctx.headers)})
+        bench = Bench(a_plan(a_config(plugins=telling), plugin))
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        assert b"x-stargate-attempts" in names
+        assert names == [name.lower() for name in names]
+
     def test_one_that_is_under_way_is_named_in_a_streams_head(self) -> None:
         bench = streaming(self.telling(), STORY.beginning + STORY.middle)
         assert self.told(bench) == TARGET
