@@ -1,8 +1,9 @@
-"""`python -m bench`: every way to run Stargate beside Envoy, plain requests and streams, in one run.
+"""`python -m bench`: Stargate on all its loops beside other gateways, in one run: a table and a picture.
 
-    python -m bench [--all | --only NAME,...] [--kind plain|stream] [--rounds N] [--seconds S] ...
-    python -m bench --markdown                  the last run again, as README.md shows it
-    python -m bench --profile NAME [--kind ...] where the time of one of them goes
+    python -m bench [--all] [--load NAME,...] [--open-loop] [--curve] [--idle] [--soak] [--only NAME,...] ...
+    python -m bench peers                       installs the other gateways, as far as that goes here
+    python -m bench --markdown                  the last run again, as docs/performance.md shows it
+    python -m bench --profile NAME [--load ...] where the time of one of them goes
     python -m bench core                        what the pure core costs by itself
     python -m bench budgets [--renew]           the same by count, and what it may be
 
@@ -15,136 +16,163 @@ import importlib.metadata
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
-from bench import budgets, core, figures, gateways, processes, profiling
-from bench.figures import Record, Sample
-from bench.gateways import ENVOY, IN_PROCESS, UPSTREAM, Missing
-from bench.load import Task
-from bench.processes import Neighbours, Process
+from bench import budgets, core, figures, gateways, page, peers, plot, processes, profiling
+from bench.figures import Record
+from bench.gateways import Missing
+from bench.processes import Neighbours, NotServing
+from bench.suites import Options, Suites, Wrong, measure, started
 from bench.targets import TARGETS, NoSuchTarget, Target, chosen
+from bench.traffic import LOADS
 
 RESULTS: Final = Path(__file__).with_name("results") / "latest.json"
-KINDS: Final = ("plain", "stream")
-_WARM_UP_SECONDS_MAX: Final = 0.4
-_START_SECONDS: Final = 1.2
-"""What starting a target takes, and starting a load: for saying how long all will take."""
-_LOAD_SECONDS: Final = 0.4
+PACED: Final = "paced"
+_USUAL_LOADS: Final = ("plain", "stream")
+_USUAL_RATES: Final = (200.0, 1_000.0)
+_RATES: Final = (25.0, 200.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0)
+_OPEN_LOADS: Final = ("plain", "stream")
+_CROWDS: Final = (100, 1_000, 2_000)
+_CONNECTIONS: Final = (10, 32, 100, 320, 1_000, 3_200, 10_000)
 _VERSIONS_OF: Final = ("trio", "uvloop", "hypercorn", "uvicorn", "granian")
+_START_SECONDS: Final = 1.5
+"""What starting a target takes, and starting a load: for saying how long all will take."""
+_LOAD_SECONDS: Final = 0.5
 
 
-class Running(msgspec.Struct):
-    """A target that has been started."""
-
-    target: Target
-    process: Process
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
-@contextlib.contextmanager
-def _started(target: Target, upstream: Process, wrapper: tuple[str, ...] = ()) -> Iterator[Running]:
-    """One target. Raises Missing."""
-    gateway_core, load_core = processes.cores()
-    if target.server == UPSTREAM:
-        yield Running(target, upstream)
-        return
-    if target.server == ENVOY:
-        starting = gateways.envoy(gateway_core, upstream.port)
-    else:
-        starting = gateways.stargate(
-            target.server,
-            target.settings,
-            core=gateway_core,
-            store_core=load_core,
-            upstream_port=upstream.port,
-            wrapper=wrapper,
-        )
-    with starting as process:
-        yield Running(target, process)
+def _names(text: str) -> list[str]:
+    return text.split(",")
 
 
-def _measure(running: Running, kind: str, number: int, given: Any) -> Sample:
-    """One run of the load."""
-    target, process = running.target, running.process
-    task = Task(
-        port=process.port,
-        dialect=target.dialect,
-        stream=kind == "stream",
-        connections=given.connections,
-        warm_up_seconds=min(_WARM_UP_SECONDS_MAX, given.seconds),
-        seconds=given.seconds,
-    )
-    before = process.cpu_seconds()
-    if target.server == IN_PROCESS:
-        result = processes.have_done(process, task)
-    else:
-        result = processes.load(processes.cores()[1], task)
-    cpu_seconds = process.cpu_seconds() - before
-    if result.errors:
-        errors = "\n".join(result.errors)
-        raise SystemExit(f"{target.name}, {kind}: an answer is wrong or did not come\n{errors}")
-    is_gateway = target.server != UPSTREAM
-    return Sample(
-        target=target.name,
-        kind=kind,
-        round=number,
-        result=result,
-        cpu_seconds=cpu_seconds if is_gateway else None,
-        resident_mib=process.resident_mib() if is_gateway else None,
-    )
+class _Plan:
+    """What the command line asks for."""
+
+    def __init__(self, given: Any) -> None:
+        named = given.load or given.open_loop or given.curve or given.idle or given.soak
+        every = given.every and not named
+        usual = not given.every and not named
+        loads = [name for name in given.load or [] if name != PACED]
+        self.loads: list[str] = []
+        """In the closed loop."""
+        if every or usual:
+            self.loads = list(LOADS) if every else list(_USUAL_LOADS)
+        elif not given.open_loop:
+            self.loads = loads
+        self.rates: list[float] = []
+        """In the open loop, for each of its loads."""
+        if every or usual or given.open_loop:
+            self.rates = list(map(float, given.rates or (_USUAL_RATES if usual else _RATES)))
+        self.open_rounds = 1 if usual else given.rounds
+        self.open_loads = loads or (["plain"] if usual else list(_OPEN_LOADS))
+        self.crowds = given.streams if every or PACED in (given.load or []) else []
+        self.curve = given.sizes if every or given.curve else []
+        self.idle = given.idle_connections if every or given.idle else 0
+        self.soak = given.soak_requests if every or given.soak else 0
+        self.given = given
+
+    def seconds(self, targets: int) -> float:
+        """About how long it takes."""
+        given = self.given
+        each = given.seconds + min(0.4, given.seconds) + _LOAD_SECONDS
+        rounds = given.rounds * (len(self.loads) + 2 * len(self.curve))
+        rounds += self.open_rounds * len(self.rates) * len(self.open_loads)
+        crowd = 3 * given.events / given.pace + _START_SECONDS + 2
+        soak = 3 * self.soak / 2_500
+        anew = len(self.crowds) * crowd + (8 if self.idle else 0)
+        return float(targets * (_START_SECONDS + rounds * each + anew) + soak)
 
 
-def _compare(given: Any, targets: list[Target], kinds: list[str]) -> None:
-    """Measure everything, in alternation; print and keep what was found."""
+def _compare(given: Any, targets: list[Target]) -> None:
+    """Measure everything; print, draw and keep what was found."""
     gateway_core, load_core = processes.cores()
     if gateway_core == load_core:
         _say("one core only: gateway, upstream and load share it, and the rates say little")
-    each = given.seconds + min(_WARM_UP_SECONDS_MAX, given.seconds) + _LOAD_SECONDS
-    all_seconds = len(targets) * (_START_SECONDS + len(kinds) * given.rounds * each)
-    _say(f"{len(targets)} targets, about {all_seconds:.0f} s")
+    plan = _Plan(given)
+    suites = Suites(targets, _options(given))
+    _say(f"{len(targets)} targets, about {plan.seconds(len(targets)) / 60:.1f} minutes")
     neighbours = Neighbours(gateway_core | load_core)
-    samples: list[Sample] = []
-    skipped: dict[str, str] = {}
-    with contextlib.ExitStack() as stack:
-        upstream = stack.enter_context(gateways.upstream(load_core, given.writes))
-        started: list[Running] = []
-        for target in targets:
-            try:
-                started.append(stack.enter_context(_started(target, upstream)))
-            except Missing as missing:
-                skipped[target.name] = str(missing)
-                _say(f"{target.name}: skipped, {missing}")
-        for number in range(given.rounds):
-            for kind in kinds:
-                # Every other round backwards, so that nobody always comes first after a pause.
-                order = started if number % 2 == 0 else started[::-1]
-                samples += [_measure(running, kind, number, given) for running in order]
-            _say(f"round {number + 1} of {given.rounds} done")
-        others = neighbours.share()
-    names = [target.name for target in TARGETS]
-    samples.sort(key=lambda one: (KINDS.index(one.kind), names.index(one.target), one.round))
+    usual = given.every and not given.only
+    together = list(targets) if plan.loads or plan.rates or plan.curve else []
+    if plan.rates:
+        together += [target for target in suites.with_base(usual=True) if target not in together]
+    try:
+        with suites.upstream() as upstream, suites.all_started(upstream, together) as running:
+            suites.rates(running, plan.loads)
+            few = [one for one in running if one.target.usual or not usual]
+            if plan.rates:
+                suites.open_loop(few, plan.open_loads, plan.rates, plan.open_rounds)
+            if plan.curve:
+                suites.curve(few, plan.curve)
+        if plan.crowds:
+            suites.paced(plan.crowds, events=given.events, per_second=given.pace, usual=usual)
+        if plan.idle:
+            suites.idle(plan.idle, usual=usual)
+        if plan.soak:
+            suites.soak(plan.soak)
+    except (Wrong, NotServing) as failure:
+        raise SystemExit(str(failure)) from None
+    record = _record(given, suites, neighbours.share())
+    figures.save(given.output, record)
+    _show(given, record)
+
+
+def _record(given: Any, suites: Suites, others: float) -> Record:
     about = figures.about(
-        _versions(),
+        _versions(given.folder),
         connections=given.connections,
         writes=given.writes,
         rounds=given.rounds,
         seconds=given.seconds,
         others=others,
     )
-    record = Record(about=about, skipped=skipped, samples=samples)
-    print(figures.page(record))
-    figures.save(given.output, record)
-    _say(f"kept in {given.output}")
+    return Record(
+        about=about,
+        skipped=suites.skipped,
+        failures=suites.failures,
+        samples=suites.samples,
+        open_loop=suites.open_samples,
+        curve=suites.curve_samples,
+        paced=suites.paced_samples,
+        idle=suites.idle_samples,
+        soak=suites.soak_samples,
+    )
 
 
-def _versions() -> dict[str, str]:
+def _show(given: Any, record: Record) -> None:
+    """Print it and draw it."""
+    print(page.page(record))
+    try:
+        drawn = [path.name for path in plot.draw(record, given.output)]
+    except ImportError:
+        drawn = []
+        _say("there is no picture: matplotlib is not installed (the group `bench` has it)")
+    _say(f"kept in {', '.join([str(given.output), *drawn])}")
+
+
+def _options(given: Any) -> Options:
+    return Options(
+        rounds=given.rounds,
+        seconds=given.seconds,
+        connections=given.connections,
+        writes=given.writes,
+        folder=given.folder,
+        files=processes.raise_open_files(),
+        say=_say,
+    )
+
+
+def _versions(folder: Path) -> dict[str, str]:
     """Of what is measured, where it is installed."""
     found: dict[str, str] = {}
     with contextlib.suppress(Missing):
         found["Envoy"] = gateways.envoy_version()
+    found |= peers.versions(folder)
     for name in _VERSIONS_OF:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
@@ -154,14 +182,15 @@ def _versions() -> dict[str, str]:
 def _profile(given: Any, target: Target, kind: str) -> None:
     """Load one target, and watch it meanwhile."""
     _, load_core = processes.cores()
+    options = _options(given)
     with gateways.upstream(load_core, given.writes) as upstream:
         if profiling.py_spy() is not None:
             try:
                 with (
-                    _started(target, upstream) as running,
+                    started(target, upstream, given.folder) as running,
                     profiling.watching(running.process.worker()) as stacks,
                 ):
-                    sample = _measure(running, kind, 0, given)
+                    sample = measure(running, kind, 0, options)
                 rate, cpu_us = sample.result.per_second, sample.cpu_us or 0
                 print(f"{target.name}, {kind}: {rate:,.0f} per second, {cpu_us:.0f} µs of CPU each")
                 print(profiling.report(stacks))
@@ -172,8 +201,8 @@ def _profile(given: Any, target: Target, kind: str) -> None:
             raise SystemExit(f"{target.name} can be watched by py-spy only")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "profile")
-            with _started(target, upstream, profiling.cprofile_wrapper(path)) as running:
-                _measure(running, kind, 0, given)
+            with started(target, upstream, given.folder, profiling.cprofile_wrapper(path)) as running:
+                measure(running, kind, 0, options)
             print(profiling.cprofile_report(path))
 
 
@@ -184,26 +213,40 @@ def _say(text: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", nargs="?", choices=["gateways", "core", "budgets"], default="gateways")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=1.5, help="of each measurement")
-    parser.add_argument("--connections", type=int, default=32)
-    parser.add_argument("--writes", type=int, default=8, help="writes in which a stream leaves upstream")
-    parser.add_argument("--kind", choices=KINDS, help="this kind of request alone")
-    parser.add_argument("--all", action="store_true", dest="every", help="variants too")
-    parser.add_argument(
+    whats = ["gateways", "peers", "core", "budgets"]
+    parser.add_argument("what", nargs="?", choices=whats, default="gateways")
+    add = parser.add_argument
+    add("--rounds", type=int, default=3)
+    add("--seconds", type=float, default=1.0, help="of each measurement")
+    add("--connections", type=int, default=32)
+    add("--writes", type=int, default=8, help="writes in which a stream leaves upstream")
+    add("--all", action="store_true", dest="every", help="every target; and if none is named, every suite")
+    add("--load", type=_names, metavar="NAME,...", help=f"only {', '.join([*LOADS, PACED])}")
+    add("--open-loop", action="store_true", help="added latency at fixed rates")
+    add("--rates", type=_numbers, metavar="N,...", help="those rates, requests per second")
+    add("--curve", action="store_true", help="requests per second over the number of connections")
+    add("--sizes", type=_numbers, default=list(_CONNECTIONS), metavar="N,...", help="those numbers")
+    add("--streams", type=_numbers, default=list(_CROWDS), metavar="N,...", help="paced streams at a time")
+    add("--events", type=int, default=100, help="of a paced stream")
+    add("--pace", type=float, default=25.0, help="events per second of a paced stream")
+    add("--idle", action="store_true", help="memory for idle connections")
+    add("--idle-connections", type=int, default=9_900, metavar="N", help="how many")
+    add("--soak", action="store_true", help="memory over many requests")
+    add("--soak-requests", type=int, default=1_000_000, metavar="N", help="how many")
+    add(
         "--only",
-        type=lambda text: text.split(","),
+        type=_names,
         default=[],
         metavar="NAME,...",
         help=f"some of these, * for any letters: {', '.join(target.name for target in TARGETS)}",
     )
-    parser.add_argument("--profile", metavar="NAME", help="where the time of this target goes")
-    parser.add_argument("--markdown", action="store_true", help="measure nothing, print the last run again")
-    parser.add_argument("--output", type=Path, default=RESULTS, help="where a run is kept, as JSON")
-    parser.add_argument("--renew", action="store_true", help="make what is counted the budgets")
-    parser.add_argument("--instructions", action="store_true", help="have valgrind count, beside the budgets")
-    parser.add_argument("--budgets", type=Path, default=budgets.FILE, metavar="FILE", help="where they stand")
+    add("--folder", type=Path, default=peers.FOLDER, help="where `peers` puts the other gateways")
+    add("--profile", metavar="NAME", help="where the time of this target goes")
+    add("--markdown", action="store_true", help="measure nothing, print and draw the last run again")
+    add("--output", type=Path, default=RESULTS, help="where a run is kept, as JSON, PNG and SVG")
+    add("--renew", action="store_true", help="make what is counted the budgets")
+    add("--instructions", action="store_true", help="have valgrind count, beside the budgets")
+    add("--budgets", type=Path, default=budgets.FILE, metavar="FILE", help="where they stand")
     return parser
 
 
@@ -217,16 +260,22 @@ def main() -> None:
         targets = chosen([given.profile] if given.profile else given.only, every=given.every)
     except NoSuchTarget as unknown:
         parser.error(f"there is no target {unknown}")
-    if given.what == "core":
-        core.main()
-    elif given.what == "budgets":
-        budgets.main(given.budgets, renewed=given.renew, instructions=given.instructions)
+    for name in given.load or []:
+        if name not in LOADS and name != PACED:
+            parser.error(f"there is no load {name}")
+    whats: dict[str, Callable[[], None]] = {
+        "core": core.main,
+        "peers": lambda: peers.install(given.folder, _say),
+        "budgets": lambda: budgets.main(given.budgets, renewed=given.renew, instructions=given.instructions),
+    }
+    if given.what in whats:
+        whats[given.what]()
     elif given.markdown:
-        print(figures.page(figures.kept(given.output)))
+        _show(given, figures.kept(given.output))
     elif given.profile:
-        _profile(given, targets[0], given.kind or KINDS[0])
+        _profile(given, targets[0], (given.load or ["plain"])[0])
     else:
-        _compare(given, targets, [given.kind] if given.kind else list(KINDS))
+        _compare(given, targets)
 
 
 if __name__ == "__main__":

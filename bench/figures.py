@@ -1,16 +1,18 @@
-"""What a benchmark found: its samples, the figures made of them, and the page that shows them.
+"""What a benchmark found: its samples, and the figures made of them. page.py and plot.py show them.
 
 Figures of different runs are not comparable: the machine is shared, and its other tenants come and go. So
 every gateway is measured in every round, in alternation, and the figure that counts is the ratio to Envoy
 within the same run. Processor time per answer is the steadier of the two ratios: it leaves out the time in
 which somebody else had the core.
+
+What a gateway adds to a latency is what its callers see less what callers of upstream itself see, at the same
+rate and in the same round; of percentiles, the difference of the two.
 """
 
 import json
 import os
 import platform
 import statistics
-import textwrap
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +21,12 @@ from typing import Final
 import msgspec
 
 from bench.load import Result
+from bench.open_loop import OpenResult
+from bench.paced import PacedResult
 
-_COLUMNS_MAX: Final = 110
+REFERENCE: Final = "envoy"
+BASE: Final = "upstream itself"
+"""What latencies are compared with."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +35,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     kind: str
     round: int
+    connections: int = 32
     result: Result
     cpu_seconds: float | None
     """What it cost the gateway, warm-up included; None where there is no gateway."""
@@ -48,6 +55,67 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         if self.cpu_seconds is None or not self.result.all_seconds:
             return None
         return self.cpu_seconds / self.result.all_seconds
+
+
+class OpenSample(msgspec.Struct, frozen=True, kw_only=True):
+    """One run at a fixed rate."""
+
+    target: str
+    kind: str
+    round: int
+    per_second: float
+    result: OpenResult
+
+
+class PacedSample(msgspec.Struct, frozen=True, kw_only=True):
+    """One crowd of streams."""
+
+    target: str
+    streams: int
+    """Open at the same time."""
+    per_second: float
+    """Events of each."""
+    result: PacedResult
+    cpu_seconds: float | None
+    kib_per_stream: float | None
+    """The most memory meanwhile, less what was taken before, for each that was to be open."""
+
+    @property
+    def cpu_us_per_event(self) -> float | None:
+        """Processor time of the gateway per event."""
+        if self.cpu_seconds is None or not self.result.events:
+            return None
+        return self.cpu_seconds / self.result.events * 1e6
+
+
+class IdleSample(msgspec.Struct, frozen=True, kw_only=True):
+    """One crowd of connections that say nothing."""
+
+    target: str
+    connections: int
+    answers: int
+    """That came when each was asked once, in the end."""
+    errors: list[str]
+    kib_silent: float
+    """Memory for each that has said nothing."""
+    kib_asked: float
+    """The same when it has had an answer."""
+
+
+class SoakSample(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory over many requests."""
+
+    target: str
+    requests: list[int]
+    """That had been answered."""
+    resident_mib: list[float]
+    """The memory at that time."""
+
+    @property
+    def growth(self) -> float:
+        """From when a tenth was done until the end, as a share."""
+        begin = self.resident_mib[max(0, len(self.resident_mib) // 10 - 1)]
+        return self.resident_mib[-1] / begin - 1
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +138,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     """After the last round."""
     unanswered: int
     """Connections without any answer, in the round that had the most of them."""
+    events_per_second: float | None
+    """None where answers are no streams."""
+    cpu_us_per_event: float | None
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +165,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     about: About
     skipped: dict[str, str]
     """Targets that were wanted, and why they were not there."""
+    failures: dict[str, str] = {}
+    """What a target could not do, where that is a result and not an error of the run."""
     samples: list[Sample]
+    open_loop: list[OpenSample] = []
+    curve: list[Sample] = []
+    """The same load over other numbers of connections."""
+    paced: list[PacedSample] = []
+    idle: list[IdleSample] = []
+    soak: list[SoakSample] = []
 
 
 def _medians(samples: Sequence[Sample], value: Callable[[Sample], float | None]) -> float | None:
@@ -119,13 +198,24 @@ def _by_cpu(mine: Sample, envoy: Sample) -> float | None:
     return envoy.cpu_us / mine.cpu_us if mine.cpu_us and envoy.cpu_us else None
 
 
-def figures(samples: Sequence[Sample], reference: str = "envoy") -> list[Figures]:
+def _per_event(sample: Sample) -> float | None:
+    """Processor time of the gateway per event, where answers are streams."""
+    events, answers = sample.result.events, sample.result.answers
+    return sample.cpu_us * answers / events if events > answers and sample.cpu_us is not None else None
+
+
+def figures(samples: Sequence[Sample], reference: str = REFERENCE) -> list[Figures]:
     """The figures of every target and kind, in the order of their first samples."""
     found: list[Figures] = []
     for kind, target in dict.fromkeys((sample.kind, sample.target) for sample in samples):
         mine = [sample for sample in samples if (sample.kind, sample.target) == (kind, target)]
         envoys = [sample for sample in samples if (sample.kind, sample.target) == (kind, reference)]
         rates = [sample.result.per_second for sample in mine]
+        events = [
+            sample.result.events / sample.result.seconds
+            for sample in mine
+            if sample.result.events > sample.result.answers
+        ]
         found.append(
             Figures(
                 target=target,
@@ -141,77 +231,55 @@ def figures(samples: Sequence[Sample], reference: str = "envoy") -> list[Figures
                 cpu_of_envoy=_ratio(mine, envoys, _by_cpu),
                 resident_mib=max(mine, key=lambda sample: sample.round).resident_mib,
                 unanswered=max(sample.result.unanswered for sample in mine),
+                events_per_second=statistics.median(events) if events else None,
+                cpu_us_per_event=_medians(mine, _per_event),
             )
         )
     return found
 
 
-def _or_dash(value: float | None, shape: str) -> str:
-    return "-" if value is None else format(value, shape)
+class Added(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target adds to upstream's own latency, in milliseconds: medians over the rounds."""
+
+    p50_ms: float
+    p99_ms: float
+    first_p50_ms: float
+    first_p99_ms: float
 
 
-def table(found: Sequence[Figures]) -> str:
-    """The figures as a Markdown table, aligned for a terminal too."""
-    heads = [
-        "",
-        "per second",
-        "min - max",
-        "of Envoy",
-        "CPU µs each",
-        "of Envoy, by CPU",
-        "busy",
-        "p50 ms",
-        "p99 ms",
-        "MiB",
-    ]
-    rows = [
-        [
-            f"{one.kind}, {one.target}",
-            f"{one.per_second:,.0f}",
-            f"{one.per_second_min:,.0f} - {one.per_second_max:,.0f}",
-            _or_dash(one.of_envoy, ".2f"),
-            _or_dash(one.cpu_us, ".0f"),
-            _or_dash(one.cpu_of_envoy, ".2f"),
-            _or_dash(one.busy, ".0%"),
-            f"{one.p50_ms:.2f}",
-            f"{one.p99_ms:.2f}",
-            _or_dash(one.resident_mib, ".0f"),
-        ]
-        for one in found
-    ]
-    widths = [max(len(row[at]) for row in [heads, *rows]) for at in range(len(heads))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-
-    def line(row: list[str]) -> str:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-        ]
-        return f"| {' | '.join(cells)} |"
-
-    return "\n".join(map(line, [heads, rule, *rows]))
+def added(samples: Sequence[OpenSample], target: str, kind: str, per_second: float) -> Added | None:
+    """At a rate; None where it was not tried or was too much."""
+    mine = [one for one in samples if (one.target, one.kind, one.per_second) == (target, kind, per_second)]
+    base = {
+        one.round: one.result
+        for one in samples
+        if (one.target, one.kind, one.per_second) == (BASE, kind, per_second)
+    }
+    if not mine or any(one.result.saturated for one in mine):
+        return None
+    pairs = [(one.result, base[one.round]) for one in mine if one.round in base]
+    if not pairs:
+        return None
+    return Added(
+        p50_ms=statistics.median(one.p50_ms - other.p50_ms for one, other in pairs),
+        p99_ms=statistics.median(one.p99_ms - other.p99_ms for one, other in pairs),
+        first_p50_ms=statistics.median(one.first_p50_ms - other.first_p50_ms for one, other in pairs),
+        first_p99_ms=statistics.median(one.first_p99_ms - other.first_p99_ms for one, other in pairs),
+    )
 
 
-def page(record: Record) -> str:
-    """A run as Markdown, the way README.md shows the last one: what it was, the table, what was not there."""
-    about = record.about
-    parts = [
-        f"{about.date}, {about.cores} cores of an {about.cpu}, Linux {about.kernel}",
-        ", ".join(f"{name} {version}" for name, version in about.versions.items()),
-        f"{about.connections} connections, streams in {about.writes} writes",
-        f"{about.rounds} round{'' if about.rounds == 1 else 's'} of {about.seconds:g} s",
-    ]
-    caption = f"{'; '.join(parts)}. Other programs had {about.others:.0%} of the cores' time meanwhile."
-    found = figures(record.samples)
-    lines = [textwrap.fill(caption, _COLUMNS_MAX), "", table(found)]
-    if starved := ", ".join(
-        f"{one.unanswered} ({one.kind}, {one.target})" for one in found if one.unanswered
-    ):
-        lines += ["", textwrap.fill(f"Connections without any answer in a round: {starved}.", _COLUMNS_MAX)]
-    if record.skipped:
-        skipped = "; ".join(f"{name}: {reason}" for name, reason in record.skipped.items())
-        lines += ["", textwrap.fill(f"Skipped: {skipped}.", _COLUMNS_MAX)]
-    return "\n".join(lines)
+def curve(samples: Sequence[Sample], target: str) -> dict[int, float]:
+    """Answers per second by the number of connections: medians over the rounds."""
+    rates: dict[int, list[float]] = {}
+    for sample in samples:
+        if sample.target == target:
+            rates.setdefault(sample.connections, []).append(sample.result.per_second)
+    return {connections: statistics.median(found) for connections, found in sorted(rates.items())}
+
+
+def paced_base(samples: Sequence[PacedSample], streams: int) -> PacedResult | None:
+    """What callers of upstream itself saw, with so many streams open."""
+    return next((one.result for one in samples if (one.target, one.streams) == (BASE, streams)), None)
 
 
 def cpu_name() -> str:

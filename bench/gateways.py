@@ -50,11 +50,11 @@ SERVERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Each a program of this environment and its arguments. `{config}`: the gateway's; `{port}`: to listen on."""
 
-_AWS: Final = {
+AWS: Final = {
     "AWS_ACCESS_KEY_ID": "AKIDBENCH",
     "AWS_SECRET_ACCESS_KEY": "bench-secret-of-forty-characters-or-so00",
 }
-_REGION: Final = "us-east-1"
+REGION: Final = "us-east-1"
 _LIMITS: Final = {
     "minute": 100_000_000,
     "tokens_per_minute": 1_000_000_000_000,
@@ -63,6 +63,11 @@ _LIMITS: Final = {
     "concurrency": 100_000,
 }
 """More than a machine can use up while it is measured."""
+_CONNECTIONS_MAX: Final = 16_384
+_POOL_MAX: Final = 4_096
+"""Stargate's default. Envoy gets the same, and lets the others wait, as Stargate does."""
+_PATIENT: Final = ("connect", "pool", "first_token", "idle", "client_idle", "client_head")
+_PATIENCE_SECONDS: Final = 600
 
 
 class Missing(Exception):
@@ -91,11 +96,11 @@ def stargate_config(
 ) -> dict[str, object]:
     """The whole chain: a key is checked, the call translated and signed, a log record written."""
     credentials = {
-        "access_key_id": _AWS["AWS_ACCESS_KEY_ID"],
-        "secret_access_key": _AWS["AWS_SECRET_ACCESS_KEY"],
+        "access_key_id": AWS["AWS_ACCESS_KEY_ID"],
+        "secret_access_key": AWS["AWS_SECRET_ACCESS_KEY"],
     }
     proxy = {
-        "region": _REGION,
+        "region": REGION,
         "endpoint_url": f"http://127.0.0.1:{upstream_port}",
         "credentials": credentials,
     }
@@ -114,6 +119,9 @@ def stargate_config(
             "listen": [f"127.0.0.1:{port}"],
             "http_codec": settings.http_codec,
             "store": store,
+            # For the largest crowds: all are let in, and none is told that it has waited too long.
+            "max_connections": _CONNECTIONS_MAX,
+            "time_limits": dict.fromkeys(_PATIENT, _PATIENCE_SECONDS),
         },
         "consumers": [{"username": "bench", "keyauth_credentials": [{"key": GATEWAY_KEY}]}],
         "plugins": plugins,
@@ -207,7 +215,7 @@ def envoy_config(port: int, upstream_port: int) -> dict[str, object]:
         "envoy.filters.http.aws_request_signing",
         f"{filters}.http.aws_request_signing.v3.AwsRequestSigning",
         service_name="bedrock",
-        region=_REGION,
+        region=REGION,
     )
     router = typed("envoy.filters.http.router", f"{filters}.http.router.v3.Router")
     manager = typed(
@@ -222,16 +230,19 @@ def envoy_config(port: int, upstream_port: int) -> dict[str, object]:
                     "name": "all",
                     "domains": ["*"],
                     "routes": [
-                        {"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "60s"}}
+                        {"match": {"prefix": "/"}, "route": {"cluster": "upstream", "timeout": "600s"}}
                     ],
                 }
             ]
         },
     )
     endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(upstream_port)}}]}]
+    many = 1_000_000
+    bounds = {"max_connections": _POOL_MAX, "max_pending_requests": many, "max_requests": many}
     cluster = {
         "name": "upstream",
         "type": "STATIC",
+        "circuit_breakers": {"thresholds": [bounds]},
         "load_assignment": {"cluster_name": "upstream", "endpoints": endpoints},
     }
     listener = {"address": address(port), "filter_chains": [{"filters": [manager]}]}
@@ -248,7 +259,7 @@ def envoy(core: set[int], upstream_port: int) -> Iterator[Process]:
         path.write_text(yaml.safe_dump(envoy_config(port, upstream_port)))
         command = [str(binary), "-c", str(path), "--concurrency", "1", "--log-level", "error"]
         command += ["--disable-hot-restart"]
-        with running(command, core, answering(port), **_AWS, AWS_EC2_METADATA_DISABLED="true") as process:
+        with running(command, core, answering(port), **AWS, AWS_EC2_METADATA_DISABLED="true") as process:
             yield process
 
 

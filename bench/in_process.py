@@ -27,20 +27,20 @@ import anyio
 import msgspec
 import uvloop
 
-from bench.load import Run, Task, measure
-from bench.traffic import Judge
+from bench.load import Run, Task, Turns, measure
 from stargate.asyncio import Gateway
 from stargate.in_memory.call import Cut, call
 
 
-async def _call(gateway: Gateway, run: Run) -> None:
+async def _call(gateway: Gateway, run: Run, number: int) -> None:
     """One caller: a request, its answer, the next request."""
-    judge = Judge(openai=True, stream=run.task.stream)
+    turns = Turns(run, number)
     goes_on = True
     while goes_on and run.may_send():
+        part, judge = turns.next()
         sent_at = time.perf_counter()
         try:
-            answer = await call(gateway, run.request)
+            answer = await call(gateway, part.request)
             body = await answer.read()
         except Cut as error:
             run.fail(f"the connection was cut: {error}")
@@ -48,14 +48,14 @@ async def _call(gateway: Gateway, run: Run) -> None:
         if answer.status != 200:
             run.fail(f"{answer.status}: {body[:400].decode('latin-1')}")
             return
-        goes_on = run.judged(judge, time.perf_counter() - sent_at, partial(judge.judge_content, body))
+        goes_on = run.judged(turns, time.perf_counter() - sent_at, partial(judge.judge, body))
 
 
 @asynccontextmanager
 async def _callers(gateway: Gateway, run: Run) -> AsyncGenerator[None]:
     async with anyio.create_task_group() as group:
-        for _ in range(run.task.connections):
-            group.start_soon(_call, gateway, run)
+        for number in range(run.task.connections):
+            group.start_soon(_call, gateway, run, number)
         yield
         group.cancel_scope.cancel()
 

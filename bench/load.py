@@ -3,9 +3,11 @@
 It counts what came back whole and nothing else: an answer with the wrong status, a wrong body, or an end in
 the middle fails the run, because a gateway that drops answers would look fast. Latency is what a caller sees,
 from the write of the request to the last byte of the answer; in a closed loop at full load it is mostly
-waiting, so compare it only at equal numbers of connections.
+waiting, so compare it only at equal numbers of connections. (open_loop.py sends at a fixed rate.)
 
-    python -m bench.load --port N --dialect openai|converse|signed --kind plain|stream
+Where a load has parts, each connection asks for them in turn, and each begins with another one.
+
+    python -m bench.load --port N --dialect openai|converse|signed --kind plain|stream|...
 
 prints one line of JSON. At least one of --seconds and --requests bounds the run.
 """
@@ -17,29 +19,33 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 import uvloop
 
-from bench.traffic import Judge, Wrong, converse_request, openai_request
+from bench.calls import Address, Call, connected
+from bench.judge import Judge, Wrong
+from bench.traffic import LOADS, Load, parts, request
 
 ANSWER_SECONDS_MAX: Final = 20.0
 """Beyond the run's own time: what has not come by then, hangs."""
+CROWD_SECONDS_MAX: Final = 60.0
+"""In this time every connection of a crowd has had an answer, or some never will."""
 _ERRORS_KEPT: Final = 5
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True):
     """What to send, and for how long."""
 
-    port: int
-    """0 where the callers are in the gateway's own process."""
-    dialect: str
-    """openai; converse; signed: converse with a signature of nobody's, for upstream itself."""
-    stream: bool
+    to: Address
+    load: str = "plain"
     connections: int = 32
     warm_up_seconds: float = 0.0
     """Requests of this first part are judged, but not measured."""
+    warm_up_all: bool = False
+    """This part lasts until every connection has had an answer: a crowd that comes at once is not yet one
+    that stays."""
     seconds: float | None = None
     requests: int | None = None
     """End after so many answers, warm-up included."""
@@ -47,16 +53,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def seconds_max(self) -> float:
         """What has not ended by then, hangs."""
-        return self.warm_up_seconds + (self.seconds or 0.0) + 2 * ANSWER_SECONDS_MAX
-
-    def arguments(self) -> list[str]:
-        """The task as this module's own command takes it."""
-        found = ["--port", str(self.port), "--dialect", self.dialect]
-        found += ["--kind", "stream" if self.stream else "plain", "--connections", str(self.connections)]
-        found += ["--warm-up", str(self.warm_up_seconds)]
-        for name, value in (("--seconds", self.seconds), ("--requests", self.requests)):
-            found += [] if value is None else [name, str(value)]
-        return found
+        return self.warm_up_seconds + (self.seconds or 0.0) + 2 * CROWD_SECONDS_MAX
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,16 +79,21 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         return self.answers / self.seconds if self.seconds else 0.0
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One kind of request of a run."""
+
+    load: Load
+    request: bytes
+
+
 class Run:
     """What the callers of a run share."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.request = (
-            openai_request(stream=task.stream)
-            if task.dialect == "openai"
-            else converse_request(stream=task.stream, signed=task.dialect == "signed")
-        )
+        self.parts = [
+            Part(load, request(task.to.dialect, load, headers=task.to.headers)) for load in parts(task.load)
+        ]
         loop = asyncio.get_running_loop()
         self.over = loop.create_future()
         self.begun = loop.create_future()
@@ -104,6 +106,7 @@ class Run:
         self.sent = 0
         self.measuring = False
         self.served: set[object] = set()
+        self.all_served = loop.create_future()
 
     def may_send(self) -> bool:
         """Whether one more request is wanted; if so, it is counted as sent."""
@@ -121,6 +124,8 @@ class Run:
             return False
         self.answers += 1
         self.served.add(caller)
+        if len(self.served) == self.task.connections and not self.all_served.done():
+            self.all_served.set_result(None)
         if self.measuring:
             if not self.latencies:
                 self.begun.set_result(None)
@@ -142,92 +147,62 @@ class Run:
             self.over.set_result(None)
 
 
-class _Connection(asyncio.Protocol):
+class Turns:
+    """What one caller asks for, and how the answers to it are judged: the parts of a run, in turn."""
+
+    def __init__(self, run: Run, number: int) -> None:
+        self._parts = [(part, Judge(openai=run.task.to.openai, load=part.load)) for part in run.parts]
+        self._at = number
+
+    def next(self) -> tuple[Part, Judge]:
+        """The next one."""
+        self._at += 1
+        return self._parts[self._at % len(self._parts)]
+
+
+class _Caller(Call):
     """One connection: a request, its answer, the next request."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, number: int) -> None:
+        super().__init__()
         self._run = run
-        self._judge = Judge(openai=run.task.dialect == "openai", stream=run.task.stream)
-        self._stream = run.task.stream
-        self._pieces: list[bytes] = []
-        self._body_at = 0
-        self._length = 0
-        self._size = 0
+        self._turns = Turns(run, number)
         self._sent_at = 0.0
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Part of asyncio.Protocol."""
-        self._transport = cast("asyncio.Transport", transport)
-        self._send()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Part of asyncio.Protocol."""
-        if not self._run.over.done():
-            self._run.fail(f"the connection was closed: {exc!r}")
-
-    def _send(self) -> None:
+    def begin(self) -> None:
+        """Send the next request, if there is to be one."""
         if self._run.may_send():
+            part, self._judge = self._turns.next()
             self._sent_at = time.perf_counter()
-            self._transport.write(self._run.request)
+            self.ask(part.request)
 
-    def data_received(self, data: bytes) -> None:
-        """Collect an answer; judge it when it is whole."""
-        self._pieces.append(data)
-        self._size += len(data)
-        if not self._body_at and not self._read_head():
-            return
-        if self._stream:
-            # Frames are binary: five bytes may look like the end by chance. `_judge` finds that out.
-            if data.endswith(b"0\r\n\r\n") or (len(data) < 5 and self._ends()):
-                self._answered()
-        elif self._size == self._body_at + self._length:
-            self._answered()
-        elif self._size > self._body_at + self._length:
-            self._run.fail("bytes behind an answer")
-
-    def _ends(self) -> bool:
-        return b"".join(self._pieces[-5:]).endswith(b"0\r\n\r\n")
-
-    def _read_head(self) -> bool:
-        """Find where the body begins; whether the head is whole."""
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            return False
-        if not data.startswith(b"HTTP/1.1 200 "):
-            self._run.fail(data[:400].decode("latin-1"))
-            return False
-        self._body_at = end + 4
-        if not self._stream:
-            head = data[:end].lower()
-            at = head.find(b"content-length: ")
-            self._length = int(head[at + 16 :].split(b"\r", 1)[0]) if at >= 0 else 0
-        return True
-
-    def _answered(self) -> None:
+    def answered(self, content: Callable[[], bytes]) -> None:
+        """Part of Call."""
         taken = time.perf_counter() - self._sent_at
-        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        body = data[self._body_at :]
-        self._pieces.clear()
-        self._size = self._body_at = 0
-        if self._run.judged(self, taken, lambda: self._judge.judge(body)):
-            self._send()
+        if self._run.judged(self, taken, lambda: self._judge.judge(content())):
+            self.begin()
+
+    def failed(self, why: str) -> None:
+        """Part of Call."""
+        if not self._run.over.done():
+            self._run.fail(why)
 
 
 @asynccontextmanager
 async def _connections(run: Run) -> AsyncGenerator[None]:
-    """The callers, each on a connection of its own."""
-    loop = asyncio.get_running_loop()
-    transports: list[asyncio.Transport] = []
+    """The callers, each on a connection of its own. They begin when all are connected."""
+    callers: list[_Caller] = []
     try:
-        for _ in range(run.task.connections):
-            transport, _ = await loop.create_connection(lambda: _Connection(run), "127.0.0.1", run.task.port)
-            transports.append(transport)
+        callers += await connected(
+            run.task.connections, run.task.to.port, lambda number: _Caller(run, number)
+        )
+        for caller in callers:
+            caller.begin()
         yield
     finally:
         run.end()
-        for transport in transports:
-            transport.abort()
+        for caller in callers:
+            caller.transport.abort()
 
 
 async def measure(
@@ -236,10 +211,13 @@ async def measure(
     """Send until the time or the number is reached. callers: they send as long as they are entered."""
     run = Run(task)
     run.measuring = not task.warm_up_seconds
-    began = connected = time.perf_counter()
     async with callers(run):
+        began = set_out = time.perf_counter()
         if not run.measuring:
             await asyncio.wait([run.over], timeout=task.warm_up_seconds)
+            if task.warm_up_all:
+                both = [run.over, run.all_served]
+                await asyncio.wait(both, timeout=CROWD_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
             run.measuring, began = True, time.perf_counter()
         limit = task.seconds if task.seconds is not None else ANSWER_SECONDS_MAX
         await asyncio.wait([run.over], timeout=limit)
@@ -259,16 +237,17 @@ async def measure(
         answers=len(latencies),
         seconds=ended - began,
         all_answers=run.answers,
-        all_seconds=ended - connected,
+        all_seconds=ended - set_out,
         events=run.events,
         errors=run.errors,
         unanswered=task.connections - len(run.served),
-        p50_ms=_percentile(latencies, 0.50) * 1000,
-        p99_ms=_percentile(latencies, 0.99) * 1000,
+        p50_ms=percentile(latencies, 0.50) * 1000,
+        p99_ms=percentile(latencies, 0.99) * 1000,
     )
 
 
-def _percentile(ascending: list[float], share: float) -> float:
+def percentile(ascending: list[float], share: float) -> float:
+    """The value below which that share of them lies."""
     return ascending[min(int(len(ascending) * share), len(ascending) - 1)] if ascending else 0.0
 
 
@@ -277,7 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.load")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--dialect", choices=["openai", "converse", "signed"], required=True)
-    parser.add_argument("--kind", choices=["plain", "stream"], required=True)
+    parser.add_argument("--kind", choices=LOADS, required=True)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--warm-up", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--seconds", type=float)
@@ -286,9 +265,8 @@ def main() -> None:
     if given.seconds is None and given.requests is None:
         parser.error("--seconds or --requests is needed")
     task = Task(
-        port=given.port,
-        dialect=given.dialect,
-        stream=given.kind == "stream",
+        to=Address(port=given.port, dialect=given.dialect),
+        load=given.kind,
         connections=given.connections,
         warm_up_seconds=given.warm_up,
         seconds=given.seconds,

@@ -10,6 +10,7 @@ several processes share is counted once for each: what a tree of Pythons takes i
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
@@ -19,14 +20,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
+from bench.idle import IdleResult, IdleTask
 from bench.load import Result, Task
+from bench.open_loop import OpenTask
+from bench.paced import PacedTask
 
-READY_SECONDS_MAX: Final = 30.0
+READY_SECONDS_MAX: Final = 120.0
+"""Some peers take half a minute, on a machine that is busy."""
 _END_SECONDS_MAX: Final = 5.0
+_LOOK_SECONDS: Final = 0.2
+_OPEN_SECONDS_MAX: Final = 20.0
+_FILES_WANTED: Final = 65_536
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _HELLO: Final = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n\r\n"
 
@@ -35,6 +43,17 @@ def cores() -> tuple[set[int], set[int]]:
     """The gateway's core, and that of upstream and load; twice all there are, if that is one."""
     free = sorted(os.sched_getaffinity(0))
     return ({free[0]}, {free[1]}) if len(free) > 1 else (set(free), set(free))
+
+
+def raise_open_files() -> int:
+    """Let this process, and all that it starts, have as many open files as the system gives; how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in (_FILES_WANTED, hard):
+        # Beyond the hard limit only root comes.
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
+            break
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 # ------------------------------------------------------------------------------------------- what they cost
@@ -66,10 +85,13 @@ def tree_cpu_seconds(pid: int) -> float:
 
 
 class Process(msgspec.Struct):
-    """A running program. port: where it listens, if it does."""
+    """A running program. port: where it listens, if it does. headers: what it wants to be told with each
+    request.
+    """
 
     port: int
     popen: subprocess.Popen[str]
+    headers: dict[str, str] = {}
 
     def cpu_seconds(self) -> float:
         """What it has cost so far, with all its descendants."""
@@ -82,6 +104,18 @@ class Process(msgspec.Struct):
             with contextlib.suppress(OSError):
                 pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
+    def wait_until_open(self, files: int) -> None:
+        """Wait until it has so many open: a connection may be made before it is accepted."""
+        until = time.monotonic() + _OPEN_SECONDS_MAX
+        while time.monotonic() < until:
+            found = 0
+            for pid in descendants(self.popen.pid):
+                with contextlib.suppress(OSError):
+                    found += len(os.listdir(f"/proc/{pid}/fd"))
+            if found >= files:
+                return
+            time.sleep(_LOOK_SECONDS)
 
     def worker(self) -> int:
         """The process that does the work: of all of them, the one that has cost the most."""
@@ -119,6 +153,10 @@ class NotReady(Exception):
     """A program ended, or did not begin to serve."""
 
 
+class NotServing(Exception):
+    """The same, with what it has said."""
+
+
 Ready = Callable[["subprocess.Popen[str]"], int]
 """Waits until a program is ready, and tells where it listens. Raises NotReady."""
 
@@ -142,7 +180,7 @@ def running(command: list[str], core: set[int], ready: Ready, **environment: str
                 port = ready(popen)
             except NotReady as failure:
                 errors.seek(0)
-                raise SystemExit(f"{command[0]}: {failure}\n{errors.read()[-2000:]}") from None
+                raise NotServing(f"{command[0]}: {failure}\n{errors.read()[-2000:]}") from None
             yield Process(port, popen)
         finally:
             end(popen)
@@ -215,19 +253,61 @@ def _line(popen: "subprocess.Popen[str]", seconds: float) -> str:
 # --------------------------------------------------------------------------------------------------- the load
 
 
-def load(core: set[int], task: Task) -> Result:
-    """Run the load generator once."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "bench.load", *task.arguments()],
-        capture_output=True,
+def _generator(core: set[int], kind: str, task: msgspec.Struct) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.generator", kind, msgspec.json.encode(task).decode()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-        timeout=task.seconds_max,
         preexec_fn=lambda: os.sched_setaffinity(0, core),
     )
-    if not ran.stdout:
-        raise SystemExit(f"the load generator failed:\n{ran.stderr[-2000:]}")
-    return msgspec.json.decode(ran.stdout, type=Result)
+
+
+def _said(popen: "subprocess.Popen[str]", seconds_max: float) -> str:
+    """What a generator prints until it ends, if that is not too late."""
+    try:
+        out, errors = popen.communicate(timeout=seconds_max)
+    except subprocess.TimeoutExpired:
+        out, errors = "", "it did not end"
+    finally:
+        popen.kill()
+        popen.communicate()
+    if not out:
+        raise SystemExit(f"the load generator failed:\n{errors[-2000:]}")
+    return out
+
+
+AnyResult = TypeVar("AnyResult")
+
+
+def load(
+    core: set[int],
+    kind: str,
+    task: Task | OpenTask | PacedTask,
+    result: type[AnyResult],
+    meanwhile: Callable[[], object] | None = None,
+) -> AnyResult:
+    """Have the load generator do a task. meanwhile: what is looked at again and again until it is done."""
+    popen = _generator(core, kind, task)
+    until = time.monotonic() + task.seconds_max
+    while meanwhile is not None and popen.poll() is None and time.monotonic() < until:
+        meanwhile()
+        time.sleep(_LOOK_SECONDS)
+    return msgspec.json.decode(_said(popen, max(1.0, until - time.monotonic())), type=result)
+
+
+def hold(core: set[int], task: IdleTask, then: Callable[[str], object]) -> IdleResult:
+    """Have connections held that say nothing. then: called with each word of idle.py's, when it is so."""
+    popen = _generator(core, "idle", task)
+    assert popen.stdin is not None
+    for word in ("open", "asked"):
+        if _line(popen, task.seconds_max).strip() != word:
+            break
+        then(word)
+        popen.stdin.write("\n")
+        popen.stdin.flush()
+    return msgspec.json.decode(_said(popen, task.seconds_max), type=IdleResult)
 
 
 def have_done(process: Process, task: Task) -> Result:

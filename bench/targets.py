@@ -1,9 +1,9 @@
 """What is measured: one line for each target, and how some of them are chosen.
 
 A target has a name, which is how a person asks for it and what the table calls it; a server, which is what
-runs it (gateways.py has the commands); and what the gateway on that server is set to. Where nothing is chosen
-the *usual* ones are measured: everything that a caller could speak to instead, each once. The others are
-variations on one of those.
+runs it (gateways.py and peers.py have the commands); and what the gateway on that server is set to. Where
+nothing is chosen the *usual* ones are measured: Stargate on each of its loops, with its limits in memory and
+in Redis, and the others' gateways. The rest are other ways to run Stargate, and variations.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from bench.gateways import ENVOY, IN_PROCESS, UPSTREAM, Settings
+from bench.peers import LITELLM, NGINX, PORTKEY
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -20,29 +21,40 @@ class Target(msgspec.Struct, frozen=True):
 
     name: str
     server: str
-    settings: Settings = Settings()
+    settings: Settings = Settings(limits=True)
     usual: bool = True
 
     @property
     def dialect(self) -> str:
         """What it is asked in, as the load generator calls it."""
-        return {ENVOY: "converse", UPSTREAM: "signed"}.get(self.server, "openai")
+        return {ENVOY: "converse", UPSTREAM: "signed", NGINX: "signed"}.get(self.server, "openai")
+
+    @property
+    def has_socket(self) -> bool:
+        """Whether its callers come from outside."""
+        return self.server != IN_PROCESS
 
 
+_REDIS: Final = Settings(limits=True, redis=True)
 TARGETS: Final = (
+    Target("nginx", NGINX),
     Target("envoy", ENVOY),
-    Target("stargate trio", "trio"),
-    Target("stargate asyncio", "asyncio"),
     Target("stargate uvloop", "uvloop"),
-    Target("stargate in-process", IN_PROCESS),
-    Target("asgi hypercorn trio", "hypercorn-trio"),
-    Target("asgi hypercorn asyncio", "hypercorn-asyncio"),
-    Target("asgi uvicorn", "uvicorn"),
-    Target("asgi granian", "granian"),
-    Target("stargate trio h11", "trio", Settings(http_codec="reference"), usual=False),
-    Target("stargate trio limits", "trio", Settings(limits=True), usual=False),
-    Target("stargate trio limits redis", "trio", Settings(limits=True, redis=True), usual=False),
-    Target("stargate trio cache", "trio", Settings(cache=True), usual=False),
+    Target("stargate asyncio", "asyncio"),
+    Target("stargate trio", "trio"),
+    Target("stargate uvloop redis", "uvloop", _REDIS),
+    Target("stargate asyncio redis", "asyncio", _REDIS),
+    Target("stargate trio redis", "trio", _REDIS),
+    Target("portkey", PORTKEY),
+    Target("litellm", LITELLM),
+    Target("stargate in-process", IN_PROCESS, usual=False),
+    Target("asgi hypercorn trio", "hypercorn-trio", usual=False),
+    Target("asgi hypercorn asyncio", "hypercorn-asyncio", usual=False),
+    Target("asgi uvicorn", "uvicorn", usual=False),
+    Target("asgi granian", "granian", usual=False),
+    Target("stargate trio h11", "trio", Settings(limits=True, http_codec="reference"), usual=False),
+    Target("stargate trio no limits", "trio", Settings(), usual=False),
+    Target("stargate trio cache", "trio", Settings(limits=True, cache=True), usual=False),
     Target("upstream itself", UPSTREAM),
 )
 
