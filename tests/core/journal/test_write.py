@@ -9,17 +9,31 @@ from stargate_core.aws.sigv4 import Credentials, Signer
 from stargate_core.clock import SECOND
 from stargate_core.config.schema import Consumer, Sigv4Credential
 from stargate_core.journal.digests import shape, shape_digest
-from stargate_core.journal.format import Entry, Header, SessionBeginning, read
-from stargate_core.journal.lives import Life
+from stargate_core.journal.format import (
+    BreakerBeginning,
+    Entry,
+    FlightBeginning,
+    Header,
+    SessionBeginning,
+    read,
+)
+from stargate_core.journal.lives import Life, Ring
 from stargate_core.journal.redact import redact
 from stargate_core.journal.redact.verdicts import Verdicts
 from stargate_core.journal.replay import replay
 from stargate_core.journal.write import encoded, journal_of, lived, request_of
-from stargate_core.messages import AnswerSent, ClientSent, CredentialsChanged, UpstreamSent
+from stargate_core.messages import (
+    AnswerSent,
+    ClientSent,
+    CredentialsChanged,
+    Ticked,
+    UpstreamSent,
+    WriteClient,
+)
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.secret import Secret
 from support.bedrock import aws_error, converse_answer
-from support.journals import GUARD, KEY, SCENARIOS, RecordedBench, a_guarded_plan, journal
+from support.journals import GUARD, KEY, SCENARIOS, RecordedBench, a_guarded_plan, cache_follower, journal
 from support.machines import LOG, MODEL, WALL_EPOCH_NS, a_config, a_plan, chat, proxy, request
 
 PLANTED: Final = (KEY, "aws-secret")
@@ -203,3 +217,36 @@ class TestHeader:
         ]
         beginnings = [life.beginning for life in bench.lives]
         assert all(isinstance(beginning, SessionBeginning) for beginning in beginnings)
+
+
+class TestRequestOf:
+    """Which request a journal is about: the one that failed, or the first."""
+
+    def test_a_session_that_went_well_names_its_first(self) -> None:
+        (life,) = SCENARIOS["plain-ok"]()
+        assert life.failed is None
+        answers = b"".join(
+            each.data for *_, out in life.entries for each in out if isinstance(each, WriteClient)
+        )
+        assert f"\r\nx-request-id: {request_of(life)}\r\n".encode() in answers
+        assert journal(life).header.request_id == request_of(life)
+
+    def test_a_flight_names_the_one_that_it_was_launched_for(self) -> None:
+        _, life = cache_follower()
+        assert isinstance(life.beginning, FlightBeginning)
+        well = Life(life.beginning, 0, Ring(1 << 30, 1 << 30))
+        assert request_of(well) == life.beginning.order.request_id
+
+    def test_other_machines_are_about_none(self) -> None:
+        assert request_of(Life(BreakerBeginning(), 0, Ring(1 << 30, 1 << 30))) == ""
+
+
+def test_what_a_machine_raised_is_in_its_last_entry() -> None:
+    ring = Ring(1 << 30, 1 << 30)
+    life = Life(BreakerBeginning(), 0, ring)
+    life.add(1, Ticked(), ())
+    life.add(2, Ticked(), ())
+    life.raised = "AssertionError"
+    whole = journal(life)
+    assert [entry.raised for entry in whole.entries] == ["", "AssertionError"]
+    assert (whole.header.cause, whole.trailer.diverged_at) == ("AssertionError", 1)

@@ -82,6 +82,21 @@ def test_lines_that_stay(line: str) -> None:
     assert made("POST / HTTP/1.1", line)[1] == line
 
 
+def test_of_what_nobody_could_read_only_credentials_go() -> None:
+    """Lines that look like a head's, though they are none: a body that claimed to be chunked, say."""
+    read = (
+        b"5\r\nX-Api-Key:  secretly\r\nx-whatever: said\r\n\x00\xff x-api-key: said\r\nx-team-token: secretly"
+    )
+    made = heads().lines(read)
+    assert len(made) == len(read)
+    assert b"secretly" not in made
+    lines = made.split(b"\r\n")
+    assert lines[0] == b"5"
+    assert lines[1].startswith(b"X-Api-Key:  ")
+    assert lines[2:4] == [b"x-whatever: said", b"\x00\xff x-api-key: said"]
+    assert lines[4].startswith(b"x-team-token: ")
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -15,18 +15,42 @@ from stargate_core.clock import SECOND
 from stargate_core.config.jwt_auth import Issuer, JwtAuth
 from stargate_core.config.plugin_configs import ResponseCache
 from stargate_core.config.schema import Consumer, KeyCredential, PluginEntry, Sigv4Credential
+from stargate_core.dialects.face import Fetched
+from stargate_core.direction import Order
+from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.plan import Plan
+from stargate_core.journal.format import Beginning, BreakerBeginning, Entry, FlightBeginning, Header
 from stargate_core.journal.lives import Life
 from stargate_core.journal.redact import redact
 from stargate_core.messages import (
     AnswerBegan,
+    Answered,
     AnswerEnded,
+    AnswerFailed,
+    AnswerOrdered,
     AnswerSent,
     ClientSent,
+    ConnectionFailed,
+    CredentialsChanged,
+    EntryFound,
+    FlightBegan,
+    FlightEnded,
+    KeysChanged,
+    KeysRead,
     Source,
+    StoreAsked,
+    StoreLost,
+    StoreSent,
+    StoreTold,
+    Ticked,
+    Trouble,
+    Unanswered,
+    UpstreamFailed,
     WriteClient,
     WriteUpstream,
 )
+from stargate_core.questions import Entry as Kept
+from stargate_core.questions import Keys, ReadEntry, WriteEntry
 from stargate_core.secret import Secret
 from support.bedrock import (
     BAD_FRAMES,
@@ -47,6 +71,7 @@ from support.journals import AUTHORIZED, GUARD, SCENARIOS, RecordedBench, a_guar
 from support.machines import LOG, MODEL, WALL_EPOCH_NS, a_config, a_plan, chat, proxy, request
 from support.recorded import model
 from support.redaction import asks, cut, held, holds, lives, response, stays
+from support.samples import samples
 from support.vectors import Recording, recordings
 
 PNG: Final = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(range(200))).decode()
@@ -559,3 +584,87 @@ def test_equal_journals_are_redacted_equally_and_a_salt_changes_all() -> None:
         for _, entries in (once, again, salted)
     ]
     assert data[0] == data[1] != data[2]
+
+
+DIGEST: Final = "0123456789abcdef" * 4
+LIVE: Final = b'{"consumer":"ann"}'
+ORDER: Final[Order] = msgspec.structs.replace(next(samples(Order)), key=f"stargate:cache:{DIGEST}")
+HEADERS: Final = [(b"content-type", b"text/plain"), (b"x-a", b"secretly")]
+FAULT: Final = Fault(Cause.BODY_INVALID, "said secretly", detail="secretly")
+ACCESS: Final = Credentials("AKIAIOSFODNN7EXAMPLE", Secret("placeholder1"))
+
+
+def written(beginning: Beginning, *events: Any) -> tuple[Header, list[Any]]:
+    """A journal's header and its events, redacted. (That they hold no word is the canaries' to say.)"""
+    header = Header(package="0", beginning=beginning, began_ns=0)
+    header, entries = redact(header, [Entry(1, event) for event in events])
+    return header, [entry.event for entry in entries]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Answered(1, Kept(b'{"text":"secretly"}', 5)),
+        Answered(1, Keys("7", {DIGEST: LIVE})),
+        Answered(1, Fetched("text/plain", b"secretly")),
+        Answered(1, "secretly"),
+        Unanswered(1, "secretly"),
+        UpstreamFailed(1, Trouble.TLS, "secretly"),
+        ConnectionFailed(1, Trouble.TLS, "secretly"),
+        StoreLost("secretly"),
+        CredentialsChanged("", ACCESS),
+        KeysChanged({DIGEST: LIVE}),
+        AnswerBegan(1, Source.KEPT, HEADERS, 3, "here"),
+        FlightBegan(1, HEADERS, "here", ()),
+        AnswerFailed(1, FAULT),
+        FlightEnded(1, FAULT, worth_keeping=False),
+        EntryFound(f"stargate:cache:{DIGEST}", b"secretly"),
+        EntryFound(f"stargate:cache:{DIGEST}", None),
+        AnswerOrdered(1, ORDER),
+        StoreAsked(1, ReadEntry(f"stargate:cache:{DIGEST}")),
+        StoreTold(WriteEntry(f"stargate:cache:{DIGEST}", b"secretly", 5)),
+        KeysRead(Keys("7", {DIGEST: LIVE})),
+        StoreSent(b'$20\r\n{"text":"secretly!"}\r\n'),
+        AnswerSent(1, b"secretly"),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_an_event_with_words_is_another_one_of_its_kind(event: Any) -> None:
+    _, (made,) = written(BreakerBeginning(), event)
+    assert type(made) is type(event)
+    assert made != event
+    before, after = msgspec.json.encode(plain(event)), msgspec.json.encode(plain(made))
+    assert len(before) == len(after)
+    for word in (b"secretly", base64.b64encode(b"secretly"), DIGEST.encode(), b"IOSFODNN7"):
+        assert word not in after
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        Answered(1, True),
+        Answered(1, None),
+        FlightEnded(1, None, worth_keeping=True),
+        Ticked(),
+        KeysRead(None),
+    ],
+    ids=repr,
+)
+def test_one_without_stays(event: Any) -> None:
+    assert written(BreakerBeginning(), event)[1] == [event]
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold."""
+    return msgspec.to_builtins(value, enc_hook=lambda secret: secret.reveal())
+
+
+def test_a_flight_begins_with_another_order_and_a_breaker_as_it_did() -> None:
+    beginning = FlightBeginning(1, ORDER, 1, 0, "7", 0)
+    header, _ = written(beginning)
+    assert isinstance(header.beginning, FlightBeginning)
+    assert header.redacted
+    assert header.beginning != beginning
+    assert msgspec.structs.replace(header.beginning, order=ORDER) == beginning
+    assert DIGEST not in header.beginning.order.key
+    assert written(BreakerBeginning())[0].beginning == BreakerBeginning()
