@@ -349,7 +349,7 @@ class Enquiries:
         for command in shell.judge.breaker_heard(self.breaker, shell.agenda.now, event):
             match command:
                 case AnswerTurn(number, granted):
-                    shell.answer(number, granted)
+                    self._answer_turn(number, granted)
                 case TellHealth(health):
                     shell.broadcast(health)
                 case Note(level, text):
@@ -357,6 +357,14 @@ class Enquiries:
                 case _:
                     assert_never(command)
         shell.arm(self._breaker_alarm)
+
+    def _answer_turn(self, number: int, granted: bool) -> None:
+        """A turn is given or not; who is asked may be late, as everybody may."""
+        delay = self._shell.late()
+        if delay:
+            self._shell.agenda.after(delay, lambda: self._shell.answer(number, granted))
+        else:
+            self._shell.answer(number, granted)
 
     def _tell_keyring(self, event: KeyringEvent) -> None:
         shell = self._shell

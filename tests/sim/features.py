@@ -86,6 +86,8 @@ class Features(msgspec.Struct, kw_only=True):
     scenario_rate: float
     redis_faults: tuple[str, ...]
     redis_rate: float
+    redis_ns: int
+    """How long it takes for a command, at the longest, when nothing is wrong."""
     client_weather: Weather
     upstream_weather: Weather
     reset_rate: float
@@ -137,6 +139,8 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
     """The features of the world whose chance this is."""
     likely = rng.choice((0.15, 0.4, 0.7))
     drawn = [name for name in FEATURES if rng.random() < likely * _RARITY.get(name, 1)]
+    if rng.random() < 0.8:
+        _complete(drawn)
     kinds = tuple(kind for kind in CLIENT_KINDS[1:] if rng.random() < 0.4)
     features = Features(
         on=frozenset(drawn),
@@ -149,6 +153,7 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
         scenario_rate=rng.choice((0.2, 0.4, 0.8)),
         redis_faults=tuple(fault for fault in REDIS_FAULTS if rng.random() < 0.5),
         redis_rate=rng.choice((0.02, 0.1, 0.4)),
+        redis_ns=rng.choice((1, 1, 20, 40)) * MILLISECOND,
         client_weather=_weather(rng),
         upstream_weather=_weather(rng),
         reset_rate=rng.choice((0.02, 0.1, 0.3)),
@@ -179,6 +184,14 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
     if not features.has("lateness"):
         features.lateness_ns = 0
     return features
+
+
+def _complete(drawn: list[str]) -> None:
+    """Add what others need to be of any consequence: a store to fail, and somebody to ask it."""
+    if "redis" not in drawn and ("redis-faults" in drawn or "keys" in drawn):
+        drawn.append("redis")
+    if "redis-faults" in drawn and "cache" not in drawn and "limits" not in drawn:
+        drawn.append("limits")
 
 
 def _scenario(rng: random.Random) -> str:

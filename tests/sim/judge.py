@@ -408,6 +408,7 @@ class Judge:
                 self._called(caller, lease, data, request_id)
             case OpenUpstream(ticket):
                 demand(not life.asked and life.lease is None, "a second lease is asked for", caller.name)
+                demand(not life.questions, "a call is begun before what was asked is answered", caller.name)
                 life.asked.add(ticket)
             case WithdrawUpstream(ticket):
                 demand(ticket in life.asked, "what was not asked is withdrawn", caller.name)

@@ -227,7 +227,7 @@ class RedisConnection:
             return
         fault = server.fault()
         server.judge.say("redis server", f"{words[0].decode()} {fault}")
-        delay = 0
+        delay = 0 if server.calm else server.rng.randrange(server.features.redis_ns)
         match fault:
             case "errors":
                 reply = server.rng.choice(_ERRORS)
