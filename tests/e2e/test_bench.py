@@ -69,6 +69,11 @@ class TestMeasuring:
         assert report["are_tokens_told"]
         assert 0 < report["output_tokens"] <= 30 * report["answered"]
 
+    def test_a_server_that_tells_no_usage(self, gateway: RunningGateway) -> None:
+        report = measured(gateway.url, "--body", '{"stream_options": null}')
+        assert not report["are_tokens_told"]
+        assert report["output_tokens"] == report["between_events_ms"]["count"] + report["answered"]
+
     def test_whole_answers(self, gateway: RunningGateway) -> None:
         report = measured(f"{gateway.url}/v1", "--no-stream", "--arrivals", "constant")
         assert (report["due"], report["first_token_ms"]["count"]) == (20, 0)
@@ -154,6 +159,7 @@ class TestMistakes:
             (["http://127.0.0.1:9", "--json", "/nowhere/at/all.json"], "--json"),
             (["http://127.0.0.1:9", "--plot", "/nowhere/at/all.svg"], "--plot"),
             (["http://127.0.0.1:9", "--key", "sk\nx"], "--key"),
+            (["http://127.0.0.1:9", "--body", "[1]"], "--body"),
         ],
     )
     def test_wrong_options(self, arguments: list[str], word: str) -> None:

@@ -3,10 +3,13 @@
 A URL may be the endpoint itself (`…/chat/completions`), the base that OpenAI's clients are given (`…/v1`), or
 only a server. Prompts of a given size are made of common words, of which most tokenizers make one token each,
 and each begins with words of its own, so that no cache in front of the model answers for it. A prompt that is
-given is sent as it is, each time.
+given is sent as it is, each time. Endpoints differ in what else they want or refuse in a body, so any member
+of it can be set.
 """
 
 import random
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -55,6 +58,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     max_tokens: int
     is_streamed: bool
+    members: Mapping[str, object] = MappingProxyType({})
+    """Of the body, beside ours or in their place; a null leaves one out."""
 
 
 def endpoint(url: str) -> Endpoint:
@@ -92,6 +97,8 @@ def composed(where: Endpoint, question: Question, seed: int, number: int) -> byt
     }
     if question.is_streamed:
         body |= {"stream": True, "stream_options": {"include_usage": True}}
+    body |= question.members
+    body = {name: value for name, value in body.items() if value is not None}
     headers: Headers = [
         (b"host", where.authority.encode()),
         (b"content-type", b"application/json"),

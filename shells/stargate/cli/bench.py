@@ -64,6 +64,12 @@ _SECONDS: Final = click.FloatRange(min=0, min_open=True, max=604_800)
     help="Without --prompt: the size of prompts, each another one; about.",
 )
 @click.option("--max-tokens", default=64, type=click.IntRange(1), help="The longest answer to ask for.")
+@click.option(
+    "--body",
+    "members",
+    metavar="JSON",
+    help="Members to set in each request's body; null leaves one out: '{\"max_tokens\": null}'.",
+)
 @click.option("--stream/--no-stream", default=True, help="Whether to ask for streams.")
 @click.option(
     "--timeout", default=60.0, type=_SECONDS, metavar="SECONDS", help="The longest wait for an answer."
@@ -155,6 +161,7 @@ def _prepared(options: dict[str, Any]) -> tuple["About", "Run"]:
         prompt_tokens=options["prompt_tokens"],
         max_tokens=options["max_tokens"],
         is_streamed=options["stream"],
+        members=_members(options["members"]),
     )
     pattern, rate, seconds, seed = (options[name] for name in ("arrivals", "rate", "duration", "seed"))
     try:
@@ -180,6 +187,16 @@ def _prepared(options: dict[str, Any]) -> tuple["About", "Run"]:
         seed=seed,
     )
     return about, Run(plan, Tally(int(seconds * _S)), dialling(where))
+
+
+def _members(text: str | None) -> dict[str, object]:
+    """What to set in a body. Raises click.BadParameter."""
+    import msgspec
+
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, object])
+    except msgspec.MsgspecError as error:
+        raise click.BadParameter(f"it must be a JSON object: {error}", param_hint="--body") from None
 
 
 def _told(url: str, failed: "Failed") -> str:

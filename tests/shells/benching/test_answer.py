@@ -151,6 +151,12 @@ class TestFailures:
         failing = event({"error": {"message": "overloaded", "type": "server_error"}})
         assert read(STREAM_HEAD, delta(content="a"), failing) == Failed("error in a stream", "overloaded")
 
+    def test_the_first_failure_is_the_one_that_is_told(self) -> None:
+        failing = (
+            event({"error": {"message": "overloaded"}}) + event({"error": {"message": "gone"}}) + DONE + END
+        )
+        assert read(STREAM_HEAD + failing) == Failed("error in a stream", "overloaded")
+
     @pytest.mark.parametrize(
         ("pieces", "is_streamed"),
         [

@@ -92,6 +92,16 @@ class TestQuestion:
         assert {"stream", "stream_options"}.isdisjoint(body)
         assert (b"accept", b"application/json") in head.headers
 
+    def test_members_are_set_and_left_out(self) -> None:
+        members = {"max_tokens": None, "max_completion_tokens": 5, "stream_options": None, "model": "n"}
+        _, body = asked(prompt="Hi", members=members)
+        assert body == {
+            "model": "n",
+            "messages": [{"role": "user", "content": "Hi"}],
+            "max_completion_tokens": 5,
+            "stream": True,
+        }
+
     def test_the_key_is_shown_as_a_bearers(self) -> None:
         head, _ = asked(key=Secret("sk-1"))
         assert (b"authorization", b"Bearer sk-1") in head.headers

@@ -2,6 +2,7 @@
 
 import math
 import statistics
+from fractions import Fraction
 
 import pytest
 from hypothesis import given
@@ -24,11 +25,7 @@ def filled(durations: list[int]) -> Histogram:
 def nearest_rank(durations: list[int], share: float) -> int:
     """The least duration that at least this share do not exceed, by its definition."""
     ordered = sorted(durations)
-    return next(
-        one
-        for number, one in enumerate(ordered, 1)
-        if number >= round(share * len(ordered), 6) or number == len(ordered)
-    )
+    return ordered[max(1, math.ceil(Fraction(str(share)) * len(ordered))) - 1]
 
 
 @given(DURATIONS, SHARES)
@@ -72,6 +69,20 @@ def test_the_99th_percentile_of_statistics() -> None:
     histogram = filled(durations)
     for percent in (50, 90, 99):
         assert histogram.quantile(percent / 100) == pytest.approx(percentiles[percent - 1], rel=0.006)
+
+
+def test_no_quantile_is_further_off_than_half_a_bucket() -> None:
+    """Values that are close to each other, so that each bucket has its lowest and its highest."""
+    durations = list(range(1_000_000, 2_100_000, 37))
+    histogram = filled(durations)
+    shares = [number / 1_000 for number in range(1_001)]
+    for share, found in zip(shares, histogram.quantiles(shares), strict=True):
+        assert found == pytest.approx(nearest_rank(durations, share), rel=1 / 256)
+
+
+def test_a_share_that_no_float_is_does_not_reach_the_next_rank() -> None:
+    """0.07 * 100 is 7.000000000000001."""
+    assert filled(list(range(1, 101))).quantile(0.07) == 7
 
 
 def test_none_have_no_quantile() -> None:
