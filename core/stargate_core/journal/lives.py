@@ -76,15 +76,6 @@ _WEIGHTS: Final[Mapping[type, Callable[[Any], int]]] = {
 """How many bytes of others' a message carries that carries some now and then."""
 
 
-def _weight(message: Any) -> int:
-    """How many bytes of others' this message carries."""
-    kind = message.__class__
-    if kind in _DATA:
-        return len(message.data)
-    weight = _WEIGHTS.get(kind)
-    return 0 if weight is None else weight(message)
-
-
 class Life:
     """What a machine was told and has ordered, from a beginning on."""
 
@@ -118,9 +109,20 @@ class Life:
         """One more event, and what it gave."""
         if self.cut:
             return
-        size = ENTRY_BYTES + _weight(event)
-        for command in commands:
-            size += _weight(command)
+        # This is all that a request pays for being recorded, so it is written out.
+        message: Any = event
+        kind = message.__class__
+        size = ENTRY_BYTES
+        if kind in _DATA:
+            size += len(message.data)
+        elif kind in _WEIGHTS:
+            size += _WEIGHTS[kind](message)
+        for message in commands:
+            kind = message.__class__
+            if kind in _DATA:
+                size += len(message.data)
+            elif kind in _WEIGHTS:
+                size += _WEIGHTS[kind](message)
         self.entries.append((now, event, commands))
         self.size += size
         ring = self._ring
