@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from stargate_core.clock import MILLISECOND, SECOND
+from stargate_core.config.bedrock_proxy import CircuitBreaker
 from stargate_core.config.plugin_configs import Retry
 from stargate_core.config.schema import Gateway, TimeLimits
 from stargate_core.dialects.openai_chat_stream import KEEP_ALIVE
@@ -39,6 +40,7 @@ from stargate_core.messages import (
     ClientStalled,
     CredentialsChanged,
     Draining,
+    DropUpstream,
     Health,
     HealthChanged,
     Note,
@@ -1190,13 +1192,28 @@ class TestTold:
         [(converse_answer(), True), (aws_error("InternalServerException", 500), False)],
         ids=["well", "ailing"],
     )
-    def test_how_the_call_ended(self, answer: bytes, ok: bool) -> None:
-        bench = Bench()
+    def test_how_the_call_ended_and_by_which_rules(self, answer: bytes, ok: bool) -> None:
+        breaker = CircuitBreaker(failures=7, calls_min=3)
+        bench = Bench(a_plan(a_config(plugins=[proxy(breaker=breaker), LOG])))
         bench.ask(chat())
         bench.open()
         bench.answer(answer)
         (ended,) = [said for said in bench.told if isinstance(said, CallEnded)]
         assert (ended.target, ended.ok, ended.first) == (TARGET, ok, True)
+        assert (ended.policy.failures, ended.policy.calls_min) == (7, 3)
+
+    @pytest.mark.parametrize("whole", [True, False])
+    def test_an_error_leaves_its_connection_to_others_where_it_came_whole(self, whole: bool) -> None:
+        bench = Bench()
+        bench.ask(chat())
+        bench.open()
+        said = aws_error("ValidationException", 400)
+        commands = bench.tell(UpstreamSent(1, said if whole else said[:-1]))
+        if not whole:
+            commands += bench.tell(UpstreamLost(1))
+        given_back = [one for one in commands if isinstance(one, ReleaseUpstream | DropUpstream)]
+        assert given_back == [ReleaseUpstream(1) if whole else DropUpstream(1)]
+        assert bench.only.status == (400 if whole else 502)
 
     def test_all_bytes_of_a_stream_are_counted(self) -> None:
         bench = Bench()
