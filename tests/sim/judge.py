@@ -25,6 +25,7 @@ from stargate_core.gateway.breaker import Breaker
 from stargate_core.gateway.cache import Cache
 from stargate_core.gateway.keyring import Keyring
 from stargate_core.gateway.pool import Pool
+from stargate_core.gateway.redis_calls import LinkSettings
 from stargate_core.gateway.session import Exchanging, Waiting
 from stargate_core.journal.digests import Digest
 from stargate_core.limits.buckets import Verdict
@@ -82,6 +83,7 @@ from stargate_core.messages import (
     StoreCommand,
     StoreEvent,
     StoreTold,
+    StoreUnasked,
     Tell,
     Ticked,
     Trouble,
@@ -236,6 +238,8 @@ class Judge:
         self._store_asks: dict[int, int] = {}
         """When each question was put to the shared store."""
         self.connections_max = 0
+        self.lateness_ns = 0
+        """By how much the ticker may be late."""
         self.on_call: Any = None
         """Told of each call."""
 
@@ -625,12 +629,15 @@ class Judge:
         if name == "redis":
             if isinstance(event, StoreAsked):
                 self._store_asks[event.ticket] = now
+            elif isinstance(event, StoreUnasked):
+                self._store_asks.pop(event.ticket, None)
             for command in commands:
                 if isinstance(command, AnswerStore):
                     self._store_asks.pop(command.ticket, None)
                 elif isinstance(command, FailStore):
                     waited_ns = now - self._store_asks.pop(command.ticket)
                     demand(self.store_failed(waited_ns), "a store that is well gives no answer", command.why)
+            self._hurried(now)
         if name == "memory":
             if isinstance(event, StoreTold) and isinstance(event.statement, Settle):
                 told = event.statement
@@ -645,6 +652,12 @@ class Judge:
                         assert isinstance(command.answer, Verdict)
                         self.memory.took(take.claims, take.lease, take.lease_us, command.answer)
         return commands
+
+    def _hurried(self, now: int) -> None:
+        """A store is waited for only so long, however it fails; and the ticker may be late."""
+        first = next(iter(self._store_asks.values()), now)
+        most_ns = LinkSettings().deadline_ns + self.lateness_ns
+        demand(now - first <= most_ns, "a store is waited for without end", f"{now - first} ns")
 
 
 _NOBODY: Final[Any] = object()

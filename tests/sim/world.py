@@ -67,6 +67,7 @@ class World:
         self.features: Features = features_of(self.rng, frozenset(without))
         self.agenda = Agenda(self.rng)
         self.judge = Judge(self.agenda, narrates=narrates)
+        self.judge.lateness_ns = self.features.lateness_ns
         self.network = Network(self.agenda, self.rng, self.features, self.judge)
         self.calm = False
         self.clients: list[Client] = []
