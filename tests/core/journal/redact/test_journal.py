@@ -489,11 +489,16 @@ def test_a_key_opens_what_it_opened_and_is_gone(key: str, told: bytes, header: s
     assert not holds(made, hashlib.sha256(key.encode()).hexdigest())
 
 
-def signed(secret: str, body: bytes, target: str = f"{NATIVE}/converse") -> bytes:
+def signed(secret: str, body: bytes, hashes: bytes | None = None) -> bytes:
+    """hashes: what it says its body is, by a hash of it."""
+    target = f"{NATIVE}/converse"
     signer = Signer(Credentials("AKIDANN", Secret(secret)), "us-east-1", "bedrock")
     headers = [(b"host", b"stargate"), (b"content-type", b"application/json")]
+    if hashes is not None:
+        headers.append((b"x-amz-content-sha256", hashlib.sha256(hashes).hexdigest().encode()))
     made = signer.authorize(b"POST", target.encode(), headers, body, WALL_EPOCH_NS)
-    return request(target, body, headers={name.decode(): value.decode() for name, value in made})
+    lines = {name.decode(): value.decode() for name, value in [*headers[2:], *made]}
+    return request(target, body, headers=lines)
 
 
 @pytest.mark.parametrize(("secret", "told"), [("secret-of-ann", b"200"), ("another-secret", b"403")])
@@ -504,6 +509,18 @@ def test_a_signature_that_was_good_is_good(secret: str, told: bytes) -> None:
     made = held(life)
     for word in ("AKIDANN", "secret-of-ann", asked.partition(b"Signature=")[2][:64].decode()):
         assert not holds(made, word)
+
+
+@pytest.mark.parametrize(("whole", "told"), [(True, b"200"), (False, b"403")])
+def test_a_hash_that_was_the_bodys_is_that_of_the_redacted_one(*, whole: bool, told: bytes) -> None:
+    body = msgspec.json.encode(CONVERSE)
+    said = body if whole else b"another"
+    (life,) = lives(authorized(GUARD), signed("secret-of-ann", body, said), TOOL_ANSWER, random.Random(2))
+    assert status(life) == told
+    made = held(life)
+    sent = b"".join(entry.event.data for entry in made.entries if isinstance(entry.event, ClientSent))
+    assert (hashlib.sha256(sent.partition(b"\r\n\r\n")[2]).hexdigest().encode() in sent) is whole
+    assert hashlib.sha256(said).hexdigest().encode() not in sent
 
 
 OWN: Final = Issuer(issuer="https://own.test", audience="stargate", secret=Secret("s" * 64))
