@@ -971,6 +971,43 @@ class TestWords:
         assert len(bench.records) == 1
         bench.settle()
 
+    @pytest.mark.parametrize(
+        ("asking", "member"), [(chat(), "error"), (converse(), "message")], ids=["openai", "aws"]
+    )
+    def test_before_a_route_is_looked_for_they_are_too_and_there_is_a_record(
+        self, asking: bytes, member: str
+    ) -> None:
+        times: list[int] = []
+
+        def refuses(ctx: Any) -> None:
+            times.append(ctx.now)
+            ctx.reject(Fault(Cause.KEY_MISSING))
+
+        bench = probed(rewrite=refuses)
+        bench.advance(SECOND)
+        bench.ask(asking)
+        assert times == [bench.now]
+        assert bench.only.status == 401
+        assert member in bench.only.json
+        assert "route" not in bench.record
+        bench.settle()
+
+    def test_an_error_tells_its_id_where_its_dialect_has_a_place_for_it(self) -> None:
+        bench = Bench()
+        bench.ask(request("/v1/messages", b"[]"))
+        assert bench.only.json["request_id"] == bench.record["request_id"]
+
+    def test_a_filter_that_fails_on_an_error_is_noted_and_the_error_told(self) -> None:
+        def fails(ctx: Any) -> None:
+            ctx.headers.append((b"x-half", b"done"))
+            raise ValueError
+
+        bench = probed(header_filter=fails)
+        bench.ask(request("/v1/chat/completions", b"[]"))
+        assert (bench.only.status, bench.only.header("x-half")) == (400, None)
+        assert bench.notes == [Note("error", "probe raised ValueError in header_filter")]
+        bench.settle()
+
     def test_a_refusal_by_a_hook_that_has_not_waited(self) -> None:
         def refuses(ctx: Any) -> None:
             ctx.reject(Fault(Cause.KEY_MISSING))
