@@ -128,6 +128,11 @@ class TestMistakes:
     def test_a_wrong_key(self, gateway: RunningGateway) -> None:
         assert "it refuses the key (--key)" in self.refused(gateway.url, key="sk-nobodys")
 
+    def test_a_key_that_is_said_again_is_not_shown(self) -> None:
+        body = b'{"error": {"message": "Incorrect API key provided: %b. Ask for another."}}' % KEY.encode()
+        with answering(b"HTTP/1.1 401 No\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)) as url:
+            assert self.refused(url).endswith("Incorrect API key provided: …. Ask for another.")
+
     def test_a_key_for_other_models(self, gateway: RunningGateway) -> None:
         line = self.refused(gateway.url, "--model", "nova", key=NARROW_KEY)
         assert "(--model): status 40" in line
@@ -202,6 +207,24 @@ class TestWatching:
         answered = next(line for line in out.splitlines() if " answered, 0 failed, " in line)
         assert "under way when it was interrupted" in answered
         assert int(answered.split(" answered")[0].rpartition(" ")[2].replace(",", "")) > 0
+
+    def test_ctrl_c_before_there_is_anything(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.settimeout(PATIENCE_SECONDS)
+            running = subprocess.Popen(
+                command(f"http://127.0.0.1:{server.getsockname()[1]}"),
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            connection, _ = server.accept()
+            with connection:
+                assert connection.recv(65_536)
+                running.send_signal(signal.SIGINT)
+                out, err = running.communicate(timeout=PATIENCE_SECONDS)
+        assert (running.returncode, err) == (130, "")
+        assert ": 0 due, 0 answered, 0 failed, 0 under way when it was interrupted" in out
 
     def test_a_terminal_shows_how_far_it_is(self, gateway: RunningGateway) -> None:
         ours, theirs = os.openpty()

@@ -26,6 +26,7 @@ import trio
 from stargate.benching.answer import AnswerReader, Failed, Outcome
 from stargate.benching.asking import Endpoint
 from stargate.benching.tally import Tally
+from stargate_core.secret import Secret
 
 Dial: TypeAlias = Callable[[], Awaitable[trio.abc.Stream]]
 """Makes a connection. Raises CannotConnect."""
@@ -48,6 +49,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     is_streamed: bool
     concurrency_max: int
     timeout_seconds: float
+    key: Secret | None = None
+    """What is never shown, though a server may say it again in an error."""
 
 
 def dialling(where: Endpoint) -> Dial:
@@ -67,8 +70,11 @@ def dialling(where: Endpoint) -> Dial:
         tls = trio.SSLStream(stream, context, server_hostname=where.host, https_compatible=True)
         try:
             await tls.do_handshake()
-        except trio.BrokenResourceError as error:
-            raise CannotConnect(f"{where.host}:{where.port}: {_why_tls(error)}") from None
+        except BaseException as error:
+            await trio.aclose_forcefully(stream)
+            if isinstance(error, trio.BrokenResourceError):
+                raise CannotConnect(f"{where.host}:{where.port}: {_why_tls(error)}") from None
+            raise
         return tls
 
     return dial
@@ -105,12 +111,12 @@ class Run:
         self._dial = dial
         self._idle: list[trio.abc.Stream] = []
         self._places = trio.Semaphore(plan.concurrency_max)
-        self._began = 0.0
+        self._began: float | None = None
 
     @property
     def elapsed_ns(self) -> int:
-        """Since the first request was due."""
-        return max(0, int((trio.current_time() - self._began) * _S))
+        """Since the first request was due; 0 before that."""
+        return 0 if self._began is None else max(0, int((trio.current_time() - self._began) * _S))
 
     async def probe(self) -> Outcome:
         """One request beforehand, which is not measured: does it work at all?"""
@@ -118,12 +124,12 @@ class Run:
 
     async def perform(self, progress: Callable[[int], None] = lambda _: None) -> None:
         """Send everything, and wait for all answers. progress: is told the time so far, again and again."""
-        self._began = trio.current_time()
+        self._began = began = trio.current_time()
         try:
             async with trio.open_nursery() as tasks:
                 tasks.start_soon(self._tell, progress)
                 async with trio.open_nursery() as requests:
-                    await self._send(requests)
+                    await self._send(requests, began)
                 tasks.cancel_scope.cancel()
         finally:
             for stream in self._idle:
@@ -134,14 +140,14 @@ class Run:
             progress(self.elapsed_ns)
             await trio.sleep(_TICK_SECONDS)
 
-    async def _send(self, requests: trio.Nursery) -> None:
+    async def _send(self, requests: trio.Nursery, began: float) -> None:
         """Start each request when it is due, as long as that makes sense."""
-        give_up_at = self._began + self.tally.duration_ns / _S + self._plan.timeout_seconds
+        give_up_at = began + self.tally.duration_ns / _S + self._plan.timeout_seconds
         moments = enumerate(self._plan.arrivals(), 1)
         freed_at = 0
         with trio.move_on_at(give_up_at) as scope:
             for number, due_at in moments:
-                await trio.sleep_until(self._began + due_at / _S)
+                await trio.sleep_until(began + due_at / _S)
                 if self._places.value:
                     self._places.acquire_nowait()
                 else:
@@ -164,8 +170,13 @@ class Run:
     async def _ask(self, request: bytes) -> Outcome:
         """One request, within its time."""
         with trio.move_on_after(self._plan.timeout_seconds):
-            return await self._exchange(request)
+            return self._without_key(await self._exchange(request))
         return Failed("timeout", f"no whole answer within {self._plan.timeout_seconds:g} s")
+
+    def _without_key(self, outcome: Outcome) -> Outcome:
+        if isinstance(outcome, Failed) and self._plan.key is not None:
+            return Failed(outcome.kind, outcome.detail.replace(self._plan.key.reveal(), "…"))
+        return outcome
 
     async def _exchange(self, request: bytes) -> Outcome:
         while True:

@@ -174,6 +174,7 @@ def _prepared(options: dict[str, Any]) -> tuple["About", "Run"]:
         is_streamed=question.is_streamed,
         concurrency_max=options["concurrency_max"],
         timeout_seconds=options["timeout"],
+        key=question.key,
     )
     about = About(
         url=where.url,

@@ -12,7 +12,8 @@ from trio.testing import MockClock, memory_stream_pair
 
 from stargate.benching.answer import Answered, Failed
 from stargate.benching.arrivals import arrivals
-from stargate.benching.run import CannotConnect, Plan, Run
+from stargate.benching.asking import endpoint
+from stargate.benching.run import CannotConnect, Plan, Run, dialling
 from stargate.benching.tally import Tally
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
@@ -274,3 +275,17 @@ class TestConnections:
             assert isinstance(await run.probe(), Answered)
             assert (run.tally.due, run.tally.answered) == (0, 0)
             nursery.cancel_scope.cancel()
+
+
+class TestDialling:
+    async def test_a_handshake_that_is_given_up_closes_its_connection(self) -> None:
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with listener, trio.open_nursery() as nursery:
+            where = endpoint(f"https://127.0.0.1:{listener.socket.getsockname()[1]}")
+            nursery.start_soon(dialling(where))
+            async with await listener.accept() as peer:
+                assert await peer.receive_some(), "a client's hello"
+                nursery.cancel_scope.cancel()
+                with trio.fail_after(PATIENCE_SECONDS) as scope:
+                    scope.shield = True
+                    assert await peer.receive_some() == b"", "the end"
