@@ -57,7 +57,8 @@ class _Plan:
         named = given.load or given.open_loop or given.curve or given.idle or given.soak
         every = given.every and not named
         usual = not given.every and not named
-        loads = [name for name in given.load or [] if name != PACED]
+        asked: list[str] = given.load or []
+        loads = [name for name in asked if name != PACED]
         self.loads: list[str] = []
         """In the closed loop."""
         if every or usual:
@@ -69,11 +70,11 @@ class _Plan:
         if every or usual or given.open_loop:
             self.rates = list(map(float, given.rates or (_USUAL_RATES if usual else _RATES)))
         self.open_rounds = 1 if usual else given.rounds
-        self.open_loads = loads or (["plain"] if usual else list(_OPEN_LOADS))
-        self.crowds = given.streams if every or PACED in (given.load or []) else []
-        self.curve = given.sizes if every or given.curve else []
-        self.idle = given.idle_connections if every or given.idle else 0
-        self.soak = given.soak_requests if every or given.soak else 0
+        self.open_loads: list[str] = loads or (["plain"] if usual else list(_OPEN_LOADS))
+        self.crowds: list[int] = given.streams if every or PACED in asked else []
+        self.curve: list[int] = given.sizes if every or given.curve else []
+        self.idle: int = given.idle_connections if every or given.idle else 0
+        self.soak: int = given.soak_requests if every or given.soak else 0
         self.given = given
 
     def seconds(self, targets: int) -> float:
@@ -101,22 +102,19 @@ def _compare(given: Any, targets: list[Target]) -> None:
     together = list(targets) if plan.loads or plan.rates or plan.curve else []
     if plan.rates:
         together += [target for target in suites.with_base(usual=True) if target not in together]
-    try:
-        with suites.upstream() as upstream, suites.all_started(upstream, together) as running:
-            suites.rates(running, plan.loads)
-            few = [one for one in running if one.target.usual or not usual]
-            if plan.rates:
-                suites.open_loop(few, plan.open_loads, plan.rates, plan.open_rounds)
-            if plan.curve:
-                suites.curve(few, plan.curve)
-        if plan.crowds:
-            suites.paced(plan.crowds, events=given.events, per_second=given.pace, usual=usual)
-        if plan.idle:
-            suites.idle(plan.idle, usual=usual)
-        if plan.soak:
-            suites.soak(plan.soak)
-    except (Wrong, NotServing) as failure:
-        raise SystemExit(str(failure)) from None
+    with suites.upstream() as upstream, suites.all_started(upstream, together) as running:
+        suites.rates(running, plan.loads)
+        few = [one for one in running if one.target.usual or not usual]
+        if plan.rates:
+            suites.open_loop(few, plan.open_loads, plan.rates, plan.open_rounds)
+        if plan.curve:
+            suites.curve(few, plan.curve)
+    if plan.crowds:
+        suites.paced(plan.crowds, events=given.events, per_second=given.pace, usual=usual)
+    if plan.idle:
+        suites.idle(plan.idle, usual=usual)
+    if plan.soak:
+        suites.soak(plan.soak)
     record = _record(given, suites, neighbours.share())
     figures.save(given.output, record)
     _show(given, record)
@@ -211,6 +209,10 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _ended(number: int, frame: object) -> None:
+    sys.exit(128 + number)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=(__doc__ or "").partition("\n")[0])
     whats = ["gateways", "peers", "core", "budgets"]
@@ -253,14 +255,15 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Read the command line."""
     # What has been started is ended on this way out too.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    signal.signal(signal.SIGTERM, _ended)
     parser = _parser()
     given = parser.parse_args()
     try:
         targets = chosen([given.profile] if given.profile else given.only, every=given.every)
     except NoSuchTarget as unknown:
         parser.error(f"there is no target {unknown}")
-    for name in given.load or []:
+    loads: list[str] = given.load or []
+    for name in loads:
         if name not in LOADS and name != PACED:
             parser.error(f"there is no load {name}")
     whats: dict[str, Callable[[], None]] = {
@@ -272,10 +275,14 @@ def main() -> None:
         whats[given.what]()
     elif given.markdown:
         _show(given, figures.kept(given.output))
-    elif given.profile:
-        _profile(given, targets[0], (given.load or ["plain"])[0])
     else:
-        _compare(given, targets)
+        try:
+            if given.profile:
+                _profile(given, targets[0], (loads or ["plain"])[0])
+            else:
+                _compare(given, targets)
+        except (Missing, NotServing, Wrong) as failure:
+            raise SystemExit(str(failure)) from None
 
 
 if __name__ == "__main__":

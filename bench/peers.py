@@ -24,7 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final
 
@@ -95,7 +95,7 @@ http {{
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, core: set[int], upstream_port: int) -> Iterator[Process]:
+def nginx(folder: Path, core: set[int], upstream_port: int) -> Generator[Process]:
     """nginx, passing on. Raises Missing."""
     binary, port = _nginx_binary(folder), free_port()
     with tempfile.TemporaryDirectory() as place:
@@ -124,7 +124,7 @@ def _portkey_package(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def portkey(folder: Path, core: set[int], upstream_port: int) -> Iterator[Process]:
+def portkey(folder: Path, core: set[int], upstream_port: int) -> Generator[Process]:
     """Portkey's gateway. Raises Missing."""
     script = _portkey_package(folder) / "build" / "start-server.js"
     node = shutil.which("node")
@@ -174,7 +174,7 @@ def _litellm_config(upstream_port: int) -> dict[str, object]:
 
 
 @contextlib.contextmanager
-def litellm(folder: Path, core: set[int], upstream_port: int) -> Iterator[Process]:
+def litellm(folder: Path, core: set[int], upstream_port: int) -> Generator[Process]:
     """LiteLLM's proxy, with one worker. Raises Missing."""
     binary, port = folder / LITELLM / "bin" / "litellm", free_port()
     if not binary.exists():

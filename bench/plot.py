@@ -134,7 +134,9 @@ def draw(record: Record, path: Path) -> list[Path]:
     # The same run gives the same file.
     mpl.rcParams["svg.hashsalt"] = "stargate"
     mpl.rcParams["svg.fonttype"] = "none"
-    from matplotlib import pyplot as plt
+    from matplotlib import pyplot
+
+    plt: Any = pyplot
 
     panels: list[tuple[Callable[[Any, Record], None], bool]] = [
         (_open_loop, bool(record.open_loop)),
@@ -149,7 +151,7 @@ def draw(record: Record, path: Path) -> list[Path]:
         return []
     height = max(_PANEL_INCHES * max(1, len(wanted)), _BAR_INCHES * bars)
     columns = bool(bars) + bool(wanted)
-    figure = plt.figure(figsize=(_WIDTH_INCHES * columns, height + _TITLE_INCHES), layout="constrained")
+    figure: Any = plt.figure(figsize=(_WIDTH_INCHES * columns, height + _TITLE_INCHES), layout="constrained")
     grid = figure.add_gridspec(max(1, len(wanted)), columns)
     if bars:
         _rates(figure.add_subplot(grid[:, 0]), record)

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -162,7 +162,7 @@ Ready = Callable[["subprocess.Popen[str]"], int]
 
 
 @contextlib.contextmanager
-def running(command: list[str], core: set[int], ready: Ready, **environment: str) -> Iterator[Process]:
+def running(command: list[str], core: set[int], ready: Ready, **environment: str) -> Generator[Process]:
     """A program, from the moment it is ready until the block ends."""
     with tempfile.TemporaryFile("w+") as errors:
         popen = subprocess.Popen(
@@ -253,8 +253,10 @@ def _line(popen: "subprocess.Popen[str]", seconds: float) -> str:
 # --------------------------------------------------------------------------------------------------- the load
 
 
-def _generator(core: set[int], kind: str, task: msgspec.Struct) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
+@contextlib.contextmanager
+def _generator(core: set[int], kind: str, task: msgspec.Struct) -> Generator["subprocess.Popen[str]"]:
+    """A load generator, which does not outlive the block."""
+    popen = subprocess.Popen(
         [sys.executable, "-m", "bench.generator", kind, msgspec.json.encode(task).decode()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -262,6 +264,11 @@ def _generator(core: set[int], kind: str, task: msgspec.Struct) -> "subprocess.P
         text=True,
         preexec_fn=lambda: os.sched_setaffinity(0, core),
     )
+    with popen:
+        try:
+            yield popen
+        finally:
+            popen.kill()
 
 
 def _said(popen: "subprocess.Popen[str]", seconds_max: float) -> str:
@@ -270,9 +277,6 @@ def _said(popen: "subprocess.Popen[str]", seconds_max: float) -> str:
         out, errors = popen.communicate(timeout=seconds_max)
     except subprocess.TimeoutExpired:
         out, errors = "", "it did not end"
-    finally:
-        popen.kill()
-        popen.communicate()
     if not out:
         raise SystemExit(f"the load generator failed:\n{errors[-2000:]}")
     return out
@@ -289,25 +293,25 @@ def load(
     meanwhile: Callable[[], object] | None = None,
 ) -> AnyResult:
     """Have the load generator do a task. meanwhile: what is looked at again and again until it is done."""
-    popen = _generator(core, kind, task)
     until = time.monotonic() + task.seconds_max
-    while meanwhile is not None and popen.poll() is None and time.monotonic() < until:
-        meanwhile()
-        time.sleep(_LOOK_SECONDS)
-    return msgspec.json.decode(_said(popen, max(1.0, until - time.monotonic())), type=result)
+    with _generator(core, kind, task) as popen:
+        while meanwhile is not None and popen.poll() is None and time.monotonic() < until:
+            meanwhile()
+            time.sleep(_LOOK_SECONDS)
+        return msgspec.json.decode(_said(popen, max(1.0, until - time.monotonic())), type=result)
 
 
 def hold(core: set[int], task: IdleTask, then: Callable[[str], object]) -> IdleResult:
     """Have connections held that say nothing. then: called with each word of idle.py's, when it is so."""
-    popen = _generator(core, "idle", task)
-    assert popen.stdin is not None
-    for word in ("open", "asked"):
-        if _line(popen, task.seconds_max).strip() != word:
-            break
-        then(word)
-        popen.stdin.write("\n")
-        popen.stdin.flush()
-    return msgspec.json.decode(_said(popen, task.seconds_max), type=IdleResult)
+    with _generator(core, "idle", task) as popen:
+        assert popen.stdin is not None
+        for word in ("open", "asked"):
+            if _line(popen, task.seconds_max).strip() != word:
+                break
+            then(word)
+            popen.stdin.write("\n")
+            popen.stdin.flush()
+        return msgspec.json.decode(_said(popen, task.seconds_max), type=IdleResult)
 
 
 def have_done(process: Process, task: Task) -> Result:

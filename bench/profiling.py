@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Final
 
@@ -55,7 +55,7 @@ def py_spy() -> Path | None:
 
 
 @contextlib.contextmanager
-def watching(pid: int) -> Iterator[list[str]]:
+def watching(pid: int) -> Generator[list[str]]:
     """Sample a process until the block ends; then the list holds the folded stacks. Raises Unwatchable."""
     program = py_spy()
     assert program is not None

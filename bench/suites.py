@@ -13,7 +13,7 @@ target that could not bear a load is not asked to bear a greater one.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -71,7 +71,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 @contextlib.contextmanager
 def started(
     target: Target, upstream: Process, folder: Path, wrapper: tuple[str, ...] = ()
-) -> Iterator[Running]:
+) -> Generator[Running]:
     """One target. Raises Missing."""
     gateway_core, load_core = processes.cores()
     if target.server == UPSTREAM:
@@ -168,13 +168,13 @@ class Suites:
         self.soak_samples: list[SoakSample] = []
 
     @contextlib.contextmanager
-    def upstream(self) -> Iterator[Process]:
+    def upstream(self) -> Generator[Process]:
         """The stand-in."""
         with gateways.upstream(self._load_core, self._options.writes) as process:
             yield process
 
     @contextlib.contextmanager
-    def all_started(self, upstream: Process, targets: Sequence[Target]) -> Iterator[list[Running]]:
+    def all_started(self, upstream: Process, targets: Sequence[Target]) -> Generator[list[Running]]:
         """Those that are here."""
         with contextlib.ExitStack() as stack:
             started_: list[Running] = []
@@ -187,7 +187,7 @@ class Suites:
             yield started_
 
     @contextlib.contextmanager
-    def _or_skip(self, target: Target) -> Iterator[None]:
+    def _or_skip(self, target: Target) -> Generator[None]:
         try:
             yield
         except Missing as missing:
@@ -196,7 +196,7 @@ class Suites:
             self.skipped[target.name] = str(missing)
 
     @contextlib.contextmanager
-    def _excused(self, target: Target, what: str) -> Iterator[None]:
+    def _excused(self, target: Target, what: str) -> Generator[None]:
         """What a peer cannot do ends nothing: it is told."""
         try:
             yield
@@ -313,7 +313,7 @@ class Suites:
     # ------------------------------------------------------------------------------ each by itself
 
     @contextlib.contextmanager
-    def _anew(self, target: Target) -> Iterator[Running | None]:
+    def _anew(self, target: Target) -> Generator[Running | None]:
         """A target that has answered some requests; None where it is not here."""
         with contextlib.ExitStack() as stack:
             one: Running | None = None

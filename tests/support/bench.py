@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Final, Self
 
@@ -30,7 +30,7 @@ def bench(module: str, *arguments: str, seconds_max: float = SECONDS_MAX) -> sub
 
 
 @contextlib.contextmanager
-def running_upstream() -> Iterator[int]:
+def running_upstream() -> Generator[int]:
     """The benchmark's stand-in for Bedrock, and its port."""
     with subprocess.Popen(
         [sys.executable, "-m", "bench.upstream", "--writes", "8"],
