@@ -24,7 +24,7 @@ from bench import budgets, core, figures, gateways, page, peers, plot, processes
 from bench.figures import Record
 from bench.gateways import Missing
 from bench.processes import Neighbours, NotServing
-from bench.suites import Options, Suites, Wrong, measure, started
+from bench.suites import Options, Suites, Wrong, is_soaked, measure, started
 from bench.targets import TARGETS, NoSuchTarget, Target, chosen
 from bench.traffic import LOADS
 
@@ -40,6 +40,8 @@ _VERSIONS_OF: Final = ("trio", "uvloop", "hypercorn", "uvicorn", "granian")
 _START_SECONDS: Final = 1.5
 """What starting a target takes, and starting a load: for saying how long all will take."""
 _LOAD_SECONDS: Final = 0.5
+_CONNECTION_SECONDS: Final = 0.001
+_SOAK_PER_SECOND: Final = 3_000
 
 
 def _numbers(text: str) -> list[int]:
@@ -77,16 +79,18 @@ class _Plan:
         self.soak: int = given.soak_requests if every or given.soak else 0
         self.given = given
 
-    def seconds(self, targets: int) -> float:
-        """About how long it takes."""
+    def seconds(self, targets: list[Target], few: int) -> float:
+        """About how long it takes, if of all targets these few have more than their rates measured."""
         given = self.given
         each = given.seconds + min(0.4, given.seconds) + _LOAD_SECONDS
-        rounds = given.rounds * (len(self.loads) + 2 * len(self.curve))
-        rounds += self.open_rounds * len(self.rates) * len(self.open_loads)
-        crowd = 3 * given.events / given.pace + _START_SECONDS + 2
-        soak = 3 * self.soak / 2_500
-        anew = len(self.crowds) * crowd + (8 if self.idle else 0)
-        return float(targets * (_START_SECONDS + rounds * each + anew) + soak)
+        rates = given.rounds * len(self.loads) * each
+        fixed = self.open_rounds * len(self.rates) * len(self.open_loads) * each
+        numbers = given.rounds * sum(each + size * _CONNECTION_SECONDS for size in self.curve)
+        crowds = len(self.crowds) * (3 * given.events / given.pace + 2 * _START_SECONDS)
+        idle = 2 * _START_SECONDS + self.idle * _CONNECTION_SECONDS if self.idle else 0
+        soaked = sum(is_soaked(target) for target in targets) * self.soak / _SOAK_PER_SECOND
+        all_of_them = len(targets) * (_START_SECONDS + rates)
+        return float(all_of_them + few * (fixed + numbers + crowds + idle) + soaked)
 
 
 def _compare(given: Any, targets: list[Target]) -> None:
@@ -96,9 +100,10 @@ def _compare(given: Any, targets: list[Target]) -> None:
         _say("one core only: gateway, upstream and load share it, and the rates say little")
     plan = _Plan(given)
     suites = Suites(targets, _options(given))
-    _say(f"{len(targets)} targets, about {plan.seconds(len(targets)) / 60:.1f} minutes")
-    neighbours = Neighbours(gateway_core | load_core)
     usual = given.every and not given.only
+    minutes = plan.seconds(targets, len(suites.with_base(usual=usual))) / 60
+    _say(f"{len(targets)} targets, about {minutes:.1f} minutes")
+    neighbours = Neighbours(gateway_core | load_core)
     together = list(targets) if plan.loads or plan.rates or plan.curve else []
     if plan.rates:
         together += [target for target in suites.with_base(usual=True) if target not in together]

@@ -406,7 +406,7 @@ class Suites:
     def soak(self, requests: int) -> None:
         """Memory over many requests, of Stargate on each of its loops."""
         for target in self._targets:
-            if not target.name.startswith("stargate") or not target.usual or target.settings.redis:
+            if not is_soaked(target):
                 continue
             steps = max(1, min(_SOAK_STEPS, requests // _SOAK_STEP_MIN))
             step = requests // steps
@@ -429,6 +429,11 @@ class Suites:
                     memory.append(one.process.resident_mib())
             self.soak_samples.append(SoakSample(target=target.name, requests=counts, resident_mib=memory))
             self._options.say(f"{target.name}: {counts[-1]:,} requests done")
+
+
+def is_soaked(target: Target) -> bool:
+    """Stargate on each of its loops, as it is: not its variants, and nobody else."""
+    return target.name.startswith("stargate") and target.usual and not target.settings.redis
 
 
 def _order(running: Sequence[Running], number: int) -> Sequence[Running]:

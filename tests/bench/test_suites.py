@@ -182,6 +182,21 @@ def test_a_peer_answers(peer: str, tmp_path: Path) -> None:
     assert [one["kind"] for one in found["figures"]] == ["plain", "stream", "tools"]
 
 
+def test_a_peer_that_does_not_start_ends_nothing(tmp_path: Path) -> None:
+    program = tmp_path / "litellm" / "bin" / "litellm"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho 'the moon is in the wrong house' >&2\nexit 3\n")
+    program.chmod(0o755)
+    output = tmp_path / "figures.json"
+    arguments = ["--only", "litellm,upstream*", "--load", "plain", "--rounds", "1", "--seconds", "0.1"]
+    ran = bench("bench", *arguments, "--folder", str(tmp_path), "--output", str(output))
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(output.read_text())
+    assert [one["target"] for one in found["figures"]] == ["upstream itself"]
+    assert found["failures"]["litellm, at the start"].endswith("the moon is in the wrong house")
+    assert "Not borne: litellm, at the start: " in ran.stdout
+
+
 # ------------------------------------------------------------------------------------------------ the figures
 
 ABOUT: Final = {
