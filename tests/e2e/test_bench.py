@@ -79,6 +79,16 @@ class TestMeasuring:
         assert (report["due"], report["first_token_ms"]["count"]) == (20, 0)
         assert report["output_tokens"] > 0
 
+    def test_what_a_model_takes_is_in_the_figures(self) -> None:
+        """A model that thinks first: nobody can have had a token before, however fast the machine is."""
+        with (
+            running_simulator("--first-token-ms", "200") as simulator,
+            running_gateway(simulator.url) as gateway,
+        ):
+            report = measured(gateway.url)
+        assert report["first_token_ms"]["p50"] >= 199, "within 0.4 %"
+        assert report["whole_answer_ms"]["p50"] >= 199
+
     def test_requests_reach_the_gateway_as_told(self) -> None:
         """One more than was measured: whether it works at all was asked first."""
         with running_simulator() as simulator, running_gateway(simulator.url) as gateway:
