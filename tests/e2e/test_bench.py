@@ -171,6 +171,10 @@ class TestMistakes:
         [
             (["127.0.0.1:8080"], "URL"),
             (["http://127.0.0.1:9", "--rate", "0"], "--rate"),
+            (["http://127.0.0.1:9", "--rate", "nan"], "--rate"),
+            (["http://127.0.0.1:9", "--duration", "1e-9"], "--duration"),
+            (["http://127.0.0.1:9", "--timeout", "inf"], "--timeout"),
+            (["http://127.0.0.1:9", "--model", "m", "--prompt-tokens", "0"], "--prompt-tokens"),
             (["http://127.0.0.1:9", "--json", "/nowhere/at/all.json"], "--json"),
             (["http://127.0.0.1:9", "--plot", "/nowhere/at/all.svg"], "--plot"),
             (["http://127.0.0.1:9", "--key", "sk\nx"], "--key"),

@@ -5,6 +5,7 @@ sends at the given rate until the duration is over, and prints a table; Ctrl-C e
 measured so far.
 """
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Generator
@@ -27,8 +28,8 @@ _FILE_OR_DASH: Final = click.Path(path_type=Path, dir_okay=False, allow_dash=Tru
 _STEPS: Final = 1_000
 _INTERRUPTED: Final = 130
 _S: Final = 1_000_000_000
-_RATE: Final = click.FloatRange(min=0, min_open=True, max=100_000)
-_SECONDS: Final = click.FloatRange(min=0, min_open=True, max=604_800)
+_RATE: Final = click.FloatRange(min=0.001, max=100_000)
+_SECONDS: Final = click.FloatRange(min=0.001, max=604_800)
 
 
 @click.command("bench", context_settings={"show_default": True})
@@ -92,6 +93,9 @@ def bench(**options: Any) -> None:
     """
     import trio
 
+    for name in ("rate", "duration", "timeout"):
+        if math.isnan(options[name]):
+            raise click.BadParameter("it must be a number", param_hint=f"--{name}")
     _need_folders(options)
     report, drawn = trio.run(_measure, options)
     _show(report, drawn, options)
