@@ -1168,13 +1168,14 @@ class TestLogHooks:
 
         return probed(log=fails)
 
-    @pytest.mark.parametrize("way", ["whole", "tail", "left", "failed"])
+    @pytest.mark.parametrize("way", ["whole", "stream", "tail", "left", "failed"])
     def test_there_is_a_note(self, way: str) -> None:
         bench = self.failing()
-        bench.ask(chat(stream=way == "tail"))
+        bench.ask(chat(stream=way in {"stream", "tail"}))
         bench.open()
-        if way == "tail":
-            bench.answer(stream_head() + chunk(STORY.whole) + LAST_CHUNK)
+        if way in {"stream", "tail"}:
+            bench.answer(stream_head() + chunk(STORY.whole) + (LAST_CHUNK if way == "stream" else b""))
+            bench.advance(SECOND)
         elif way == "left":
             bench.leave()
         else:
