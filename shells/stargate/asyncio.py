@@ -4,11 +4,11 @@ stargate/embedding/gateway.py tells what it is and what it can; trio.py is this 
 """
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import anyio
 from anyio.abc import TaskGroup
@@ -28,7 +28,7 @@ from stargate.tls import listener_context, upstream_contexts
 class Gateway(Embedded):
     """A gateway on the running asyncio loop. Constructed and used as `Embedded` says."""
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _running(self) -> AsyncGenerator[Attend]:
         """Run it. What the program's block raises passes the task groups by, so that it stays what it is."""
         tls = upstream_contexts(self.plan.config.gateway.upstream_tls)
@@ -37,15 +37,15 @@ class Gateway(Embedded):
             sinks = Sinks(sink_nursery, level=self._log_level)
             try:
                 async with anyio.create_task_group() as nursery:
-                    shell = Shell(self.plan, nursery, sinks=sinks, tls=tls)
-                    ending = asyncio.Event()
-                    try:
-                        await self._begin(shell, nursery, sinks, ending)
-                        yield lambda channel, address: nursery.start_soon(shell.attend, channel, address)
-                    except Exception as error:  # noqa: BLE001  (raised again below)
-                        escaped = error
-                    ending.set()
-                    await shell.drain(self.plan.config.gateway.drain_seconds)
+                    with contextlib.closing(Shell(self.plan, nursery, sinks=sinks, tls=tls)) as shell:
+                        ending = asyncio.Event()
+                        try:
+                            await self._begin(shell, nursery, sinks, ending)
+                            yield shell.attend
+                        except Exception as error:  # noqa: BLE001  (raised again below)
+                            escaped = error
+                        ending.set()
+                        await shell.drain(self.plan.config.gateway.drain_seconds)
                     nursery.cancel_scope.cancel()
             finally:
                 with anyio.CancelScope(shield=True):

@@ -3,11 +3,11 @@
 stargate/embedding/gateway.py tells what it is and what it can; asyncio.py is this file's twin.
 """
 
+import contextlib
 import socket
 import ssl
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import trio
 
@@ -25,7 +25,7 @@ from stargate.trio_shell.sinks import Sinks
 class Gateway(Embedded):
     """A gateway on the running trio loop. Constructed and used as `Embedded` says."""
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def _running(self) -> AsyncGenerator[Attend]:
         """Run it. What the program's block raises passes the nurseries by, so that it stays what it is."""
         tls = upstream_contexts(self.plan.config.gateway.upstream_tls)
@@ -34,15 +34,15 @@ class Gateway(Embedded):
             sinks = Sinks(sink_nursery, level=self._log_level)
             try:
                 async with trio.open_nursery() as nursery:
-                    shell = Shell(self.plan, nursery, sinks=sinks, tls=tls)
-                    ending = trio.Event()
-                    try:
-                        await self._begin(shell, nursery, sinks, ending)
-                        yield lambda channel, address: nursery.start_soon(shell.attend, channel, address)
-                    except Exception as error:  # noqa: BLE001  (raised again below)
-                        escaped = error
-                    ending.set()
-                    await shell.drain(self.plan.config.gateway.drain_seconds)
+                    with contextlib.closing(Shell(self.plan, nursery, sinks=sinks, tls=tls)) as shell:
+                        ending = trio.Event()
+                        try:
+                            await self._begin(shell, nursery, sinks, ending)
+                            yield shell.attend
+                        except Exception as error:  # noqa: BLE001  (raised again below)
+                            escaped = error
+                        ending.set()
+                        await shell.drain(self.plan.config.gateway.drain_seconds)
                     nursery.cancel_scope.cancel()
             finally:
                 with trio.CancelScope(shield=True):

@@ -28,6 +28,7 @@ from stargate.asyncio_shell.reactor import Reactor
 from stargate.asyncio_shell.sinks import Sinks
 from stargate.asyncio_shell.ticker import Look, Ticker, Timed, now_ns
 from stargate.fetcher import Fetcher
+from stargate.in_memory.channel import MemoryChannel
 from stargate.journals import Journals
 from stargate.shell_common.channels import ClientChannel
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
@@ -131,6 +132,7 @@ class Gateway:
         self._draining: Draining | None = None
         self._deserted = asyncio.Event()
         """Set when the last client has gone while draining."""
+        self._closed = False
         self._health: dict[str, HealthChanged] = {}
         self._keys: KeysChanged | None = None
         self.reactor = Reactor(self._failed)
@@ -152,26 +154,47 @@ class Gateway:
             except (OSError, ssl.SSLError, TimeoutError):
                 channel.dispose()
                 return
-        await self.attend(channel, address)
+        client = self._welcome(channel, address)
+        try:
+            await channel.wait_over(self.plan.limits.client_stall_ns / 1e9, LINGER_SECONDS)
+        finally:
+            self._see_off(client)
 
-    async def attend(self, channel: ClientChannel, address: str) -> None:
-        """Serve a connection that stands, until it is over."""
+    def attend(self, channel: MemoryChannel, address: str) -> None:
+        """Serve a connection in memory: it says itself when it is over, so no task waits for that.
+
+        Raises RuntimeError when the gateway is closed.
+        """
+        if self._closed:
+            raise RuntimeError("the gateway is closed")
+        client = self._welcome(channel, address)
+        channel.when_over(lambda: self._see_off(client))
+
+    def _welcome(self, channel: ClientChannel, address: str) -> Client:
+        """Begin to serve a connection that stands."""
         session = self.journals.session(self.plan, self._plans, address, now_ns())
         client = Client(self, channel, session)
         self.clients.add(client)
-        try:
-            self.admit(client)
-            if not channel.closed:
-                channel.start(client)
-            await channel.wait_over(self.plan.limits.client_stall_ns / 1e9, LINGER_SECONDS)
-        finally:
-            if not session.closed:
-                self.tell(client, ClientLost())
-            channel.dispose()
-            self.clients.discard(client)
-            self.ticker.forget(client)
-            if self._draining is not None and not self.clients:
-                self._deserted.set()
+        self.admit(client)
+        if not channel.closed:
+            channel.start(client)
+        return client
+
+    def _see_off(self, client: Client) -> None:
+        """Its connection is over."""
+        if not client.session.closed:
+            self.tell(client, ClientLost())
+        client.channel.dispose()
+        self.clients.discard(client)
+        self.ticker.forget(client)
+        if self._draining is not None and not self.clients:
+            self._deserted.set()
+
+    def close(self) -> None:
+        """Take nobody on any more, and break connections in memory: no task of theirs can be cancelled."""
+        self._closed = True
+        for client in tuple(self.clients):
+            client.channel.dispose()
 
     def admit(self, caller: Caller) -> None:
         """Tell a new session or flight how things stand."""

@@ -33,8 +33,8 @@ from stargate_core.views import Plugin
 if TYPE_CHECKING:
     from stargate.httpx_transport import AsyncTransport
 
-Attend: TypeAlias = Callable[[MemoryChannel, str], object]
-"""Has the gateway attend a connection, from an address."""
+Attend: TypeAlias = Callable[[MemoryChannel, str], None]
+"""Has the gateway attend a connection, from an address. Raises RuntimeError when it is closed."""
 Level: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 
@@ -123,7 +123,7 @@ class Embedded(ABC):
         channel = MemoryChannel()
         try:
             self._attend(channel, address)
-        except RuntimeError as error:  # Its task group has ended.
+        except RuntimeError as error:
             raise NotRunning("the gateway has ended") from error
         return channel
 

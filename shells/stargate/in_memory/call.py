@@ -14,6 +14,8 @@ Leaving is `leave`, at any time: the call is cancelled at Bedrock, as with a cli
 import re
 from typing import Final, Protocol
 
+import anyio.lowlevel
+
 from stargate.in_memory.channel import MemoryChannel
 from stargate_core.wire.http1 import (
     CLOSED,
@@ -169,6 +171,10 @@ async def call(callee: Callee, data: bytes, *, address: str = "embedded", bodile
     answer = Answer(channel, bodiless=bodiless)
     try:
         channel.send(data)
+        if channel.has_news:
+            await (
+                anyio.lowlevel.checkpoint()
+            )  # It was answered at once; others must have their turn all the same.
         await answer.begin()
     except BaseException:
         channel.leave()

@@ -11,11 +11,13 @@ not read its upstream until all of it has been taken. (An answer that is written
 one piece, however long.)
 
 Nothing has to linger here: what was written before the end is read by the caller whenever it likes, and a
-connection that breaks loses what the caller has not read, as a reset does.
+connection that breaks loses what the caller has not read, as a reset does. So nobody needs to wait for the
+end either: whoever must know of it is told (`when_over`), and a call costs the gateway no task.
 
 Both ends live on one loop, and are not to be touched from another thread.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -33,12 +35,12 @@ class MemoryChannel:
         "_broken",
         "_left",
         "_news",
-        "_over",
         "_owner",
         "_paused",
         "_sent",
         "_unread",
         "_unread_bytes",
+        "_when_over",
         "closed",
         "pending",
     )
@@ -55,9 +57,9 @@ class MemoryChannel:
         self._unread_bytes = 0
         self._left = False
         self._broken = False
-        self._news = anyio.Event()
-        """Set when there is something for the caller: bytes, or the end."""
-        self._over = anyio.Event()
+        self._news: anyio.Event | None = None
+        """Set when there is something for the caller, bytes or the end: there while it waits."""
+        self._when_over: Callable[[], None] | None = None
 
     # --------------------------------------------------------------------------------------- the caller's end
 
@@ -68,16 +70,27 @@ class MemoryChannel:
         elif not self.closed:
             self._owner.heard(data)
 
+    @property
+    def has_news(self) -> bool:
+        """Whether `receive` would not wait."""
+        return bool(self._unread) or self.closed
+
     async def receive(self) -> bytes:
-        """What has come, all of it; nothing at the end. Raises ConnectionResetError if it broke."""
-        await anyio.lowlevel.checkpoint()
+        """What has come, all of it; nothing at the end. Raises ConnectionResetError if it broke.
+
+        Where something has come others do not get their turn: it came while they had it.
+        """
+        await anyio.lowlevel.checkpoint_if_cancelled()
         while not self._unread:
             if self._broken:
                 raise ConnectionResetError
             if self.closed:
                 return b""
             self._news = anyio.Event()
-            await self._news.wait()
+            try:
+                await self._news.wait()
+            finally:
+                self._news = None
         data = b"".join(self._unread)
         self._unread.clear()
         self._unread_bytes = 0
@@ -124,7 +137,7 @@ class MemoryChannel:
             raise BrokenPipeError
         self._unread.append(data)
         self._unread_bytes += len(data)
-        self._news.set()
+        self._wake()
         if self._unread_bytes > UNREAD_BYTES_MAX and not self.pending:
             self.pending = True
             if self._owner is not None:
@@ -134,12 +147,12 @@ class MemoryChannel:
         """End in good order: the caller reads what was written, and then the end."""
         self._close()
 
-    async def wait_over(self, stall_seconds: float, linger_seconds: float) -> None:
-        """Wait until the connection has ended. What the caller has not read yet waits for it, not for us."""
-        try:
-            await self._over.wait()
-        finally:
-            self.dispose()
+    def when_over(self, tell: Callable[[], None]) -> None:
+        """Tell this once the connection has ended. What the caller has not read yet waits for it."""
+        if self.closed:
+            tell()
+        else:
+            self._when_over = tell
 
     def abort(self) -> None:
         """Break it: the caller gets nothing more."""
@@ -155,8 +168,14 @@ class MemoryChannel:
 
     def _close(self) -> None:
         self.closed = True
-        self._news.set()
-        self._over.set()
+        self._wake()
+        tell, self._when_over = self._when_over, None
+        if tell is not None:
+            tell()
+
+    def _wake(self) -> None:
+        if self._news is not None:
+            self._news.set()
 
     def _forget(self) -> None:
         self._unread.clear()

@@ -56,10 +56,6 @@ class ClientChannel(Protocol):
         """End our side in good order, once what was written has left."""
         ...
 
-    async def wait_over(self, stall_seconds: float, linger_seconds: float) -> None:
-        """Wait until the connection has ended, and dispose of it."""
-        ...
-
     def abort(self) -> None:
         """Break the connection at once."""
         ...

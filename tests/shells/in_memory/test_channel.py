@@ -132,8 +132,6 @@ class TestEnds:
         channel, _ = a_channel()
         channel.write(b"last words")
         channel.finish()
-        with anyio.fail_after(1):
-            await channel.wait_over(60, 60)
         assert await channel.receive() == b"last words"
         assert await channel.receive() == b""
         assert await channel.receive() == b""
@@ -173,8 +171,6 @@ class TestEnds:
         assert owner.told == ["stalled", "lost"]
         assert channel.closed
         assert not channel.pending
-        with anyio.fail_after(1):
-            await channel.wait_over(60, 60)
 
     async def test_leaving_behind_the_end_is_told_nobody(self) -> None:
         channel, owner = a_channel()
@@ -182,10 +178,28 @@ class TestEnds:
         channel.leave()
         assert owner.told == []
 
-    async def test_a_wait_that_is_cancelled_cuts_it(self) -> None:
+    @pytest.mark.parametrize(
+        "end", [MemoryChannel.finish, MemoryChannel.abort, MemoryChannel.dispose, MemoryChannel.leave]
+    )
+    async def test_every_end_is_told_once_to_whoever_must_know(
+        self, end: Callable[[MemoryChannel], None]
+    ) -> None:
         channel, _ = a_channel()
-        with anyio.CancelScope() as scope:
-            scope.cancel()
-            await channel.wait_over(60, 60)
-        with pytest.raises(ConnectionResetError):
-            await channel.receive()
+        told: list[bool] = []
+        channel.when_over(lambda: told.append(channel.closed))
+        assert told == []
+        for again in (end, MemoryChannel.dispose, MemoryChannel.finish, MemoryChannel.leave):
+            again(channel)
+        assert told == [True]
+        channel.when_over(lambda: told.append(channel.closed))
+        assert told == [True, True]  # It is over already.
+
+    async def test_there_is_news_until_it_is_taken_and_for_ever_once_it_is_over(self) -> None:
+        channel, _ = a_channel()
+        assert not channel.has_news
+        channel.write(b"some")
+        assert channel.has_news
+        await channel.receive()
+        assert not channel.has_news
+        channel.finish()
+        assert channel.has_news
