@@ -12,7 +12,7 @@ import h11
 import msgspec
 
 from sim.agenda import Item
-from sim.asks import Ask, a_smuggled_ask, a_wrong_ask, an_ask
+from sim.asks import Ask, a_smuggled_ask, a_wrong_ask
 from sim.callers import Caller
 from sim.violation import Violation, demand
 from sim.wires import End
@@ -81,7 +81,7 @@ class Client:
         if self.left or self.over:
             return
         if len(self.asks) >= self._to_ask or (self.asks and self.world.calm):
-            self._leave("end")
+            self.leave("end")
             return
         ahead = 1 if self.kind != "pipelining" else self._rng.randrange(1, 4)
         data = b""
@@ -95,7 +95,7 @@ class Client:
         self._send(data)
         if self.kind == "leaving" and self._rng.random() < 0.5:
             delay = self._rng.randrange(self._rng.choice((1, 4, 30, 800, 3000, 12_000)) * MILLISECOND)
-            self.world.agenda.after(delay, lambda: self._leave(self._rng.choice(("end", "lost"))))
+            self.world.agenda.after(delay, lambda: self.leave(self._rng.choice(("end", "lost"))))
         if self.kind == "slow" and self._rng.random() < 0.6:
             self._doze()
         if self._waiting is None:
@@ -107,7 +107,7 @@ class Client:
             return a_smuggled_ask(self._rng)
         if self.kind == "wrong" and self._rng.random() < 0.6:
             return a_wrong_ask(self._rng, world.features, number)
-        return an_ask(self._rng, world.features, number)
+        return world.an_ask(number)
 
     def _send(self, data: bytes) -> None:
         if self.kind not in ("tearing", "dripping"):
@@ -148,7 +148,8 @@ class Client:
         long = self._rng.choice((100 * MILLISECOND, 3 * SECOND, 15 * SECOND))
         self.world.agenda.after(self._rng.randrange(long), self.end.resume)
 
-    def _leave(self, how: str) -> None:
+    def leave(self, how: str) -> None:
+        """Go: end, or break the connection."""
         if self.left or self.over:
             return
         self.left = how
@@ -166,7 +167,7 @@ class Client:
             return
         excused = self.stopped_reading or any(ask.sent_at < 0 for ask in self.asks)
         demand(excused, "no answer comes", f"{self.name} has waited for a minute")
-        self._leave("lost")
+        self.leave("lost")
 
     def _done(self) -> None:
         if self._waiting is not None:

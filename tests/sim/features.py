@@ -62,13 +62,9 @@ FEATURES: Final = (
 
 
 _RARITY: Final = {
-    "credentials": 0.4,
-    "drain": 0.6,
-    "limits": 0.7,
-    "scenarios": 1.4,
-    "oddities": 1.4,
-    "rude": 1.4,
-}
+    "credentials": 0.4, "drain": 0.6, "limits": 0.8,
+    "scenarios": 1.4, "oddities": 1.4, "rude": 1.4, "late": 1.4,
+}  # fmt: skip
 """What leaves little else to be seen is switched on less often; what there is most of, more often."""
 
 
@@ -78,6 +74,8 @@ class Features(msgspec.Struct, kw_only=True):
     on: frozenset[str]
     clients: int
     requests_max: int
+    burst: bool
+    """All clients come at once."""
     faults_until_ns: int
     codec: str
     kinds: tuple[str, ...]
@@ -146,6 +144,7 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
         on=frozenset(drawn),
         clients=rng.choice((1, 2, 3, 5, 8, 12)),
         requests_max=rng.choice((1, 2, 4, 6)),
+        burst=rng.random() < 0.35,
         faults_until_ns=rng.choice((2, 5, 15, 40)) * SECOND,
         codec=rng.choice(("fast", "fast", "reference")),
         kinds=("polite", *kinds),
@@ -159,7 +158,7 @@ def features_of(rng: random.Random, without: frozenset[str] = frozenset()) -> Fe
         reset_rate=rng.choice((0.02, 0.1, 0.3)),
         refuse_rate=rng.choice((0.05, 0.2, 0.6)),
         silent_rate=rng.choice((0.02, 0.1, 0.3)),
-        late_rate=rng.choice((0.05, 0.3, 0.8)),
+        late_rate=rng.choice((0.1, 0.4, 0.8)),
         lateness_ns=rng.choice((1, 20, 500)) * MILLISECOND,
         prompts=rng.choice((0, 1, 3)),
         pool_max=rng.choice((1, 2, 4, 64)),

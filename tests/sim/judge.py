@@ -241,7 +241,8 @@ class Judge:
         self.lateness_ns = 0
         """By how much the ticker may be late."""
         self.on_call: Any = None
-        """Told of each call."""
+        """Told of each call; below: of each question for a lease."""
+        self.on_lease_asked: Callable[[Caller], None] = lambda _caller: None
 
     # ------------------------------------------------------------------------------------------- what is kept
 
@@ -414,6 +415,7 @@ class Judge:
                 demand(not life.asked and life.lease is None, "a second lease is asked for", caller.name)
                 demand(not life.questions, "a call is begun before what was asked is answered", caller.name)
                 life.asked.add(ticket)
+                self.on_lease_asked(caller)
             case WithdrawUpstream(ticket):
                 demand(ticket in life.asked, "what was not asked is withdrawn", caller.name)
                 life.asked.discard(ticket)

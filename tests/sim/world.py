@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 
 from sim.agenda import Agenda, Item
-from sim.asks import Ask, written
+from sim.asks import Ask, an_ask, written
+from sim.callers import Caller
 from sim.clients import Client
 from sim.enquiries import RedisStore
 from sim.evidence import GRACE_NS
@@ -71,6 +72,9 @@ class World:
         self.network = Network(self.agenda, self.rng, self.features, self.judge)
         self.calm = False
         self.clients: list[Client] = []
+        self._asked: list[Ask] = []
+        self._leaving: dict[Caller, Client] = {}
+        self.judge.on_lease_asked = self._lease_asked
         self.credentials_at = -1
         """When the gateway had credentials that are any good; -1: from the beginning."""
         self._numbers = 0
@@ -161,6 +165,14 @@ class World:
         """Of all its stores."""
         return [self.judge.memory, *([] if self.redis is None else [self.redis.ledger])]
 
+    def an_ask(self, number: int) -> Ask:
+        """A good request; where there is a cache, often one that somebody has made before."""
+        rng, asked = self.rng, self._asked
+        if self.features.has("cache") and asked and rng.random() < 0.4:
+            return msgspec.structs.replace(rng.choice(asked[-6:]), sent_at=-1)
+        asked.append(an_ask(rng, self.features, number))
+        return asked[-1]
+
     def _connect(self, kind: str) -> None:
         """A client connects; one that is draining listens no more."""
         if self.shell.draining is not None:
@@ -173,6 +185,15 @@ class World:
         client = Client(self, there, len(self.clients) + 1, kind)
         client.attended_by = caller
         self.clients.append(client)
+        if kind == "leaving":
+            self._leaving[caller] = client
+
+    def _lease_asked(self, caller: Caller) -> None:
+        """Some leave just when a connection is wanted for them: hardly anybody would by chance."""
+        client = self._leaving.get(caller)
+        if client is not None and self.rng.random() < 0.3:
+            how = self.rng.choice(("end", "lost"))
+            self.agenda.after(self.rng.randrange(3 * MILLISECOND), lambda: client.leave(how))
 
     def _credentials(self) -> None:
         """The gateway's AWS credentials: there from the beginning, or not, or none that are any good."""
@@ -202,9 +223,12 @@ class World:
         """All of it. Raises Violation."""
         features, rng, agenda = self.features, self.rng, self.agenda
         self._credentials()
+        first, spread = 0, features.faults_until_ns
+        if features.burst:
+            first, spread = rng.randrange(spread // 2), 300 * MILLISECOND
         for _ in range(features.clients):
             kind = rng.choice(features.kinds)
-            agenda.after(rng.randrange(features.faults_until_ns), functools.partial(self._connect, kind))
+            agenda.after(first + rng.randrange(spread), functools.partial(self._connect, kind))
         if features.has("reload"):
             for _ in range(rng.choice((1, 3))):
                 agenda.after(rng.randrange(features.faults_until_ns), self._reload)
@@ -307,7 +331,7 @@ class _Probing(Client):
 
     def _next(self) -> None:
         if self._only is None:
-            self._leave("end")
+            self.leave("end")
         else:
             self._to_ask = 1
             super()._next()
