@@ -23,8 +23,8 @@ from typing import Any, Final
 from bench import budgets, core, figures, gateways, page, peers, plot, processes, profiling
 from bench.figures import Record
 from bench.gateways import Missing
-from bench.processes import Neighbours, NotServing
-from bench.suites import Options, Suites, Wrong, is_soaked, measure, started
+from bench.processes import Neighbours
+from bench.suites import FAILURES, Options, Suites, is_soaked, measure, started
 from bench.targets import TARGETS, NoSuchTarget, Target, chosen
 from bench.traffic import LOADS
 
@@ -107,22 +107,30 @@ def _compare(given: Any, targets: list[Target]) -> None:
     together = list(targets) if plan.loads or plan.rates or plan.curve else []
     if plan.rates:
         together += [target for target in suites.with_base(usual=True) if target not in together]
-    with suites.upstream() as upstream, suites.all_started(upstream, together) as running:
-        suites.rates(running, plan.loads)
-        few = [one for one in running if one.target.usual or not usual]
-        if plan.rates:
-            suites.open_loop(few, plan.open_loads, plan.rates, plan.open_rounds)
-        if plan.curve:
-            suites.curve(few, plan.curve)
-    if plan.crowds:
-        suites.paced(plan.crowds, events=given.events, per_second=given.pace, usual=usual)
-    if plan.idle:
-        suites.idle(plan.idle, usual=usual)
-    if plan.soak:
-        suites.soak(plan.soak)
+    failure: Exception | None = None
+    try:
+        with suites.upstream() as upstream, suites.all_started(upstream, together) as running:
+            suites.rates(running, plan.loads)
+            few = [one for one in running if one.target.usual or not usual]
+            if plan.rates:
+                suites.open_loop(few, plan.open_loads, plan.rates, plan.open_rounds)
+            if plan.curve:
+                suites.curve(few, plan.curve)
+        if plan.crowds:
+            suites.paced(plan.crowds, events=given.events, per_second=given.pace, usual=usual)
+        if plan.idle:
+            suites.idle(plan.idle, usual=usual)
+        if plan.soak:
+            suites.soak(plan.soak)
+    except FAILURES as found:
+        # An hour's work is not thrown away for its last minute; but the run has failed, and says so.
+        failure = found
+        suites.failures["the run"] = str(failure)
     record = _record(given, suites, neighbours.share())
     figures.save(given.output, record)
     _show(given, record)
+    if failure is not None:
+        raise SystemExit(str(failure))
 
 
 def _record(given: Any, suites: Suites, others: float) -> Record:
@@ -286,7 +294,7 @@ def main() -> None:
                 _profile(given, targets[0], (loads or ["plain"])[0])
             else:
                 _compare(given, targets)
-        except (Missing, NotServing, Wrong) as failure:
+        except (Missing, *FAILURES) as failure:
             raise SystemExit(str(failure)) from None
 
 

@@ -271,6 +271,10 @@ def _generator(core: set[int], kind: str, task: msgspec.Struct) -> Generator["su
             popen.kill()
 
 
+class NoResult(Exception):
+    """A load generator did not do its task. It cannot, where a gateway does not let it connect."""
+
+
 def _said(popen: "subprocess.Popen[str]", seconds_max: float) -> str:
     """What a generator prints until it ends, if that is not too late."""
     try:
@@ -278,7 +282,7 @@ def _said(popen: "subprocess.Popen[str]", seconds_max: float) -> str:
     except subprocess.TimeoutExpired:
         out, errors = "", "it did not end"
     if not out:
-        raise SystemExit(f"the load generator failed:\n{errors[-2000:]}")
+        raise NoResult(f"the load generator failed: {errors[-2000:]}")
     return out
 
 
@@ -307,7 +311,7 @@ def hold(core: set[int], task: IdleTask, then: Callable[[str], object]) -> IdleR
         assert popen.stdin is not None
         for word in ("open", "asked"):
             if _line(popen, task.seconds_max).strip() != word:
-                break
+                raise NoResult(f"the connections were not {word}")
             then(word)
             popen.stdin.write("\n")
             popen.stdin.flush()
@@ -321,5 +325,5 @@ def have_done(process: Process, task: Task) -> Result:
     process.popen.stdin.flush()
     line = _line(process.popen, task.seconds_max)
     if not line:
-        raise SystemExit("the program with the gateway inside did not do its task")
+        raise NoResult("the program with the gateway inside did not do its task")
     return msgspec.json.decode(line, type=Result)

@@ -27,7 +27,7 @@ from bench.idle import IdleTask
 from bench.load import Result, Task
 from bench.open_loop import OpenResult, OpenTask
 from bench.paced import PacedResult, PacedTask
-from bench.processes import NotServing, Process
+from bench.processes import NoResult, NotServing, Process
 from bench.targets import TARGETS, Target
 
 _WARM_UP_SECONDS_MAX: Final = 0.4
@@ -143,6 +143,10 @@ class Wrong(Exception):
     """An answer is wrong, or did not come."""
 
 
+FAILURES: Final = (Wrong, NotServing, NoResult)
+"""What a target does not do."""
+
+
 def _wake(running: Running) -> None:
     """Have a target answer some requests: what it makes once, or compiles when it is asked. Raises Wrong."""
     task = Task(to=_address(running), load="mixed", connections=4, requests=_FEW, seconds=_WAKE_SECONDS_MAX)
@@ -196,12 +200,12 @@ class Suites:
             self.skipped[target.name] = str(missing)
 
     @contextlib.contextmanager
-    def _excused(self, target: Target, what: str) -> Generator[None]:
-        """What a peer cannot do ends nothing: it is told."""
+    def _excused(self, target: Target, what: str, *, everybody: bool = False) -> Generator[None]:
+        """What a peer cannot do, or anybody, ends nothing: it is told."""
         try:
             yield
-        except (Wrong, NotServing) as failure:
-            if target.server not in peers.STARTERS:
+        except FAILURES as failure:
+            if not everybody and target.server not in peers.STARTERS:
                 raise
             self._failed(f"{target.name}, {what}", str(failure))
 
@@ -273,21 +277,23 @@ class Suites:
                     name = one.target.name
                     if not one.target.has_socket or name in failed or not self._may(one.target, connections):
                         continue
-                    # So long that a good part of the connections has another turn.
-                    seconds = max(options.seconds, options.seconds * connections / 2_500)
-                    task = Task(
-                        to=_address(one),
-                        connections=connections,
-                        warm_up_seconds=min(_WARM_UP_SECONDS_MAX, seconds),
-                        warm_up_all=True,
-                        seconds=seconds,
-                    )
-                    try:
-                        self.curve_samples.append(_sample(one, "plain", number, task))
-                    except Wrong as wrong:
-                        failed.add(name)
-                        self._failed(f"{name}, {connections:,} connections", str(wrong))
+                    failed.add(name)
+                    with self._excused(one.target, f"{connections:,} connections", everybody=True):
+                        self.curve_samples.append(self._with_so_many(one, connections, number))
+                        failed.remove(name)
             self._say_round(number, "numbers of connections")
+
+    def _with_so_many(self, running: Running, connections: int, number: int) -> Sample:
+        # So long that a good part of the connections has another turn.
+        seconds = max(self._options.seconds, self._options.seconds * connections / 2_500)
+        task = Task(
+            to=_address(running),
+            connections=connections,
+            warm_up_seconds=min(_WARM_UP_SECONDS_MAX, seconds),
+            warm_up_all=True,
+            seconds=seconds,
+        )
+        return _sample(running, "plain", number, task)
 
     def _failed(self, what: str, why: str) -> None:
         why = " ".join(why.split())[:_WORDS_MAX]
@@ -303,42 +309,48 @@ class Suites:
         if needed > self._options.files:
             what = f"{name}, {connections:,} connections"
             if what not in self.failures:
-                self._failed(what, f"they need {needed:,} open files, and there are {self._options.files:,}")
+                self._failed_for_files(what, needed)
             return False
         return True
+
+    def _failed_for_files(self, what: str, needed: int) -> None:
+        self._failed(what, f"they need {needed:,} open files, and there are {self._options.files:,}")
 
     def _say_round(self, number: int, what: str, rounds: int | None = None) -> None:
         self._options.say(f"{what}: round {number + 1} of {rounds or self._options.rounds} done")
 
     # ------------------------------------------------------------------------------ each by itself
 
-    @contextlib.contextmanager
-    def _anew(self, target: Target) -> Generator[Running | None]:
-        """A target that has answered some requests; None where it is not here."""
-        with contextlib.ExitStack() as stack:
-            one: Running | None = None
-            with self._or_skip(target), self._excused(target, "at the start"):
-                upstream = stack.enter_context(self.upstream())
-                one = stack.enter_context(started(target, upstream, self._options.folder))
-                if target.server != UPSTREAM:
-                    _wake(one)
-            yield one
+    def _alone(self, target: Target, what: str, use: Callable[[Running], None]) -> None:
+        """Use a target that was started anew and has answered some requests. What it cannot do is told."""
+        with (
+            self._or_skip(target),
+            self._excused(target, what, everybody=True),
+            self.upstream() as upstream,
+            started(target, upstream, self._options.folder) as running,
+        ):
+            if target.server != UPSTREAM:
+                _wake(running)
+            use(running)
 
     def paced(self, sizes: Sequence[int], *, events: int, per_second: float, usual: bool) -> None:
         """Crowds of streams at the pace of a model."""
-        overrun: set[str] = set()
+
+        def use(one: Running) -> None:
+            sample = self._crowd(one, streams, events, per_second)
+            self.paced_samples.append(sample)
+            if sample.result.lost:
+                raise Wrong(f"{sample.result.lost:,} lost: {sample.result.errors[0]}")
+            borne.add(one.target.name)
+
+        targets = self.with_base(usual=usual)
+        borne = {target.name for target in targets}
         for streams in sizes:
-            for target in self.with_base(usual=usual):
-                if target.name in overrun or target.name in self.skipped or not self._may(target, streams):
-                    continue
-                with self._anew(target) as one:
-                    if one is None:
-                        continue
-                    sample = self._crowd(one, streams, events, per_second)
-                self.paced_samples.append(sample)
-                if sample.result.lost:
-                    overrun.add(target.name)
-                    self._failed(f"{target.name}, {streams:,} paced streams", sample.result.errors[0])
+            for target in targets:
+                name = target.name
+                if name in borne and name not in self.skipped and self._may(target, streams):
+                    borne.remove(name)
+                    self._alone(target, f"{streams:,} paced streams", use)
             self._options.say(f"{streams:,} paced streams: done")
         self.paced_samples.sort(key=lambda one: (_place(one.target), one.streams))
 
@@ -364,71 +376,69 @@ class Suites:
 
     def idle(self, connections: int, *, usual: bool) -> None:
         """Crowds of connections that say nothing."""
+        what = f"{connections:,} idle connections"
+
+        def use(one: Running) -> None:
+            sample = self._silent(one, connections)
+            self.idle_samples.append(sample)
+            if sample.errors:
+                raise Wrong(sample.errors[0])
+
         for target in self.with_base(usual=usual):
             if target.server == UPSTREAM or target.name in self.skipped:
                 continue
             # Upstream sees 64 of them at a time.
-            if not self._may_hold(target, connections):
+            if (needed := connections + _SPARE_FILES) > self._options.files:
+                self._failed_for_files(f"{target.name}, {what}", needed)
                 continue
-            with self._anew(target) as one:
-                if one is None:
-                    continue
-                process, seen = one.process, {"": one.process.resident_mib()}
+            self._alone(target, what, use)
+            self._options.say(f"{target.name}: {what} done")
 
-                def look(word: str, process: Process = process, seen: dict[str, float] = seen) -> None:
-                    if word == "open":
-                        process.wait_until_open(connections)
-                    seen[word] = process.resident_mib()
+    def _silent(self, one: Running, connections: int) -> IdleSample:
+        process = one.process
+        before = process.resident_mib()
+        seen: dict[str, float] = {}
 
-                task = IdleTask(to=_address(one), connections=connections)
-                result = processes.hold(self._load_core, task, look)
-            self.idle_samples.append(
-                IdleSample(
-                    target=target.name,
-                    connections=connections,
-                    answers=result.answers,
-                    errors=result.errors,
-                    kib_silent=(seen.get("open", seen[""]) - seen[""]) * 1024 / connections,
-                    kib_asked=(seen.get("asked", seen[""]) - seen[""]) * 1024 / connections,
-                )
-            )
-            if result.errors:
-                self._failed(f"{target.name}, {connections:,} idle connections", result.errors[0])
-            self._options.say(f"{target.name}: {connections:,} idle connections done")
+        def look(word: str) -> None:
+            if word == "open":
+                process.wait_until_open(connections)
+            seen[word] = process.resident_mib()
 
-    def _may_hold(self, target: Target, connections: int) -> bool:
-        if (needed := connections + _SPARE_FILES) > self._options.files:
-            what = f"{target.name}, {connections:,} idle connections"
-            self._failed(what, f"they need {needed:,} open files, and there are {self._options.files:,}")
-            return False
-        return True
+        task = IdleTask(to=_address(one), connections=connections)
+        result = processes.hold(self._load_core, task, look)
+        return IdleSample(
+            target=one.target.name,
+            connections=connections,
+            answers=result.answers,
+            errors=result.errors,
+            kib_silent=(seen["open"] - before) * 1024 / connections,
+            kib_asked=(seen["asked"] - before) * 1024 / connections,
+        )
 
     def soak(self, requests: int) -> None:
-        """Memory over many requests, of Stargate on each of its loops."""
-        for target in self._targets:
-            if not is_soaked(target):
-                continue
-            steps = max(1, min(_SOAK_STEPS, requests // _SOAK_STEP_MIN))
-            step = requests // steps
+        """Memory over many requests."""
+        steps = max(1, min(_SOAK_STEPS, requests // _SOAK_STEP_MIN))
+
+        def use(one: Running) -> None:
             counts: list[int] = []
             memory: list[float] = []
-            with self._anew(target) as one:
-                if one is None:
-                    continue
-                for number in range(1, steps + 1):
-                    task = Task(
-                        to=_address(one),
-                        connections=self._options.connections,
-                        requests=step,
-                        seconds=_STEP_SECONDS_MAX,
-                    )
-                    result, _ = closed(one, task)
-                    if result.errors:
-                        raise Wrong(f"{target.name}, after {sum(counts):,} requests: {result.errors[0]}")
-                    counts.append(step * number)
-                    memory.append(one.process.resident_mib())
-            self.soak_samples.append(SoakSample(target=target.name, requests=counts, resident_mib=memory))
-            self._options.say(f"{target.name}: {counts[-1]:,} requests done")
+            for number in range(1, steps + 1):
+                task = Task(
+                    to=_address(one),
+                    connections=self._options.connections,
+                    requests=requests // steps,
+                    seconds=_STEP_SECONDS_MAX,
+                )
+                result, _ = closed(one, task)
+                if result.errors:
+                    raise Wrong(f"after {counts[-1] if counts else 0:,} requests: {result.errors[0]}")
+                counts.append(requests // steps * number)
+                memory.append(one.process.resident_mib())
+            self.soak_samples.append(SoakSample(target=one.target.name, requests=counts, resident_mib=memory))
+            self._options.say(f"{one.target.name}: {counts[-1]:,} requests done")
+
+        for target in filter(is_soaked, self._targets):
+            self._alone(target, "soak", use)
 
 
 def is_soaked(target: Target) -> bool:
