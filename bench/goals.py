@@ -12,6 +12,7 @@ from bench.figures import Record, curve, figures, paced_base
 
 _LOOPS: Final = ("uvloop", "asyncio", "trio")
 _CROWD: Final = 2_000
+"""Of fewer, what is made once has too great a share."""
 _SOAK: Final = 1_000_000
 _EDGES: Final = (10, 10_000)
 
@@ -86,13 +87,14 @@ def _stream_kib(record: Record) -> float | None:
         [
             one.kib_per_stream
             for one in record.paced
-            if one.streams >= 1_000 and one.target.startswith("stargate")
+            if one.streams >= _CROWD and one.target.startswith("stargate")
         ]
     )
 
 
 def _idle_kib(record: Record) -> float | None:
-    return _worst([one.kib_asked for one in record.idle if one.target.startswith("stargate")])
+    crowds = [one for one in record.idle if one.connections >= _CROWD]
+    return _worst([one.kib_asked for one in crowds if one.target.startswith("stargate")])
 
 
 def _growth(record: Record) -> float | None:

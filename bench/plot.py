@@ -5,7 +5,7 @@ so.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,8 +65,7 @@ def _open_loop(axes: Any, record: Record) -> None:
         found = [(rate, max(one.p99_ms, 0.01)) for rate, one in points if one is not None]
         if target != BASE and found:
             _line(axes, target, found)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    _logarithmic(axes, rates)
     axes.set_xlabel(f"{kind} requests per second, open loop")
     axes.set_ylabel("added latency, p99, ms")
 
@@ -92,8 +91,7 @@ def _curve(axes: Any, record: Record) -> None:
     for target in dict.fromkeys(one.target for one in record.curve):
         if target != BASE:
             _line(axes, target, list(curve(record.curve, target).items()))
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    _logarithmic(axes, sorted({one.connections for one in record.curve}))
     axes.set_xlabel("connections, closed loop")
     axes.set_ylabel("plain requests per second")
 
@@ -114,6 +112,14 @@ def _soak(axes: Any, record: Record) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("requests answered")
     axes.set_ylabel("resident memory, MiB")
+
+
+def _logarithmic(axes: Any, across: Sequence[float]) -> None:
+    """Both axes, with what was measured at below."""
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(across, [f"{value:,.0f}" for value in across])
+    axes.set_xticks([], minor=True)
 
 
 def _line(axes: Any, target: str, points: list[tuple[float, float]] | list[tuple[int, float]]) -> None:
