@@ -2,10 +2,13 @@
 the same end, whose text names the cause, and in which nothing is that anybody has said.
 """
 
+import datetime
 import hashlib
+import re
 import subprocess
 import sys
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +17,7 @@ import pytest
 
 from stargate.simulator.settings import SECRET_ACCESS_KEY
 from stargate_core.journal.format import Journal, read
-from support.gateway import CONSUMERS, KEY, RunningGateway, eventually, running_gateway
+from support.gateway import CONSUMERS, KEY, RunningGateway, eventually, on_linux, running_gateway
 from support.hosts import SHELLS
 from support.simulator import RunningSimulator, running_simulator
 
@@ -22,13 +25,34 @@ BOTH: Final = ("trio", "asyncio")
 PLANTED: Final = "The purple otter sails at midnight"
 """What the caller says; the simulator repeats it."""
 SECRETS: Final = (KEY, "otter", "purple", "midnight")
-FAULTS: Final = {
-    "bad-crc": ("STREAM_CORRUPT", "the upstream's mistake"),
-    "reset-mid-stream": ("STREAM_CUT", "the upstream's mistake"),
-    "stream-modelStreamErrorException": ("UPSTREAM_MODEL_ERROR", "ModelStreamErrorException at AWS"),
-    "throw-InternalServerException": ("UPSTREAM_INTERNAL", "InternalServerException at AWS"),
+WITHIN: Final = "  Outcome: failed, status 200, within the answer."
+FAULTS: Final[dict[str, tuple[str, ...]]] = {
+    "bad-crc": (
+        "a bad frame (message checksum mismatch): expected 0x",
+        '"message":"The answer was damaged on its way"',
+        WITHIN,
+        "(event stream: BAD_MESSAGE_CRC)\n",
+        "Cause: STREAM_CORRUPT: UPSTREAM_STREAM_BROKEN 502, the upstream's mistake: The answer was damaged ",
+    ),
+    "reset-mid-stream": (
+        "the connection of lease 1 breaks\n",
+        '"message":"The answer was cut off before its end"',
+        WITHIN,
+        "its end (the connection ended in the middle of an answer)\n",
+        "Cause: STREAM_CUT: UPSTREAM_STREAM_BROKEN 502, the upstream's mistake: The answer was cut off ",
+    ),
+    "stream-modelStreamErrorException": (
+        "exception modelStreamErrorException {",
+        WITHIN,
+        "Cause: UPSTREAM_MODEL_ERROR: MODEL_ERROR 502, the upstream's mistake, ModelStreamErrorException at ",
+    ),
+    "throw-InternalServerException": (
+        "HTTP/1.1 500 Internal Server Error\n",
+        "  Outcome: failed, status 500.",
+        "Cause: UPSTREAM_INTERNAL: UPSTREAM_ERROR 500, the upstream's mistake, InternalServerException at ",
+    ),
 }
-"""Each scenario's cause, and what else the last line says of it."""
+"""Each scenario's story, in the words that name the cause; the last are the last line's."""
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +62,9 @@ def simulator() -> Generator[RunningSimulator]:
         yield running
 
 
-def asked(gateway: RunningGateway, scenario: str, **options: Any) -> None:
+def asked(gateway: RunningGateway, scenario: str, said: str = PLANTED, **options: Any) -> None:
     """Ask for a stream in which this goes wrong."""
-    text = f"[[simulator: {scenario}]] {PLANTED}"
+    text = f"[[simulator: {scenario}]] {said}"
     with pytest.raises(openai.APIError):
         for _ in gateway.openai().chat.completions.create(
             model="claude", messages=[{"role": "user", "content": text}], stream=True, **options
@@ -73,7 +97,6 @@ def test_a_fault_becomes_a_journal_that_names_its_cause(
         asked(gateway, scenario)
         file = one_in(tmp_path)
         record = gateway.record(outcome="failed")
-    cause, words = FAULTS[scenario]
     whole = read(file.read_bytes())
     assert whole.header.redacted
     assert whole.trailer.diverged_at is None, "redacted, it tells what happened"
@@ -82,8 +105,8 @@ def test_a_fault_becomes_a_journal_that_names_its_cause(
     result = replayed(file)
     assert result.returncode == 0, result.stdout + result.stderr
     *_, last, _, verdict = result.stdout.splitlines()
-    assert last.startswith(f"Cause: {cause}: ")
-    assert words in last
+    assert [words for words in FAULTS[scenario] if words not in result.stdout] == []
+    assert last.startswith(FAULTS[scenario][-1])
     assert verdict == f"same: {len(whole.entries)} entries, fingerprint {whole.trailer.fingerprint}"
     assert_nothing_said(file, result.stdout)
 
@@ -212,3 +235,95 @@ def test_what_waits_is_written_before_it_ends(tmp_path: Path, simulator: Running
     (file,) = tmp_path.glob("*.journal")
     journal: Journal = read(file.read_bytes())
     assert journal.header.cause == "STREAM_CORRUPT"
+
+
+def test_encrypted_only_the_keys_owner_can_read_it(tmp_path: Path, simulator: RunningSimulator) -> None:
+    """The pair is made by the command that an operator has."""
+    key = tmp_path / "incidents.key"
+    made = subprocess.run(
+        [sys.executable, "-m", "stargate", "keys", "journal", str(key)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = re.search(r"journal-public-[A-Za-z0-9_-]+", made.stdout)
+    assert found is not None, made.stdout
+    # With what was said in it, for it is sealed; and no warning is told.
+    journal = {"directory": str(tmp_path / "kept"), "encrypt_to": found[0], "redact": False}
+    with running_gateway(simulator.url, gateway={"journal": journal}) as gateway:
+        asked(gateway, "bad-crc")
+        file = one_in(tmp_path / "kept")
+    assert_nothing_said(file, "")
+    without = replayed(file)
+    assert without.returncode == 2
+    assert "it is encrypted: give the file with its private key as --key" in without.stderr
+    result = replayed("--key", key, file)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert PLANTED in result.stdout
+    assert FAULTS["bad-crc"][-1] in result.stdout
+
+
+@pytest.mark.parametrize("shell", BOTH)
+def test_what_is_too_old_goes_and_a_new_one_says_when_it_will(
+    tmp_path: Path, simulator: RunningSimulator, shell: str
+) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    days = [3, 1]
+    old, kept = (
+        tmp_path / f"{now - datetime.timedelta(days=each):%Y%m%dT%H%M%SZ}-0a.session.journal" for each in days
+    )
+    for file in (old, kept):
+        file.write_bytes(b"")
+    journal = {"directory": str(tmp_path), "keep_days": 2}
+    with running_gateway(simulator.url, gateway={"journal": journal}, options=SHELLS[shell]) as gateway:
+        asked(gateway, "bad-crc")
+        eventually(lambda: len(list(tmp_path.glob("*.journal"))) == 2 and not old.exists())
+    assert kept.exists()
+    kept.unlink()
+    header = read(one_in(tmp_path).read_bytes()).header
+    expires = datetime.datetime.fromisoformat(header.expires_at)
+    assert datetime.timedelta(days=1, hours=23) < expires - now < datetime.timedelta(days=2, hours=1)
+
+
+@on_linux
+@pytest.mark.parametrize("shell", BOTH)
+def test_a_crowd_of_failures_keeps_the_bound(tmp_path: Path, simulator: RunningSimulator, shell: str) -> None:
+    """Forty at once, each of half a MiB, and room for three of them: what is kept is whole, the rest is left
+    out and told, nobody is refused, and memory knows the bound.
+    """
+    journal = {
+        "directory": str(tmp_path),
+        "memory_bytes": 3 << 19,
+        "max_journal_bytes": 1 << 20,
+        "redact": False,
+    }
+
+    def ask(gateway: RunningGateway) -> bool:
+        asked(gateway, "bad-crc", f"{PLANTED} {'x' * (1 << 18)}", timeout=120)
+        return True
+
+    with (
+        running_gateway(
+            simulator.url,
+            gateway={"journal": journal},
+            tells="written down in the clear|journals were left out: ",
+            options=SHELLS[shell],
+        ) as gateway,
+        ThreadPoolExecutor(40) as crowd,
+    ):
+        asked(gateway, "bad-crc")
+        before = gateway.resident_bytes()
+        assert all(crowd.map(ask, [gateway] * 40))
+        eventually(lambda: len(gateway.records(outcome="failed")) == 41)
+        grown = gateway.resident_bytes() - before
+    files = sorted(tmp_path.glob("*.journal"))
+    left_out = sum(
+        int(count)
+        for line in gateway.told
+        for count in re.findall(r"(\d+) (?:too large|more than)", line)
+        if "left out" in line
+    )
+    assert (len(files) + left_out, left_out > 0) == (41, True), gateway.told
+    for file in files:
+        assert replayed("--quiet", file).returncode == 0
+    assert grown < 100 << 20
