@@ -32,6 +32,7 @@ from stargate.in_memory.channel import MemoryChannel
 from stargate.journals import Journals
 from stargate.shell_common.channels import ClientChannel
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
+from stargate.shell_common.standing import Standing, Told
 from stargate.shell_common.threads import in_thread
 from stargate.shell_common.tickets import Tickets
 from stargate.shell_common.troubles import detail_of, trouble_of
@@ -67,8 +68,6 @@ from stargate_core.messages import (
     FlightEvent,
     FlightSent,
     Follow,
-    HealthChanged,
-    KeysChanged,
     LeaseAsked,
     LeaseReturned,
     Lend,
@@ -128,13 +127,10 @@ class Gateway:
         self._tickets = Tickets[Caller]()
         self._facts: deque[tuple[Caller, FlightEvent] | PoolEvent | CacheFact] = deque()
         self._busy = False
-        self._credentials: dict[str, Credentials | BearerToken | None] = {}
-        self._draining: Draining | None = None
+        self._standing = Standing()
         self._deserted = asyncio.Event()
         """Set when the last client has gone while draining."""
         self._closed = False
-        self._health: dict[str, HealthChanged] = {}
-        self._keys: KeysChanged | None = None
         self.reactor = Reactor(self._failed)
         self.journals = Journals(plan, self.note)
         self.enquiries = Enquiries(self, nursery, self.ticker, fetcher)
@@ -187,7 +183,7 @@ class Gateway:
         client.channel.dispose()
         self.clients.discard(client)
         self.ticker.forget(client)
-        if self._draining is not None and not self.clients:
+        if self._standing.draining is not None and not self.clients:
             self._deserted.set()
 
     def close(self) -> None:
@@ -198,14 +194,8 @@ class Gateway:
 
     def admit(self, caller: Caller) -> None:
         """Tell a new session or flight how things stand."""
-        for account, credentials in self._credentials.items():
-            self.tell(caller, CredentialsChanged(account, credentials))
-        for health in tuple(self._health.values()):
-            self.tell(caller, health)
-        if self._keys is not None:
-            self.tell(caller, self._keys)
-        if self._draining is not None:
-            self.tell(caller, self._draining)
+        for told in self._standing.all():
+            self.tell(caller, told)
         self.ticker.arm(caller)  # Who connects and says nothing has not for ever.
 
     async def _run_link(self, endpoint: Endpoint, link: Link) -> None:
@@ -447,19 +437,15 @@ class Gateway:
     def change_credentials(self, credentials: Mapping[str, Credentials | BearerToken | None]) -> None:
         """Tell every session, present and future."""
         for account, value in credentials.items():
-            self._credentials[account] = value
-            self._tell_all(CredentialsChanged(account, value))
+            self.broadcast(CredentialsChanged(account, value))
 
     def credentials(self, account: str) -> Credentials | BearerToken | None:
         """The account's, as they are now."""
-        return self._credentials.get(account)
+        return self._standing.credentials.get(account)
 
-    def broadcast(self, event: HealthChanged | KeysChanged) -> None:
+    def broadcast(self, event: Told) -> None:
         """Tell every session, present and future."""
-        if isinstance(event, KeysChanged):
-            self._keys = event
-        else:
-            event.keep_in(self._health)
+        self._standing.keep(event)
         self._tell_all(event)
 
     def reconfigure(self, plan: Plan, tls: Callable[[Endpoint], ssl.SSLContext]) -> None:
@@ -480,9 +466,9 @@ class Gateway:
         """Let what runs finish within the grace time; then end it. Returns when no client is left, and the
         store has heard how all of it ended.
         """
-        self._draining = Draining(int(grace_seconds * 1e9))
-        self._tell_all(self._draining)
-        self.tell_pool(self._draining)
+        draining = Draining(int(grace_seconds * 1e9))
+        self.broadcast(draining)
+        self.tell_pool(draining)
         self.enquiries.drain(grace_seconds)
         with anyio.move_on_after(grace_seconds + LINGER_SECONDS):
             if self.clients:
