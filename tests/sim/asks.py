@@ -214,6 +214,9 @@ def a_smuggled_ask(rng: random.Random) -> Ask:
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: stargate.sim\r\n"
     forms = (
         head + b"content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n" + inner,
+        head + b"transfer-encoding: chunked\r\ncontent-length: 4\r\n\r\n0\r\n\r\n" + inner,
+        head + b"Content-Length: 5\r\nTransfer-Encoding: Chunked\r\n\r\n0\r\n\r\n" + inner,
+        head + b"content-length: 0\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcde\r\n0\r\n\r\n" + inner,
         head + b"content-length: 3\r\ncontent-length: 40\r\n\r\nabc" + inner,
         head + b"content-length: +5\r\n\r\nabcde" + inner,
         head + b"transfer-encoding: chunked, identity\r\n\r\n0\r\n\r\n" + inner,

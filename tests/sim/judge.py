@@ -21,8 +21,9 @@ from sim.violation import Violation, demand
 from stargate.simulator.ledger import Exchange as BedrockExchange
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.direction import Order
+from stargate_core.faults import Blame
 from stargate_core.gateway.breaker import Breaker
-from stargate_core.gateway.cache import Cache
+from stargate_core.gateway.cache import RELAUNCHES_MAX, Cache
 from stargate_core.gateway.keyring import Keyring
 from stargate_core.gateway.pool import Pool
 from stargate_core.gateway.redis_calls import LinkSettings
@@ -67,6 +68,7 @@ from stargate_core.messages import (
     KeyringCommand,
     KeyringEvent,
     KeysRead,
+    Launch,
     LeaseAsked,
     LeaseReturned,
     Lend,
@@ -85,6 +87,7 @@ from stargate_core.messages import (
     StoreTold,
     StoreUnasked,
     Tell,
+    TellAnswer,
     Ticked,
     Trouble,
     Unanswered,
@@ -226,7 +229,6 @@ class Judge:
         """Connections that came back unclean."""
         self._relaunches: dict[int, int] = {}
         """Of flights: how many before them failed before they had begun."""
-        self._begun: dict[int, None] = {}
         self._counts: dict[Endpoint, int] = {}
         self._takes: dict[int, Take] = {}
         self._lease_asks: dict[int, tuple[int, Endpoint]] = {}
@@ -611,7 +613,23 @@ class Judge:
         """The cache learns something."""
         commands = self._told("cache", cache, now, event)
         demand(cache.held_bytes <= cache._bytes_max, "the cache holds more than it may")
+        if isinstance(event, FlightEnded):
+            self._landed(event, commands)
         return commands
+
+    def _landed(self, event: FlightEnded, commands: list[CacheCommand]) -> None:
+        """Of those who wait for a flight that fails, the first is told so, and the others get another one."""
+        number, fault = event.flight, event.fault
+        before = self._relaunches.pop(number, 0)
+        for command in commands:
+            if isinstance(command, Launch):
+                self._relaunches[command.flight] = before + 1
+        if fault is None or self.witness.flights[number].began or fault.row.blame is not Blame.UPSTREAM:
+            return
+        told = sum(isinstance(one, TellAnswer) and type(one.event) is AnswerFailed for one in commands)
+        demand(
+            told <= 1 or before >= RELAUNCHES_MAX, "one caller's failure is told to all", f"flight {number}"
+        )
 
     def breaker_heard(self, breaker: Breaker, now: int, event: BreakerEvent) -> list[BreakerCommand]:
         """The breaker learns something."""
