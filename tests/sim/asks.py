@@ -173,6 +173,17 @@ def _asked(
             return f"/model/{CLAUDE}/{what}".encode(), body
 
 
+def alike(rng: random.Random, ask: Ask) -> Ask:
+    """The same request once more; sometimes another consumer's, or one about something of the same length."""
+    data, consumer = ask.data, ask.consumer
+    if rng.random() < 0.3 and not ask.live:
+        consumer = rng.choice(CONSUMERS)
+        data = data.replace(KEYS[ask.consumer].encode(), KEYS[consumer].encode())
+    if rng.random() < 0.2:
+        data = data.replace(b"bridge", b"ledger") if b"bridge" in data else data.replace(b"ledger", b"bridge")
+    return msgspec.structs.replace(ask, data=data, consumer=consumer, sent_at=-1)
+
+
 def a_wrong_ask(rng: random.Random, features: Features, number: int) -> Ask:
     """A request that must be refused, and its connection kept or not."""
     host = (b"host", b"stargate.sim")

@@ -125,14 +125,23 @@ class Case:
 
     def never_began(self) -> bool:
         """Whether nothing of a call's answer came within the time for its first token."""
-        return any(end - call.at >= FIRST_TOKEN_NS for call, end in self.last_calls)
+        return any(self._quiet_ns(call, call.at, end) >= FIRST_TOKEN_NS for call, end in self.last_calls)
 
     def fell_silent(self) -> bool:
         """Whether nothing more of a call's answer came within the time between two events.
 
         An event that has not come whole is none; it takes less than a second.
         """
-        return any(end - call.heard_at >= IDLE_NS - SECOND for call, end in self.last_calls)
+        return any(
+            self._quiet_ns(call, call.heard_at, end) >= IDLE_NS - SECOND for call, end in self.last_calls
+        )
+
+    def _quiet_ns(self, call: Call, since: int, end: int) -> int:
+        """For how long nothing came, and whoever made the call took what came."""
+        for begin, until in self.world.judge.stalls.get(call.caller, ()):
+            if begin < end:  # What it is told of the end may stall it again.
+                since = max(since, min(until, end))
+        return end - since
 
 
 def _troubled(call: Call) -> bool:

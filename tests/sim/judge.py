@@ -14,7 +14,7 @@ import msgspec
 
 from sim.agenda import Agenda
 from sim.callers import Caller, Client, Flyer
-from sim.deeds import Witness, flight_name
+from sim.deeds import NEVER, Witness, flight_name
 from sim.http_answer import read_answer
 from sim.ledger import Ledger
 from sim.violation import Violation, demand
@@ -213,6 +213,8 @@ class Judge:
         self.notes: list[tuple[str, str]] = []
         self.stalled: dict[Caller, None] = {}
         """Sessions whose clients did not take what they were told, at least once."""
+        self.stalls: dict[Caller, list[list[int]]] = {}
+        """From when until when."""
         self.endings: dict[Caller, Ending] = {}
         """Of the sessions whose end was ordered."""
         self.witness = Witness()
@@ -348,7 +350,10 @@ class Judge:
             case ClientStalled():
                 self.stalled[caller] = None
                 life.stalled_at = self.now
+                self.stalls.setdefault(caller, []).append([self.now, NEVER])
             case ClientDrained():
+                if caller in self.stalls:
+                    self.stalls[caller][-1][1] = self.now
                 life.stalled_at = None
             case UpstreamOpened(ticket, lease):
                 if ticket in life.asked:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from sim.agenda import Agenda, Item
-from sim.asks import Ask, an_ask, written
+from sim.asks import Ask, alike, an_ask, written
 from sim.callers import Caller
 from sim.clients import Client
 from sim.enquiries import RedisStore
@@ -169,7 +169,7 @@ class World:
         """A good request; where there is a cache, often one that somebody has made before."""
         rng, asked = self.rng, self._asked
         if self.features.has("cache") and asked and rng.random() < 0.4:
-            return msgspec.structs.replace(rng.choice(asked[-6:]), sent_at=-1)
+            return alike(rng, rng.choice(asked[-6:]))
         asked.append(an_ask(rng, self.features, number))
         return asked[-1]
 
