@@ -5,6 +5,7 @@ fixtures of openai-python, and botocore's signer on random requests.
 import base64
 import hashlib
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from stargate_core.aws.sigv4 import (
     Headers,
     Presented,
     Signer,
+    Signers,
     Verifier,
     VerifyResult,
     amz_date,
@@ -648,3 +650,70 @@ class TestParsing:
     def test_rubbish_raises_nothing_else(self, rubbish: bytes) -> None:
         with pytest.raises(AuthorizationError):
             parse_authorization([(b"authorization", b"AWS4-HMAC-SHA256 " + rubbish), self.DATE])
+
+
+class TestSigners:
+    """Signers are kept for whoever shares them: equal credentials, region and service have one."""
+
+    @staticmethod
+    def signed(signer: Signer) -> bytes:
+        return dict(signer.authorize(b"POST", TARGET, HEADERS, b"{}", NOON))[b"authorization"]
+
+    def test_equal_ones_have_one_signer(self) -> None:
+        signers = Signers()
+        again = Credentials(ACCESS_KEY_ID, Secret(SECRET_ACCESS_KEY.reveal()))
+        signer = signers.signer(CREDENTIALS, "us-east-1", "bedrock")
+        assert signers.signer(CREDENTIALS, "us-east-1", "bedrock") is signer
+        assert signers.signer(again, "us-east-1", "bedrock") is signer
+
+    def test_another_region_or_service_has_another(self) -> None:
+        signers = Signers()
+        signatures = {
+            self.signed(signers.signer(CREDENTIALS, region, service))
+            for region in ("us-east-1", "eu-west-1")
+            for service in ("bedrock", "bedrock-mantle")
+        }
+        assert signatures == {
+            self.signed(Signer(CREDENTIALS, region, service))
+            for region in ("us-east-1", "eu-west-1")
+            for service in ("bedrock", "bedrock-mantle")
+        }
+        assert len(signatures) == 4
+
+    @pytest.mark.parametrize(
+        "changed",
+        [
+            Credentials(ACCESS_KEY_ID, Secret("another")),
+            Credentials(ACCESS_KEY_ID, SECRET_ACCESS_KEY, Secret("token")),
+        ],
+    )
+    def test_changed_credentials_of_the_same_id_never_sign_as_before(self, changed: Credentials) -> None:
+        signers = Signers()
+        before = signers.signer(CREDENTIALS, "us-east-1", "bedrock")
+        after = signers.signer(changed, "us-east-1", "bedrock")
+        assert self.signed(after) == self.signed(Signer(changed, "us-east-1", "bedrock"))
+        assert self.signed(after) != self.signed(before)
+
+    def test_there_is_a_bound(self) -> None:
+        signers = Signers()
+        first = signers.signer(CREDENTIALS, "us-east-1", "bedrock")
+        for number in range(256):
+            signers.signer(CREDENTIALS, f"region-{number}", "bedrock")
+        assert signers.signer(CREDENTIALS, "us-east-1", "bedrock") is not first
+
+
+def test_signers_of_several_threads_mix_no_two_seconds() -> None:
+    """A plan may be shared by gateways on the loops of several threads."""
+    signer = Signers().signer(CREDENTIALS, "us-east-1", "bedrock")
+    expected = {
+        wall_ns: Signer(CREDENTIALS, "us-east-1", "bedrock").authorize(b"POST", TARGET, HEADERS, b"", wall_ns)
+        for wall_ns in (NOON, NOON + SECOND, NOON + DAY)
+    }
+
+    def sign(wall_ns: int) -> bool:
+        return all(
+            signer.authorize(b"POST", TARGET, HEADERS, b"", wall_ns) == expected[wall_ns] for _ in range(300)
+        )
+
+    with ThreadPoolExecutor(3) as threads:
+        assert all(threads.map(sign, expected))
