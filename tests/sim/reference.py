@@ -181,11 +181,11 @@ class Reference:
         """The call that served a request, and the body that Bedrock gave."""
         judge = self._world.judge
         shared = judge.shared.get(request_id)
-        if shared:
+        calls = judge.calls_by_request.get(request_id)
+        if shared and not calls:  # A kept answer that nobody can read is as good as none: then it has called.
             last = shared[-1]
             self._shareable(bytes(last.body), last.order.call.body, request_id, who)
             return last.order.call.target + b" ", bytes(last.body)
-        calls = judge.calls_by_request.get(request_id)
         demand(calls, "an answer to which nobody was asked", who)
         assert calls is not None
         answer = read_answer(bytes(calls[-1].heard))
