@@ -155,6 +155,7 @@ NOT_SECRET: Final[dict[str, str]] = {
     "stargate_core.questions.ReadEntry.key": ENTRY,
     "stargate_core.questions.WriteEntry.key": ENTRY,
     "stargate_core.gateway.checkpoint.Checkpoint.credentials": "by the name of their account",
+    "stargate_core.journal.redact.verdicts.Verdicts.tokens": "as callers have shown them; never printed",
 }
 """Fields that are called like secrets, and why they are none."""
 

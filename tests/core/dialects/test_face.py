@@ -15,6 +15,13 @@ def test_a_header_is_found_by_its_name_the_first_one_first() -> None:
     assert request.header(b"cookie") is None
 
 
+def test_whether_any_of_some_headers_is_there() -> None:
+    request = a_request(headers=[(b"accept", b"a"), (b"x-api-key", b"one")])
+    assert request.has_any(frozenset({b"cookie", b"x-api-key"}))
+    assert not request.has_any(frozenset({b"cookie"}))
+    assert not request.has_any(frozenset())
+
+
 def test_all_tokens() -> None:
     assert Usage(1, 20, 300, 4000).total_tokens == 4321
 

@@ -137,6 +137,14 @@ class TestAnswer:
         assert (call.kind, call.ended, call.reusable) == (AnswerKind.STREAM, True, True)
         assert call.body == b""
 
+    @pytest.mark.parametrize("codec", CODECS)
+    def test_a_whole_chunk_in_full_flow_is_handed_on_at_once(self, codec: CodecKind) -> None:
+        """By a short way with the one codec, by the ordinary one with the other: the same comes of it."""
+        call = a_call(stream=True, codec=codec)
+        said = [call.receive(piece) for piece in (stream_head(), *map(chunk, STORY.frames), LAST_CHUNK)]
+        assert said == [b"", *STORY.frames, b""]
+        assert (call.ended, call.reusable) == (True, True)
+
     @pytest.mark.parametrize(
         ("answer", "stream", "kind"),
         [

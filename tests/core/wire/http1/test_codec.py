@@ -6,12 +6,16 @@ import h11
 import pytest
 
 from stargate_core.wire.http1 import (
+    NEED_DATA,
+    Body,
     CodecKind,
     ProtocolError,
     Reason,
     RequestBody,
     RequestHead,
+    ResponseHead,
     ServerCodec,
+    client_codec,
     server_codec,
 )
 from support.http1 import KINDS
@@ -164,3 +168,14 @@ def test_a_message_that_is_cut_short_is_incomplete(kind: CodecKind) -> None:
     with pytest.raises(ProtocolError, match="ended inside a message") as caught:
         codec.next_event()
     assert caught.value.reason is Reason.INCOMPLETE_MESSAGE
+
+
+def test_the_short_way_is_refused_before_a_head_and_takes_nothing(kind: CodecKind) -> None:
+    """Then the ordinary way gives the answer, as if nobody had asked."""
+    codec = client_codec(codec=kind)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"
+    assert codec.receive_body(answer) is None
+    assert codec.next_event() is NEED_DATA
+    codec.receive_data(answer)
+    assert isinstance(codec.next_event(), ResponseHead)
+    assert codec.next_event() == Body(b"ab")
