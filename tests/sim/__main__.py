@@ -6,11 +6,11 @@ ends the run with its seed, its last steps and status 1. With seeds, these world
 
 import argparse
 import collections
+import itertools
 import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator
 
 from sim.narrate import time_line, told
 from sim.seeds import commit, seeds_of
@@ -49,21 +49,15 @@ def _again(seed: int, without: frozenset[str]) -> bool:
     return True
 
 
-def _bounded(options: argparse.Namespace) -> Iterator[int]:
-    seeds = seeds_of(options.base or commit())
-    until = time.monotonic() + options.seconds
-    for _, seed in zip(range(options.worlds), seeds, strict=False):
-        if time.monotonic() > until:
-            return
-        yield seed
-
-
 def _many(options: argparse.Namespace) -> int:
     began = time.monotonic()
     totals: collections.Counter[str] = collections.Counter()
-    _say(f"worlds of {options.base or commit()}")
+    base = options.base or commit()
+    _say(f"worlds of {base}")
+    seeds = itertools.islice(seeds_of(base), options.worlds)
     with multiprocessing.Pool(options.processes) as pool:
-        for outcome in pool.imap_unordered(_lived, _bounded(options), chunksize=_BATCH):
+        # The pool takes seeds far ahead of the worlds, so it is here that a run is told to end.
+        for outcome in pool.imap_unordered(_lived, seeds, chunksize=_BATCH):
             if isinstance(outcome, str):
                 _say(outcome)
                 seed = int(outcome.partition("\nseed ")[2].split()[0])
@@ -74,7 +68,7 @@ def _many(options: argparse.Namespace) -> int:
                 totals[name] += getattr(outcome, name)
             if totals["worlds"] % 500 == 0:
                 _say(_line(totals, time.monotonic() - began))
-            if totals["sessions"] >= options.sessions:
+            if totals["sessions"] >= options.sessions or time.monotonic() - began > options.seconds:
                 break
         pool.terminate()
     _say(_line(totals, time.monotonic() - began))
@@ -92,7 +86,7 @@ def main() -> int:
     parser.add_argument("seeds", nargs="*", type=int, help="live these again, told step by step")
     parser.add_argument("--worlds", type=int, default=10**9, help="at most so many")
     parser.add_argument("--sessions", type=int, default=100_000, help="until there were so many sessions")
-    parser.add_argument("--seconds", type=float, default=900, help="begin no world after so long")
+    parser.add_argument("--seconds", type=float, default=900, help="and for no longer")
     parser.add_argument("--base", default="", help="what the seeds are made of; default: the commit")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--without", nargs="*", default=[], help="features to leave out of given seeds")
