@@ -28,9 +28,8 @@ from stargate.asyncio_shell.reactor import Reactor
 from stargate.asyncio_shell.sinks import Sinks
 from stargate.asyncio_shell.ticker import Look, Ticker, Timed, now_ns
 from stargate.fetcher import Fetcher
-from stargate.in_memory.channel import MemoryChannel
 from stargate.journals import Journals
-from stargate.shell_common.channels import ClientChannel
+from stargate.shell_common.channels import ClientChannel, SelfEnding
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
 from stargate.shell_common.standing import Standing, Told
 from stargate.shell_common.threads import in_thread
@@ -156,7 +155,7 @@ class Gateway:
         finally:
             self._see_off(client)
 
-    def attend(self, channel: MemoryChannel, address: str) -> None:
+    def attend(self, channel: SelfEnding, address: str) -> None:
         """Serve a connection in memory: it says itself when it is over, so no task waits for that.
 
         Raises RuntimeError when the gateway is closed.

@@ -1,5 +1,6 @@
 """What the shells know of a client's connection, whatever it runs over: a socket, or nothing but memory."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -62,4 +63,12 @@ class ClientChannel(Protocol):
 
     def dispose(self) -> None:
         """Close it now."""
+        ...
+
+
+class SelfEnding(ClientChannel, Protocol):
+    """One that nobody needs to wait for: it says itself when it is over."""
+
+    def when_over(self, tell: Callable[[], None]) -> None:
+        """Tell this once the connection has ended."""
         ...

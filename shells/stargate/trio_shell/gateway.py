@@ -18,9 +18,8 @@ import msgspec
 import trio
 
 from stargate.fetcher import Fetcher
-from stargate.in_memory.channel import MemoryChannel
 from stargate.journals import Journals
-from stargate.shell_common.channels import ClientChannel
+from stargate.shell_common.channels import ClientChannel, SelfEnding
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
 from stargate.shell_common.standing import Standing, Told
 from stargate.shell_common.tickets import Tickets
@@ -153,7 +152,7 @@ class Gateway:
         finally:
             self._see_off(client)
 
-    def attend(self, channel: MemoryChannel, address: str) -> None:
+    def attend(self, channel: SelfEnding, address: str) -> None:
         """Serve a connection in memory: it says itself when it is over, so no task waits for that.
 
         Raises RuntimeError when the gateway is closed.
