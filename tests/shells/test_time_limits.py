@@ -44,6 +44,19 @@ def anyio_backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
     return "asyncio", {"loop_factory": VirtualLoop}
 
 
+class ToBedrock(MemoryChannel):
+    """A connection in memory in the place of one on a socket, which a task of the gateway's waits for."""
+
+    async def wait_over(self, *_: float) -> None:
+        """Wait until it has ended."""
+        over = anyio.Event()
+        self.when_over(over.set)
+        try:
+            await over.wait()
+        finally:
+            self.dispose()
+
+
 class World:
     """A gateway in the test's hands on both sides, and its time."""
 
@@ -64,7 +77,7 @@ class World:
     async def connect(self, *_: Any) -> MemoryChannel:
         """What the shells' `connect` would be."""
         await anyio.sleep(self.connects_after)
-        channel = MemoryChannel()
+        channel = ToBedrock()
         self.connections.append(channel)
         self._group.start_soon(self._talk, channel)
         return channel
