@@ -1,7 +1,7 @@
 """Bytes as a person reads them: heads as lines, JSON as it is, streams event by event, and the rest by size.
 
 What is read here was read in life already, so nothing is refused: where bytes are not what they ought to be,
-they are shown as they are. No byte that could steer a terminal gets through.
+they are shown as they are. Nothing that could steer a terminal or break a line gets through.
 """
 
 import base64
@@ -32,7 +32,7 @@ EVENT_CHARS_MAX: Final = 240
 _LIMITS: Final = Limits(
     head_bytes_max=1 << 20, target_bytes_max=1 << 20, headers_max=4096, body_bytes_max=1 << 30
 )
-_STEERING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_STEERING: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _NO_TEXT_RATIO: Final = 0.1
 """A text of which more than so much is no UTF-8 is none."""
 _UNNAMED: Final = "message"

@@ -66,6 +66,10 @@ class TestShown:
     def test_what_turns_text_around_is_spelled_out(self) -> None:
         assert plain("a\u202eb") == "a\\x202eb"
 
+    @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\n", "\r"])
+    def test_so_is_what_breaks_a_line(self, separator: str) -> None:
+        assert len(plain(f"a{separator}b").splitlines()) == 1
+
 
 class TestRequests:
     def test_a_request_is_its_head_and_its_body(self) -> None:
