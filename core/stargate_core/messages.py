@@ -37,6 +37,7 @@ from stargate_core.questions import (
     StoreQuestion,
     StoreStatement,
 )
+from stargate_core.record import LogRecord
 from stargate_core.secret import Private
 
 
@@ -361,6 +362,14 @@ class Emit(msgspec.Struct, frozen=True, tag=True, gc=False):
     line: bytes
 
 
+class Publish(msgspec.Struct, frozen=True, tag=True):
+    """An exchange is settled, and somebody watches (`Plan.observed`): metrics, traces, the status page.
+    Whoever takes it must never make a request wait.
+    """
+
+    record: LogRecord
+
+
 class Note(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Something an operator should read; never a secret, a prompt or a completion."""
 
@@ -386,6 +395,7 @@ SessionCommand: TypeAlias = (
     | ResumeAnswer
     | Unfollow
     | Emit
+    | Publish
     | Note
 )
 

@@ -23,7 +23,7 @@ class Outcome(enum.Enum):
     CLIENT_LEFT = "client_left"
 
 
-class LogRecord(msgspec.Struct, omit_defaults=True):
+class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """One exchange, in metadata. Times are in milliseconds, sizes in bytes."""
 
     time: str

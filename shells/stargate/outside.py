@@ -13,12 +13,15 @@ import json
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
 from stargate.reloading import Reloader
 from stargate.sources import Source
+
+if TYPE_CHECKING:
+    from stargate.shell_common.beside import Beside
 
 _READ_BYTES: Final = 65_536
 
@@ -61,7 +64,7 @@ class Outside:
 
     source: where the next ones come from; None: there are none. watch: whether to look by itself. sockets:
     that listen already, for each listener of the configuration; None: they are to be opened. line: of a
-    worker to its supervisor.
+    worker to its supervisor. beside: what runs beside the gateway.
     """
 
     def __init__(
@@ -71,11 +74,13 @@ class Outside:
         watch: bool = False,
         sockets: Sequence[Sequence[socket.socket]] | None = None,
         line: Line | None = None,
+        beside: "Beside | None" = None,
     ) -> None:
         self.source = source
         self.watch = watch
         self.sockets = sockets
         self.line = line
+        self.beside = beside
         self.signals = (signal.SIGTERM, signal.SIGINT) + ((signal.SIGHUP,) if line is None else ())
         """Those that it hears. Of a reload a worker hears from its supervisor alone."""
 

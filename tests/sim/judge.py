@@ -77,6 +77,7 @@ from stargate_core.messages import (
     PauseAnswer,
     PoolCommand,
     PoolEvent,
+    Publish,
     Refuse,
     ReleaseUpstream,
     ResumeAnswer,
@@ -451,6 +452,8 @@ class Judge:
             case Emit(_, line):
                 life.emitted += 1
                 self._emitted(line)
+            case Publish():
+                pass  # What the log says, once more.
             case Note(level, text):
                 self.noted(level, text)
             case CloseClient() | AbortClient():

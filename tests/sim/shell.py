@@ -72,6 +72,7 @@ from stargate_core.messages import (
     OpenUpstream,
     PauseAnswer,
     PoolEvent,
+    Publish,
     Reconfigured,
     Refuse,
     ReleaseUpstream,
@@ -355,7 +356,7 @@ class Shell:
                 pass  # All of it has been sent.
             case FlightBegan() | FlightSent() | FlightEnded():
                 self._facts.append(CacheFact(command))
-            case Emit() | Note():
+            case Emit() | Publish() | Note():
                 pass  # The judge has read it.
             case CloseClient():
                 assert isinstance(client, Client)

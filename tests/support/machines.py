@@ -42,6 +42,7 @@ from stargate_core.messages import (
     Note,
     OpenUpstream,
     PauseAnswer,
+    Publish,
     ReleaseUpstream,
     ResumeAnswer,
     SessionCommand,
@@ -64,6 +65,7 @@ from stargate_core.messages import (
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.questions import Answer as Answer_
 from stargate_core.questions import Question, Statement
+from stargate_core.record import LogRecord
 from stargate_core.secret import Secret
 from stargate_core.views import Plugin
 
@@ -264,6 +266,7 @@ class Bench:
         """Shared answers that are wanted, by ticket."""
         self.paused: set[int] = set()
         self.records: list[dict[str, Any]] = []
+        self.published: list[LogRecord] = []
         self.lines: list[bytes] = []
         self.notes: list[Note] = []
         self.closed: SessionCommand | None = None
@@ -400,7 +403,7 @@ class Bench:
 
     def _check(self, command: SessionCommand) -> None:
         if self.closed is not None:
-            harmless = ReleaseUpstream | DropUpstream | Emit | Note | Tell | Withdraw | Unfollow
+            harmless = ReleaseUpstream | DropUpstream | Emit | Publish | Note | Tell | Withdraw | Unfollow
             assert isinstance(command, harmless), f"{command} at the end"
         match command:
             case WriteClient(data):
@@ -446,6 +449,8 @@ class Bench:
                 assert line.endswith(b"\n")
                 self.lines.append(line)
                 self.records.append(msgspec.json.decode(line))
+            case Publish(record):
+                self.published.append(record)
             case Note():
                 self.notes.append(command)
 

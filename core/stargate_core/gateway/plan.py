@@ -153,6 +153,8 @@ class Plan:
         self.limits = _limits(config)
         self.routes = Routes(config)
         self.prices = Prices(config.gateway.prices)
+        self.observed = config.gateway.admin_listen is not None
+        """Whether somebody watches: each settled exchange is published."""
         self.plugins = plugins
         """The plugins there are, switched on or not."""
         self._standing = list(self._entries())

@@ -15,7 +15,7 @@ from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.dialects.face import Dialect, Headers, Request, Usage
 from stargate_core.faults import Cause, Fault
 from stargate_core.limits.estimate import input_tokens
-from stargate_core.messages import Note, SessionCommand, Source
+from stargate_core.messages import Note, Publish, SessionCommand, Source
 from stargate_core.phases import Phase, PluginFailed
 from stargate_core.prices import cost_nano_usd
 from stargate_core.record import LogRecord, Outcome
@@ -79,12 +79,17 @@ def settle(exchange: "Exchange", now: int, out: list[SessionCommand]) -> None:
     """Make the record and run the log phase."""
     if exchange.status >= 500 or (exchange.outcome is Outcome.FAILED and exchange.status < 400):
         _note_failure(exchange)
-    hooks = exchange.chain.log
+    hooks, observed = exchange.chain.log, exchange.host.plan.observed
+    if not (hooks or observed):
+        return
+    record = _record(exchange, now)
+    if observed:
+        out.append(Publish(record))
     if not hooks:
         return
     ctx = exchange.ctx
     ctx.know_answer(exchange.status, [])
-    ctx.know_record(_record(exchange, now))
+    ctx.know_record(record)
     for hook in hooks:
         try:
             exchange.run_hook(hook, Phase.LOG)

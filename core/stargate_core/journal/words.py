@@ -52,6 +52,7 @@ from stargate_core.messages import (
     Note,
     OpenUpstream,
     PauseAnswer,
+    Publish,
     Reconfigured,
     ReleaseUpstream,
     ResumeAnswer,
@@ -166,6 +167,8 @@ class Words:
                 return f"question #{ticket}: {_question(question)}", ()
             case Emit(sink, line):
                 return f"a record for {sink}", [shown(line.rstrip(b"\n"), 4000)]
+            case Publish(record):
+                return "the same record for whoever watches", [f"{record.outcome.value} {record.status}"]
             case Follow(ticket, order):
                 return f"order #{ticket}: {_order(order)}", ()
             case _:

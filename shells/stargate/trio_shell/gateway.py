@@ -19,6 +19,7 @@ import trio
 
 from stargate.fetcher import Fetcher
 from stargate.journals import Journals
+from stargate.shell_common.beside import observe_nothing
 from stargate.shell_common.channels import ClientChannel, SelfEnding
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
 from stargate.shell_common.standing import Standing, Told
@@ -71,6 +72,7 @@ from stargate_core.messages import (
     OpenUpstream,
     PauseAnswer,
     PoolEvent,
+    Publish,
     Reconfigured,
     Refuse,
     ReleaseUpstream,
@@ -89,13 +91,16 @@ from stargate_core.messages import (
     WriteUpstream,
 )
 from stargate_core.questions import Answer
+from stargate_core.record import LogRecord
 
 LINGER_SECONDS: Final = 2.0
 _TICKED: Final = Ticked()
 
 
 class Gateway:
-    """Serves a plan on connections that a listener hands in. fetcher: of URLs, a test's own."""
+    """Serves a plan on connections that a listener hands in. fetcher: of URLs, a test's own. observe: told of
+    each exchange that is settled, if the plan says that somebody watches.
+    """
 
     def __init__(
         self,
@@ -105,6 +110,7 @@ class Gateway:
         sinks: Sinks,
         tls: Callable[[Endpoint], ssl.SSLContext],
         fetcher: Fetcher | None = None,
+        observe: Callable[[LogRecord], None] = observe_nothing,
     ) -> None:
         self.plan = plan
         """The generation of the configuration that counts for what is new."""
@@ -115,6 +121,7 @@ class Gateway:
         self.armed: Look | None = None
         self._nursery = nursery
         self._sinks = sinks
+        self._observe = observe
         self.tls = tls
         """The TLS context for an endpoint."""
         self.ticker = Ticker()
@@ -327,6 +334,8 @@ class Gateway:
                 self.enquiries.ask(self._tickets.issue(client, ticket), question)
             case Emit(sink, line):
                 self._sinks.emit(sink, line)
+            case Publish(record):
+                self._observe(record)
             case ReleaseUpstream(lease):
                 self._give_back(lease, clean=True)
             case DropUpstream(lease):

@@ -3,20 +3,23 @@
 import datetime
 from typing import Any, Final
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.clock import SECOND
+from stargate_core.config.schema import Config, Gateway
 from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import Reply, Request
 from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.settlement import Failed, answer_headers, fault_headers, rfc3339, session_of
 from stargate_core.messages import UpstreamSent, WriteClient
+from stargate_core.record import Outcome
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, json_http, stream_head
 from support.hooks import entry, plugin_of
-from support.machines import Bench, a_config, a_plan, chat, converse, proxy, request
+from support.machines import LOG, Bench, a_config, a_plan, chat, converse, proxy, request
 
 ID: Final = "0123456789abcdef0123456789abcdef"
 REQUEST: Final = Request(b"GET", b"/", b"/", b"", [], b"", ID, 0)
@@ -101,6 +104,22 @@ class TestRecord:
         bench.answer(converse_answer())
         ((status, outcome, record_id, request_id),) = seen
         assert (status, outcome, record_id) == (200, "complete", request_id)
+
+    @pytest.mark.parametrize("logged", [False, True])
+    def test_whoever_watches_has_the_record_that_the_log_has(self, logged: bool) -> None:
+        gateway = Gateway(admin_listen="127.0.0.1:8001")
+        bench = Bench(a_plan(Config(gateway=gateway, plugins=[proxy(), *([LOG] if logged else [])])))
+        bench.send(chat())
+        bench.open()
+        bench.answer(converse_answer())
+        (record,) = bench.published
+        assert (record.outcome, record.status) == (Outcome.COMPLETE, 200)
+        assert [msgspec.to_builtins(record)] == bench.records or not logged
+
+    def test_where_nobody_watches_nothing_is_published(self) -> None:
+        bench = Bench()
+        bench.ask(request("/nothing", b""))
+        assert (len(bench.records), bench.published) == (1, [])
 
     def test_a_hook_that_fails_does_not_keep_the_others_from_running(self) -> None:
         def fails(ctx: Any) -> None:
