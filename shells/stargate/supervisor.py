@@ -51,8 +51,8 @@ _HEARD: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 Share: TypeAlias = list[list[socket.socket]]
 """The sockets of one place, for each listener of the configuration."""
-Work: TypeAlias = Callable[[Plan, Share, Line], int]
-"""What a worker does: serves, and gives its exit status."""
+Work: TypeAlias = Callable[[Plan, Share, Line, int], int]
+"""What a worker does at its place, the first of which is 0: serves, and gives its exit status."""
 
 
 class Worker:
@@ -193,7 +193,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEARD)
             os.setpgid(0, 0)
             self._forget_others(place)
-            status = self._work(self._plan, self._shares[place], Line(line))
+            status = self._work(self._plan, self._shares[place], Line(line), place)
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else 1
         except BaseException:  # noqa: BLE001  (told, and then it is over: nothing of the parent's may run on)

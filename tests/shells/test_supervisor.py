@@ -42,7 +42,7 @@ class Told:
         config = source.examine(None).config
         assert config is not None
 
-        def works(_plan: Plan, _share: Share, line: Line) -> int:
+        def works(_plan: Plan, _share: Share, line: Line, _place: int) -> int:
             return work(line)
 
         return Supervisor(

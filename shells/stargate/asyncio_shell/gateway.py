@@ -101,9 +101,7 @@ _TICKED: Final = Ticked()
 
 
 class Gateway:
-    """Serves a plan on connections that a listener hands in. fetcher: of URLs, a test's own. observe: told of
-    each exchange that is settled, if the plan says that somebody watches.
-    """
+    """Serves a plan on connections that a listener hands in. fetcher: of URLs, a test's own."""
 
     def __init__(
         self,
@@ -113,7 +111,6 @@ class Gateway:
         sinks: Sinks,
         tls: Callable[[Endpoint], ssl.SSLContext],
         fetcher: Fetcher | None = None,
-        observe: Callable[[LogRecord], None] = observe_nothing,
     ) -> None:
         self.plan = plan
         """The generation of the configuration that counts for what is new."""
@@ -124,7 +121,8 @@ class Gateway:
         self.armed: Look | None = None
         self._nursery = nursery
         self._sinks = sinks
-        self._observe = observe
+        self.observe: Callable[[LogRecord], None] = observe_nothing
+        """Is told of each exchange that is settled, if the plan says that somebody watches."""
         self.tls = tls
         """The TLS context for an endpoint."""
         self.ticker = Ticker()
@@ -338,11 +336,9 @@ class Gateway:
             case Emit(sink, line):
                 self._sinks.emit(sink, line)
             case Publish(record):
-                self._observe(record)
-            case ReleaseUpstream(lease):
-                self._give_back(lease, clean=True)
-            case DropUpstream(lease):
-                self._give_back(lease, clean=False)
+                self.observe(record)
+            case ReleaseUpstream(lease) | DropUpstream(lease):
+                self._give_back(lease, clean=type(command) is ReleaseUpstream)
             case WithdrawUpstream(ticket):
                 number = self._tickets.withdraw(client, ticket)
                 if number is not None:

@@ -18,7 +18,7 @@ from stargate.asyncio_shell.store import RedisStore
 from stargate.credentials import Keeper
 from stargate.outside import Orders, Outside
 from stargate.reloading import Reloader
-from stargate.shell_common.beside import Running, observe_nothing
+from stargate.shell_common.beside import Running
 from stargate.shell_common.listening import Door, names, open_listeners
 from stargate.shell_common.starting import CREDENTIALS_SECONDS, Started, settle_memory
 from stargate.shell_common.threads import in_thread
@@ -49,14 +49,10 @@ async def _serve(
     started: Callable[[Started], None],
     outside: Outside,
 ) -> None:
+    gateway = Gateway(plan, nursery, sinks=sinks, tls=upstream_contexts(plan.config.gateway.upstream_tls))
     beside = outside.beside
-    gateway = Gateway(
-        plan,
-        nursery,
-        sinks=sinks,
-        tls=upstream_contexts(plan.config.gateway.upstream_tls),
-        observe=observe_nothing if beside is None else beside.observe,
-    )
+    if beside is not None:
+        gateway.observe = beside.observe
     orders = Orders(outside)
     with anyio.open_signal_receiver(*outside.signals) as signals:
         listeners = plan.config.gateway.listen

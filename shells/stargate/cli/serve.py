@@ -13,6 +13,7 @@ import trio
 
 from stargate.cli.configuration import told
 from stargate.cli.sockets import changed_by, handed_in
+from stargate.operations import Operations
 from stargate.outside import Line, Outside
 from stargate.plugins import BadPlugin, installed
 from stargate.shell_common.lines import LEVELS
@@ -114,10 +115,13 @@ def serve(
         return 0
 
     opened = [[sock] for sock in sockets] or None
+    operations = Operations(config)
     if config.gateway.workers > 1:
         importlib.import_module(f"stargate.{shell}_shell.serve")  # Once, and not in each worker.
-        sys.exit(_supervise(plan, source, opened, run, watch=watch, level=log_level))
-    outside = Outside(source if source.is_file else None, watch=watch, sockets=opened)
+        sys.exit(_supervise(plan, source, opened, run, operations, watch=watch, level=log_level))
+    outside = Outside(
+        source if source.is_file else None, watch=watch, sockets=opened, beside=operations.at(0)
+    )
     run(plan, outside, lambda what: _echo([*_news(plan, what), _ready(config)]))
 
 
@@ -126,6 +130,7 @@ def _supervise(
     source: Source,
     opened: Share | None,
     run: Callable[[Plan, Outside, Callable[[Started], None]], int],
+    operations: Operations,
     *,
     watch: bool,
     level: str,
@@ -133,8 +138,8 @@ def _supervise(
     """Serve with several workers; the exit status."""
     gateway = plan.config.gateway
 
-    def work(plan: Plan, share: Share, line: Line) -> int:
-        outside = Outside(source, sockets=share, line=line)
+    def work(plan: Plan, share: Share, line: Line, place: int) -> int:
+        outside = Outside(source, sockets=share, line=line, beside=operations.at(place))
         return run(plan, outside, lambda what: line.tell(ready=_news(plan, what)))
 
     def note(of: str, text: str) -> None:

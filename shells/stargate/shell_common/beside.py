@@ -5,8 +5,10 @@ a sink takes a line: quickly, into something bounded, and without ever failing. 
 which runs from when the gateway accepts connections until the last of them has gone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
+
+import anyio
 
 from stargate.credentials import Keeper
 from stargate.reloading import Reloader
@@ -60,3 +62,21 @@ class Beside(Protocol):
 
 def observe_nothing(record: LogRecord) -> None:
     """Nobody watches."""
+
+
+class Together:
+    """Several of them, as one."""
+
+    def __init__(self, parts: Sequence[Beside]) -> None:
+        self._parts = tuple(parts)
+
+    def observe(self, record: LogRecord) -> None:
+        """Each is told."""
+        for part in self._parts:
+            part.observe(record)
+
+    async def run(self, running: Running) -> None:
+        """All of them run."""
+        async with anyio.create_task_group() as group:
+            for part in self._parts:
+                group.start_soon(part.run, running)

@@ -1,0 +1,20 @@
+"""What a gateway's operator has beside it: metrics, the admin listener, traces.
+
+All of it is made once, before workers are forked: they share the sockets of the admin listener, and the
+memory in which each of them keeps its figures. `at` gives what runs beside the gateway of one worker.
+"""
+
+from stargate.shell_common.beside import Beside, Together
+from stargate_core.config.schema import Config
+
+
+class Operations:
+    """For all workers of a configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def at(self, place: int) -> Beside | None:
+        """What runs beside the gateway of the worker in this place, the first of which is 0."""
+        parts: list[Beside] = []
+        return Together(parts) if parts else None
