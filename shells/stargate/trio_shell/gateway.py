@@ -94,7 +94,6 @@ from stargate_core.questions import Answer
 from stargate_core.record import LogRecord
 
 LINGER_SECONDS: Final = 2.0
-_TICKED: Final = Ticked()
 
 
 class Gateway:
@@ -169,8 +168,7 @@ class Gateway:
 
     def _welcome(self, channel: ClientChannel, address: str) -> Client:
         """Begin to serve a connection that stands."""
-        session = self.journals.session(self.plan, self._plans, address, now_ns())
-        client = Client(self, channel, session)
+        client = Client(self, channel, self.journals.session(self.plan, self._plans, address, now_ns()))
         self.clients.add(client)
         self.admit(client)
         if not channel.closed:
@@ -433,7 +431,7 @@ class Gateway:
 
     def tick(self) -> None:
         """Tell the pool its time has come."""
-        self.tell_pool(_TICKED)
+        self.tell_pool(Ticked())
 
     def change_credentials(self, credentials: Mapping[str, Credentials | BearerToken | None]) -> None:
         """Tell every session, present and future."""
