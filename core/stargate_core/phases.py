@@ -69,6 +69,7 @@ _BEFORE: Final = Phase.REWRITE | Phase.ACCESS
 CAPABILITIES: Final[dict[str, int]] = {
     "request": _EXCHANGE,
     "change_request": Phase.REWRITE,
+    "revise_request": Phase.ACCESS,
     "ask": Phase.ACCESS | Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
     "reject": _BEFORE,
     "reply": _BEFORE,
@@ -142,6 +143,7 @@ class Context:
         "_part",
         "_record",
         "_request",
+        "_revised",
         "_status",
         "age_seconds",
         "answer_source",
@@ -188,6 +190,8 @@ class Context:
         self.ledger: Ledger | None = None
         self._request = request
         self._ask: Ask | None = None
+        self._revised = False
+        """Whether the request was revised since the ask was read."""
         self._dialect: Dialect | None = None
         self._status = 0
         self._headers: Headers = []
@@ -220,10 +224,11 @@ class Context:
 
         Not before: a caller who may not ask is told that, and not what is wrong with the question.
         """
-        if self._ask is None:
+        if self._ask is None or self._revised:
             assert self._dialect is not None
             _check_coding(self._request)
             self._ask = self._dialect.read(self._request)
+            self._revised = False
         return self._ask
 
     def know_answer(self, status: int, headers: Headers) -> None:
@@ -269,14 +274,32 @@ class Context:
             changes["headers"] = headers
         self._request = msgspec.structs.replace(self._request, **changes)
 
+    def revise_request(
+        self, *, headers: Headers | None = None, query: bytes | None = None, body: bytes | None = None
+    ) -> None:
+        """Change what the dialect reads: the route is found, so the path stays. Later hooks see an ask made
+        of it, and it is what is composed. Should it be refused then, what was asked before stays known.
+        """
+        self._must("revise_request")
+        changes: dict[str, Any] = {}
+        if headers is not None:
+            changes["headers"] = headers
+        if query is not None:
+            path, _, _ = self._request.target.partition(b"?")
+            changes.update(target=path + b"?" + query if query else path, query=query)
+        if body is not None:
+            changes["body"] = body
+        self._request = msgspec.structs.replace(self._request, **changes)
+        self._revised = True
+
     @property
     def ask(self) -> Ask:
         """What the caller asks for. Raises Refused, in access, where it can't be understood."""
         if not self.phase & _ASK:
             self._forbidden("ask")
+        if self.phase == Phase.ACCESS:
+            return self.read_ask()
         if self._ask is None:
-            if self.phase == Phase.ACCESS:
-                return self.read_ask()
             raise PhaseMisuse("there is no ask: the request was refused before it was read")
         return self._ask
 

@@ -61,6 +61,9 @@ class Rewrite(_Always, _Asked, _MayWait, Protocol):
 class Access(_Always, _Asked, _MayWait, Protocol):
     """After routing and reading, before the call."""
 
+    def revise_request(
+        self, *, headers: Headers | None = None, query: bytes | None = None, body: bytes | None = None
+    ) -> None: ...
     @property
     def ask(self) -> Ask: ...
     def identify(self, consumer: Consumer, key_id: str) -> None: ...

@@ -47,6 +47,7 @@ MEMBERS: Final[dict[str, tuple[Callable[[Context], Any], frozenset[Phase]]]] = {
     # What a hook may use, how, and in which phases.
     "request": (lambda ctx: ctx.request, frozenset({R, A, H, B, L})),
     "change_request": (lambda ctx: ctx.change_request(target=b"/x"), frozenset({R})),
+    "revise_request": (lambda ctx: ctx.revise_request(body=b"{}"), frozenset({A})),
     "ask": (lambda ctx: ctx.ask, frozenset({A, H, B, L})),
     "reject": (lambda ctx: ctx.reject(Fault(Cause.KEY_MISSING)), frozenset({R, A})),
     "reply": (lambda ctx: ctx.reply(Reply(200, [], b"")), frozenset({R, A})),
@@ -126,6 +127,23 @@ class TestMembers:
         assert ctx.request.path == b"/new/path"
         assert ctx.request.body == b"{}"
         assert REQUEST.path == b"/v1/chat"
+
+    def test_a_revised_request_is_read_anew(self) -> None:
+        body = b'{"model": "%s", "messages": [{"role": "user", "content": "hi"}]}'
+        ctx = Context(msgspec.structs.replace(REQUEST, body=body % b"claude"), 0, 0, [])
+        ctx.know_dialect(OPENAI_CHAT)
+        ctx.phase = A
+        assert ctx.ask.model == "claude"
+        ctx.revise_request(body=body % b"nova", headers=[(b"x", b"y")], query=b"c=d")
+        assert ctx.ask.model == "nova"
+        assert (ctx.request.header(b"x"), ctx.request.query) == (b"y", b"c=d")
+        assert (ctx.request.target, ctx.request.path) == (b"/v1/chat?c=d", b"/v1/chat")
+        ctx.revise_request(query=b"", body=b"{")
+        assert ctx.request.target == b"/v1/chat"
+        with pytest.raises(Refused):
+            _ = ctx.ask
+        ctx.phase = L
+        assert ctx.ask.model == "nova"
 
     def test_the_first_ask_in_access_reads_the_request(self) -> None:
         body = b'{"model": "claude", "messages": [{"role": "user", "content": "hi"}]}'

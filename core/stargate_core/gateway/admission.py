@@ -162,6 +162,7 @@ def _route(exchange: Exchange) -> tuple[Hook, ...]:
 def _dispatch(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:
     """All hooks have run: answer from here, or ask for a lease. Raises Refused."""
     ctx = exchange.ctx
+    exchange.request = ctx.known_request
     ask = ctx.read_ask()
     if ask.local:
         return exchange.reply(now, exchange.dialect.answer_locally(exchange.request, ask, ctx.models), out)

@@ -29,7 +29,7 @@ from stargate_core.views import Plugin
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, stream_head
 from support.embeddings import embeddings
 from support.hooks import Hook, entry, plugin_of
-from support.machines import LOG, Bench, a_config, a_plan, chat, converse, proxy, request
+from support.machines import LOG, MODEL, Bench, a_config, a_plan, chat, converse, proxy, request
 
 STORY: Final = converse_story()
 Waits = Generator[Any, Any, None]
@@ -612,6 +612,17 @@ class TestReplies:
         bench = with_hooks({"rewrite": rewrite})
         bench.ask(request("/strange", method="GET"))
         assert bench.only.json["object"] == "list"
+
+    def test_what_access_revises_is_what_is_composed(self) -> None:
+        def access(ctx: Any) -> None:
+            assert ctx.ask.model == MODEL
+            body = msgspec.json.decode(ctx.request.body)
+            ctx.revise_request(body=msgspec.json.encode({**body, "model": "amazon.nova-pro-v1:0"}))
+
+        bench = with_hooks({"access": access})
+        bench.ask(chat())
+        bench.open()
+        assert bench.call.target == "/model/amazon.nova-pro-v1%3A0/converse"
 
 
 class Greeter:
