@@ -4,17 +4,21 @@ All of it is made once, before workers are forked: they share the sockets of the
 memory in which each of them keeps its figures. `at` gives what runs beside the gateway of one worker.
 """
 
+from stargate.admin.part import AdminSite
 from stargate.shell_common.beside import Beside, Together
 from stargate_core.config.schema import Config
 
 
 class Operations:
-    """For all workers of a configuration."""
+    """For all workers of a configuration. Raises CannotListen."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
+        self.admin = None if config.gateway.admin_listen is None else AdminSite(config)
 
     def at(self, place: int) -> Beside | None:
         """What runs beside the gateway of the worker in this place, the first of which is 0."""
         parts: list[Beside] = []
+        if self.admin is not None:
+            parts.append(self.admin.at(place))
         return Together(parts) if parts else None

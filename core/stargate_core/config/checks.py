@@ -259,8 +259,6 @@ def _warnings(walk: Walk) -> None:
         if gateway.workers > 1 and gateway.store.kind == "memory":
             message = f"each of {gateway.workers} workers counts limits and keeps answers for itself"
             walk.warning((*path, "workers"), message)
-        for name in _without_effect(gateway):
-            walk.warning((*path, name), "this version does nothing with it yet")
         if gateway.journal.directory and not (gateway.journal.redact or gateway.journal.encrypt_to):
             message = "what people say to models, and models to them, is written down in the clear"
             walk.warning((*path, "journal", "redact"), message)
@@ -280,14 +278,6 @@ def _warnings(walk: Walk) -> None:
 def _may_have_live_keys(walk: Walk) -> bool:
     """Whether there is a store in which keys may live that the file knows nothing of."""
     return any(gateway.store.kind != "memory" for _, gateway in _all(walk, Gateway))
-
-
-def _without_effect(gateway: Gateway) -> list[str]:
-    """Settings that are understood, and not acted on yet."""
-    settings = {
-        "admin_listen": gateway.admin_listen is not None,
-    }
-    return [name for name, written in settings.items() if written]
 
 
 def _is_in_clear(url: str) -> bool:

@@ -115,14 +115,17 @@ def serve(
         return 0
 
     opened = [[sock] for sock in sockets] or None
-    operations = Operations(config)
+    try:
+        operations = Operations(config)
+    except CannotListen as error:
+        raise click.ClickException(str(error)) from None
     if config.gateway.workers > 1:
         importlib.import_module(f"stargate.{shell}_shell.serve")  # Once, and not in each worker.
         sys.exit(_supervise(plan, source, opened, run, operations, watch=watch, level=log_level))
     outside = Outside(
         source if source.is_file else None, watch=watch, sockets=opened, beside=operations.at(0)
     )
-    run(plan, outside, lambda what: _echo([*_news(plan, what), _ready(config)]))
+    run(plan, outside, lambda what: _echo([*_news(plan, what), *_beside(operations), _ready(config)]))
 
 
 def _supervise(
@@ -165,7 +168,7 @@ def _supervise(
         shares,
         work=work,
         note=note,
-        ready=lambda news: _echo([*news, _ready(plan.config)]),
+        ready=lambda news: _echo([*news, *_beside(operations), _ready(plan.config)]),
         watch=watch,
     )
     return supervisor.run()
@@ -244,6 +247,11 @@ def _news(plan: Plan, started: Started) -> list[str]:
     if not plan.has("bedrock-proxy"):
         lines.append("no plugin bedrock-proxy: calls have nowhere to go")
     return lines
+
+
+def _beside(operations: Operations) -> list[str]:
+    """Where the operator finds the rest."""
+    return [] if operations.admin is None else [f"admin listens on {url}" for url in operations.admin.urls]
 
 
 def _ready(config: Config) -> str:

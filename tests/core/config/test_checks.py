@@ -267,12 +267,6 @@ WARNED_BESIDE = [
         "",
     ),
     (
-        "gateway: {admin_listen: »'127.0.0.1:1'}",
-        "gateway.admin_listen",
-        "this version does nothing with it yet",
-        "",
-    ),
-    (
         "gateway: {journal: {directory: /tmp/j, redact: »false}}",
         "gateway.journal.redact",
         "what people say to models, and models to them, is written down in the clear",
