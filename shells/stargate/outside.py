@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 
-from stargate.reloading import Reloader
+from stargate.reloading import Refusal, Reloader
 from stargate.sources import Source
 
 if TYPE_CHECKING:
@@ -125,6 +125,9 @@ class Orders:
             match order:
                 case {"reload": int(generation), "text": str() | None as text} if reloader is not None:
                     reloader.take(text, generation)
+                case {"refused": [*lines], "at_ns": int(at_ns)}:
+                    if reloader is not None:
+                        reloader.hear_of(Refusal(at_ns, tuple(map(str, lines))))
                 case {"end": True}:
                     self.ending.set()
                     self._drain()

@@ -8,8 +8,13 @@ Some settings cannot change in a process that runs: where it listens, its store,
 stay, also in the new generation, so that it is the configuration that really runs; a warning names them.
 
 Requests to reload that come while one is under way make one more, and not one each.
+
+How the last one went is kept for whoever asks (the admin listener): since when the generation that runs does,
+and what the last file was refused for, until one is taken. Of several workers each is told what the
+supervisor has refused.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
@@ -32,6 +37,9 @@ _MOVING_SECONDS: Final = 0.1
 """The same while it is being written."""
 _FIXED: Final = ("admin_listen", "cache", "journal", "per_worker_limits", "store", "workers")
 """Settings of the gateway block that take a restart."""
+REFUSAL_LINES_MAX: Final = 100
+_REFUSAL_CHARS_MAX: Final = 1000
+"""Of a line that is kept; all of it has been told."""
 
 
 class Unfit(Exception):
@@ -40,6 +48,13 @@ class Unfit(Exception):
     def __init__(self, *problems: object) -> None:
         super().__init__("; ".join(map(str, problems)))
         self.problems = tuple(map(str, problems))
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A configuration that was not taken: when, in wall time, and why, in lines for a person."""
+
+    at_ns: int
+    lines: tuple[str, ...]
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -111,6 +126,10 @@ class Reloader:
         self._keeper = keeper
         self._doors = doors
         self._note = note
+        self.loaded_at_ns = time.time_ns()
+        """Since when the running generation does."""
+        self.refused: Refusal | None = None
+        """What was wrong with the last file, if it was not taken."""
         self._wanted = anyio.Event()
         self._given: tuple[str | None, int] | None = None
 
@@ -122,6 +141,10 @@ class Reloader:
         """Somebody has read it already, and calls it this generation."""
         self._given = (text, generation)
         self._wanted.set()
+
+    def hear_of(self, refused: Refusal) -> None:
+        """Somebody has read it already, and it cannot run."""
+        self.refused = refused
 
     async def run(self) -> None:
         """Reload, for ever."""
@@ -146,6 +169,7 @@ class Reloader:
         except Unfit as unfit:
             for line in refusal(unfit, running.generation):
                 self._note("error", line)
+            self.refused = kept(unfit)
             return
         if given is None:
             for warning in prepared.warnings:
@@ -154,6 +178,7 @@ class Reloader:
         self._gateway.reconfigure(prepared.plan, prepared.tls)
         for door, tls in zip(self._doors, prepared.doors, strict=True):
             door.tls = tls
+        self.loaded_at_ns, self.refused = time.time_ns(), None
         # Who was given the text was given it by somebody who tells this for all.
         self._note("info" if given is None else "debug", success(prepared.plan.generation))
 
@@ -169,6 +194,14 @@ def _made(source: Source, given: tuple[str | None, int] | None, running: Plan) -
 def refusal(unfit: Unfit, generation: int) -> list[str]:
     """What an operator hears of a configuration that cannot run."""
     return [*unfit.problems, f"the running configuration stays (generation {generation})"]
+
+
+def kept(unfit: Unfit) -> Refusal:
+    """What is kept of it."""
+    lines = [line[:_REFUSAL_CHARS_MAX] for line in unfit.problems[:REFUSAL_LINES_MAX]]
+    if len(unfit.problems) > REFUSAL_LINES_MAX:
+        lines.append(f"and {len(unfit.problems) - REFUSAL_LINES_MAX} more")
+    return Refusal(time.time_ns(), tuple(lines))
 
 
 def success(generation: int) -> str:

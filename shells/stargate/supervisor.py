@@ -16,7 +16,8 @@ places share one.
 status 1. A worker that drains because somebody has told it alone leaves its place to a new one meanwhile.
 
 *A reload is looked at here*, once, and told once; the workers get the text and its generation, so that all
-run the same. A worker that starts later starts with that generation.
+run the same. A worker that starts later starts with that generation. They get to know of a refused one as
+well, so that each can say so to whoever asks it.
 
 The line to a worker (outside.py) is a socket pair. When the supervisor dies, its end closes, and the workers
 drain. They are a process group each, so that Ctrl-C at a terminal reaches the supervisor alone.
@@ -35,7 +36,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
 from stargate.outside import Line
-from stargate.reloading import LOOK_SECONDS, Unfit, prepare, refusal, success
+from stargate.reloading import LOOK_SECONDS, Refusal, Unfit, kept, prepare, refusal, success
 from stargate.sources import Source, Unreadable
 from stargate_core.gateway.plan import Plan
 
@@ -108,6 +109,8 @@ class Supervisor:
         """When workers have died young, of late."""
         self._in_a_row = [0] * len(self._shares)
         """How many have died young in a place since one has lived."""
+        self._refused: Refusal | None = None
+        """What was wrong with the last file, if it was not taken."""
         self._told: Sequence[str] | None = None
         self._announced = False
         self._stopping = False
@@ -181,6 +184,8 @@ class Supervisor:
         worker = Worker(place, pid, ours)
         self._workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, worker)
+        if self._refused is not None:
+            self._tell(worker, _refused(self._refused))
 
     def _be_worker(self, place: int, line: socket.socket) -> None:
         """The child's life. Does not return."""
@@ -295,8 +300,11 @@ class Supervisor:
 
     def _tell_all(self, **order: Any) -> None:
         for worker in self._workers:
-            worker.unsent += json.dumps(order).encode() + b"\n"
-            self._send(worker)
+            self._tell(worker, order)
+
+    def _tell(self, worker: Worker, order: dict[str, Any]) -> None:
+        worker.unsent += json.dumps(order).encode() + b"\n"
+        self._send(worker)
 
     def _send(self, worker: Worker) -> None:
         """Send what there is room for; the rest when there is room again."""
@@ -319,12 +327,14 @@ class Supervisor:
         else:
             for warning in prepared.warnings:
                 self._note("warning", warning)
-            self._plan = prepared.plan
+            self._plan, self._refused = prepared.plan, None
             self._tell_all(reload=prepared.plan.generation, text=text)
             self._note("info", success(prepared.plan.generation))
             return
         for line in refusal(unfit, self._plan.generation):
             self._note("error", line)
+        self._refused = kept(unfit)
+        self._tell_all(**_refused(self._refused))
 
     def _stop(self) -> None:
         """Have all drain, and refuse new connections."""
@@ -341,6 +351,11 @@ class Supervisor:
         for worker in self._workers:
             self._note("error", f"{worker} does not end, and is killed")
             os.kill(worker.pid, signal.SIGKILL)
+
+
+def _refused(refusal: Refusal) -> dict[str, Any]:
+    """How workers are told of it."""
+    return {"refused": list(refusal.lines), "at_ns": refusal.at_ns}
 
 
 def _end(status: int) -> str:

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from stargate.outside import Line, Orders, Outside
-from stargate.reloading import Reloader
+from stargate.reloading import Refusal, Reloader
 
 NEVER: Final = 3600
 
@@ -20,6 +20,7 @@ class Wanted(Reloader):
     def __init__(self) -> None:
         self.wanted = 0
         self.taken: list[tuple[str | None, int]] = []
+        self.refused = None
 
     def want(self) -> None:
         self.wanted += 1
@@ -89,6 +90,12 @@ class TestLine:
         orders, reloader, said = await heeded(ours=b'{"reload": 2, "text": "a: 1"}\n{"reload": 3, "text": nu')
         assert reloader.taken == [("a: 1", 2)]
         assert (orders.draining.is_set(), said) == (False, b"")
+
+    async def test_a_refused_one_comes_with_its_reasons(self) -> None:
+        ours = b'{"refused": ["f.yaml:1:1: no", "and no"], "at_ns": 7}\n'
+        orders, reloader, _ = await heeded(ours=ours)
+        assert reloader.refused == Refusal(7, ("f.yaml:1:1: no", "and no"))
+        assert not orders.draining.is_set()
 
     async def test_to_drain_twice_is_to_drain_once(self) -> None:
         orders, _, said = await heeded(signal.SIGTERM, ours=b'{"drain": true}\n{"drain": true}\n')

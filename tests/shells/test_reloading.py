@@ -1,12 +1,17 @@
 """Another generation is prepared whole or not at all; what cannot change stays, and is named."""
 
 import json
+import time
+from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from stargate.credentials import Keeper
 from stargate.plugins import installed
-from stargate.reloading import Unfit, prepare, refusal
+from stargate.reloading import REFUSAL_LINES_MAX, Reloader, Unfit, kept, prepare, refusal
+from stargate.shell_common.listening import Door
 from stargate.sources import Source
 from stargate_core.gateway.plan import Plan
 from stargate_core.plugins.registry import BUILT_IN
@@ -102,3 +107,54 @@ class TestBad:
     def test_the_last_line_says_what_runs(self) -> None:
         lines = refusal(Unfit("here", "there"), 7)
         assert lines == ["here", "there", "the running configuration stays (generation 7)"]
+
+    def test_what_is_kept_of_it_is_bounded(self) -> None:
+        refused = kept(Unfit(*(f"{number}: {'x' * 5000}" for number in range(REFUSAL_LINES_MAX + 7))))
+        assert len(refused.lines) == REFUSAL_LINES_MAX + 1
+        assert max(map(len, refused.lines)) == 1000
+        assert refused.lines[-1] == "and 7 more"
+
+
+class Runs:
+    """A gateway that takes any plan."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def reconfigure(self, plan: Plan, tls: object) -> None:
+        self.plan = plan
+
+
+@pytest.mark.trio
+class TestReloader:
+    async def test_how_the_last_one_went_is_kept_until_the_next(self, tmp_path: Path) -> None:
+        file = tmp_path / "f.yaml"
+        source = Source(str(file), installed())
+        notes: list[str] = []
+        gateway = Runs(planned(source, "plugins: []"))
+        keeper = Keeper((), wall_ns=time.time_ns, changed=lambda *_: None, note=lambda *_: None)
+        reloader = Reloader(source, gateway, keeper, [Door(None)], lambda _, text: notes.append(text))
+        begun = reloader.loaded_at_ns
+        assert reloader.refused is None
+
+        async def reloads(text: str, end: str) -> None:
+            file.write_text(text)
+            notes.clear()
+            reloader.want()
+            with anyio.fail_after(10):
+                while not any(note.startswith(end) for note in notes):
+                    await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(reloader.run)
+            await reloads("gateway: {listne: 1}", "the running configuration stays")
+            refused = reloader.refused
+            assert refused is not None
+            assert refused.lines == tuple(notes[:-1])
+            assert refused.at_ns >= begun
+            assert reloader.loaded_at_ns == begun
+            await reloads("gateway: {listen: ['127.0.0.1:8080']}", "the configuration was reloaded")
+            assert reloader.refused is None
+            assert reloader.loaded_at_ns > refused.at_ns
+            assert gateway.plan.generation == 2
+            group.cancel_scope.cancel()
