@@ -13,14 +13,28 @@ import anyio
 from stargate.credentials import Keeper
 from stargate.reloading import Reloader
 from stargate.shell_common.channels import SelfEnding
+from stargate.shell_common.lines import SinkState
 from stargate_core.gateway.plan import Plan
 from stargate_core.record import LogRecord
+
+
+class Stated(Protocol):
+    """A shell's sinks, as those beside it see them."""
+
+    def statistics(self) -> list[SinkState]:
+        """Each sink as it is at this moment, notes included."""
+        ...
 
 
 class Served(Protocol):
     """A shell's gateway, as those beside it see it."""
 
     plan: Plan
+
+    @property
+    def sinks(self) -> Stated:
+        """Where log lines and notes go."""
+        ...
 
     def attend(self, channel: SelfEnding, address: str) -> None:
         """Serve a connection in memory. Raises RuntimeError when the gateway is closed."""

@@ -116,7 +116,8 @@ class Gateway:
         """The limit on client connections; a listener takes one of its tokens for each."""
         self.armed: Look | None = None
         self._nursery = nursery
-        self._sinks = sinks
+        self.sinks = sinks
+        """Where log lines and notes go."""
         self.observe: Callable[[LogRecord], None] = observe_nothing
         """Is told of each exchange that is settled, if the plan says that somebody watches."""
         self.tls = tls
@@ -329,7 +330,7 @@ class Gateway:
             case Ask(ticket, question):
                 self.enquiries.ask(self._tickets.issue(client, ticket), question)
             case Emit(sink, line):
-                self._sinks.emit(sink, line)
+                self.sinks.emit(sink, line)
             case Publish(record):
                 self.observe(record)
             case ReleaseUpstream(lease) | DropUpstream(lease):
@@ -357,7 +358,7 @@ class Gateway:
             case FlightBegan() | FlightSent() | FlightEnded():
                 self._facts.append(CacheFact(command))
             case Note(level, text):
-                self._sinks.note(level, text)
+                self.sinks.note(level, text)
             case CloseClient():
                 assert isinstance(client, Client)
                 client.channel.finish()
@@ -483,7 +484,7 @@ class Gateway:
 
     def note(self, level: str, text: str) -> None:
         """Tell the operator something."""
-        self._sinks.note(level, text)
+        self.sinks.note(level, text)
 
     def statistics(self) -> dict[str, int]:
         """How much of everything there is at this moment."""

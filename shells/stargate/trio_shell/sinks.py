@@ -1,42 +1,46 @@
 """Sinks: where log records and notes go, without ever making a request wait.
 
 A line is put into a bounded buffer and the request is done with it. A task writes what has gathered, a few
-times a second at the most, from a worker thread: a full pipe or a slow disk holds up that thread alone. What
-cannot be written is tried again. When the buffer is full, lines are dropped and counted, and the count is
-told in the sink itself as soon as it can be; that a sink cannot be written, and that it can again, is a note.
+times a second at the most, from a worker thread: a full pipe, a slow disk or a collector that hangs holds up
+that thread alone. What cannot be written is tried again. When the buffer is full, lines are dropped and
+counted, and the count is told in the sink itself as soon as it can be; that a sink cannot be written, and
+that it can again, is a note. What is still unwritten at the end is counted too, and told in the last note.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import trio
 
-from stargate.shell_common.lines import LEVELS, write
+from stargate.log_sinks import writer_for
+from stargate.shell_common.lines import BUFFERED_BYTES_MAX, LEVELS, NOTES, Done, SinkState, Writer, loss
 
-BUFFERED_BYTES_MAX: Final = 8 * 1024 * 1024
-_GATHER_SECONDS: Final = 0.05
-_AGAIN_SECONDS: Final = 1.0
-_LAST_WORDS_SECONDS: Final = 1.0
-NOTES: Final = "/dev/stderr"
+_LAST_WORDS_SECONDS: Final = 2.0
 
 
 class Sink:
-    """One file or standard stream. note: whom to tell that it cannot be written, or can again."""
+    """One file, standard stream or collector. note: whom to tell that it cannot be written, or can again."""
 
     __slots__ = (
-        "_dropped", "_ending", "_left", "_lines", "_note", "_path", "_size", "_trouble", "_wake", "closed",
+        "_again_seconds", "_dropped", "_ending", "_left", "_lines", "_note", "_path", "_size", "_trouble",
+        "_untold", "_wake", "_written", "closed", "writer",
     )  # fmt: skip
 
-    def __init__(self, path: str, note: Callable[[str, str], None]) -> None:
+    def __init__(self, path: str, note: Callable[[str, str], None], writer: Writer | None = None) -> None:
         self._path = path
         self._note = note
+        self.writer = writer or writer_for(path)
         self._lines: list[bytes] = []
         self._left = b""
-        """What should have been written, and could not be."""
+        """What a writer has been given and is not done with."""
         self._size = 0
+        self._written = 0
         self._dropped = 0
+        self._untold = 0
+        """Of the dropped lines: how many the sink itself has not been told of."""
         self._trouble = ""
+        self._again_seconds = 0.0
         self._wake = trio.Event()
         self._ending = trio.Event()
         self.closed = trio.Event()
@@ -45,7 +49,7 @@ class Sink:
     def put(self, line: bytes) -> None:
         """Take a line, if there is room."""
         if self._size + len(line) > BUFFERED_BYTES_MAX:
-            self._dropped += 1
+            self._drop(1)
             return
         self._lines.append(line)
         self._size += len(line)
@@ -57,39 +61,74 @@ class Sink:
         self._ending.set()
         self._wake.set()
 
+    def state(self) -> SinkState:
+        """What it has done, and what is before it."""
+        return SinkState(self._path, self._size, self._written, self._dropped, self._trouble)
+
     async def run(self) -> None:
         """Write until closed."""
         while not self._ending.is_set():
             if not self._left:
                 await self._wake.wait()
-            with trio.move_on_after(_AGAIN_SECONDS if self._trouble else _GATHER_SECONDS):
-                await self._ending.wait()
+            if self._trouble or not self._left:
+                pause = self._again_seconds if self._trouble else self.writer.gather_seconds
+                with trio.move_on_after(pause):
+                    await self._ending.wait()
             self._wake = trio.Event()
             await self._write()
         await self._write()
+        while self._left and not self._trouble:
+            await self._write()
         self.closed.set()
+
+    def give_up(self) -> int:
+        """Write no more. How many lines the sink does not have, and was not told of."""
+        self.writer.stop()
+        done = self.writer.progress if self._left else 0
+        self._written += self._left.count(b"\n", 0, done)
+        self._drop(self._left.count(b"\n", done) + len(self._lines))
+        self._left = b""
+        self._lines.clear()
+        self._size = 0
+        return self._untold
+
+    def _drop(self, lines: int) -> None:
+        self._dropped += lines
+        self._untold += lines
 
     async def _write(self) -> None:
         data = self._left + b"".join(self._lines)
         self._lines.clear()
         if not data:
             return
-        dropped = self._dropped
-        told = b'{"dropped_lines":%d}\n' % dropped if dropped else b""
-        written, trouble = await trio.to_thread.run_sync(
-            write, self._path, data + told, abandon_on_cancel=True
-        )
-        self._left = data[written:]
+        self._left = data
+        done = await trio.to_thread.run_sync(self.writer.write, data, abandon_on_cancel=True)
+        self._left = data[done.bytes :]
+        self.writer.progress = 0  # Of what is left now.
+        self._written += data.count(b"\n", 0, done.bytes) - done.lost
+        self._drop(done.lost)
         # Not the whole size is given back before it is written: a sink that stands still must stay bounded.
         self._size = len(self._left) + sum(map(len, self._lines))
-        if trouble:
-            if not self._trouble:
-                self._note("error", f"cannot write to {self._path}: {trouble}; lines are kept for a while")
-        else:
-            if self._trouble:
-                self._note("info", f"writing to {self._path} again; {dropped} lines were lost")
-            self._dropped -= dropped
-        self._trouble = trouble
+        self._notice(done)
+        if self._untold and not (self._left or done.trouble):
+            await self._tell()
+
+    def _notice(self, done: Done) -> None:
+        """Tell the operator where something has changed."""
+        if done.trouble and not self._trouble:
+            self._note("error", f"cannot write to {self._path}: {done.trouble}; lines are kept for a while")
+        elif self._trouble and not done.trouble:
+            self._note("info", f"writing to {self._path} again; {self._untold} lines were lost")
+        self._trouble = done.trouble
+        self._again_seconds = done.again_seconds
+
+    async def _tell(self) -> None:
+        """Tell in the sink itself what it has missed."""
+        untold = self._untold
+        told = b'{"dropped_lines":%d}\n' % untold
+        done = await trio.to_thread.run_sync(self.writer.write, told, abandon_on_cancel=True)
+        if done.bytes == len(told) and not done.lost:
+            self._untold -= untold
 
 
 def _tell_nobody(level: str, text: str) -> None:
@@ -119,10 +158,28 @@ class Sinks:
             stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             self.emit(NOTES, f"{stamp} {level}: {text}\n".encode())
 
+    def statistics(self) -> list[SinkState]:
+        """Each sink as it is, notes included."""
+        return [sink.state() for sink in self._sinks.values()]
+
     async def close(self) -> None:
-        """Write what has gathered, within a bound."""
-        with trio.move_on_after(_LAST_WORDS_SECONDS):
-            # The notes come last: the others may have something to tell.
-            for sink in sorted(self._sinks.values(), key=lambda sink: sink is self._sinks.get(NOTES)):
-                sink.close()
-                await sink.closed.wait()
+        """Write what has gathered, within a bound, and tell what was lost."""
+        others = {path: sink for path, sink in self._sinks.items() if path != NOTES}
+        await _finish(others.values())
+        for path, sink in others.items():
+            lost = sink.give_up()
+            if lost:
+                self.note("warning", loss(path, lost))
+        # The notes come last: the others may have something to tell.
+        notes = self._sinks.get(NOTES)
+        if notes is not None:
+            await _finish([notes])
+
+
+async def _finish(sinks: Collection[Sink]) -> None:
+    """Have them write what they have, each at the same time."""
+    for sink in sinks:
+        sink.close()
+    with trio.move_on_after(_LAST_WORDS_SECONDS):
+        for sink in sinks:
+            await sink.closed.wait()

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from stargate.trio_shell.sinks import BUFFERED_BYTES_MAX, Sink, Sinks
+from stargate.shell_common.lines import BUFFERED_BYTES_MAX, SinkState
+from stargate.trio_shell.sinks import Sink, Sinks
 from support.channels import until
 
 pytestmark = pytest.mark.trio
@@ -133,7 +134,7 @@ class TestTrouble:
         os.set_blocking(reader, True)
         line = b"x" * 99_999 + b"\n"
         count = 3 * BUFFERED_BYTES_MAX // len(line)
-        sink = Sink(str(path), no_note)
+        sink = Sink(str(path), Notes().tell)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sink.run)
             for _ in range(count):
@@ -214,3 +215,57 @@ class TestAll:
             sinks.emit(path, b"line\n")
             await sinks.close()
         assert capfd.readouterr().out == "line\n"
+
+
+class TestCounting:
+    async def test_each_line_is_written_dropped_or_buffered(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "log")
+        notes = Notes()
+        async with trio.open_nursery() as nursery:
+            sinks = Sinks(nursery)
+            assert sinks.statistics() == []
+            sinks.emit(path, b"one\n")
+            assert sinks.statistics() == [SinkState(path, 4, 0, 0, "")]
+            await sinks.close()
+            assert sinks.statistics() == [SinkState(path, 0, 1, 0, "")]
+        sink = Sink("/dev/full", notes.tell)
+        async with running(sink):
+            for _ in range(3):
+                sink.put(b"x" * 3_000_000 + b"\n")
+            await until(lambda: bool(notes))
+            assert sink.state() == SinkState("/dev/full", 6_000_002, 0, 1, "No space left on device")
+
+    async def test_what_is_lost_at_the_end_is_told(self, capfd: pytest.CaptureFixture[str]) -> None:
+        async with trio.open_nursery() as nursery:
+            sinks = Sinks(nursery)
+            for _ in range(3):
+                sinks.emit("/dev/full", b"line\n")
+            await sinks.close()
+            (full, _notes) = sinks.statistics()
+        assert (full.written_lines, full.dropped_lines, full.buffered_bytes) == (0, 3, 0)
+        assert (
+            capfd.readouterr()
+            .err.splitlines()[-1]
+            .endswith("warning: 3 lines for /dev/full could not be written, and are lost")
+        )
+
+    async def test_what_a_pipe_has_taken_before_it_was_full_is_not_lost(
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "pipe"
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        line = b"x" * 999 + b"\n"
+        async with trio.open_nursery() as nursery:
+            sinks = Sinks(nursery)
+            for _ in range(1000):
+                sinks.emit(str(path), line)
+            await sinks.close()
+            nursery.cancel_scope.cancel()
+        read = os.read(reader, 1_000_000).count(line)
+        os.close(reader)
+        lost = int(capfd.readouterr().err.rpartition("warning: ")[2].partition(" ")[0])
+        assert 0 < read < 1000
+        assert read + lost == 1000
+        (pipe, _notes) = sinks.statistics()
+        assert (pipe.written_lines, pipe.dropped_lines) == (read, lost)
