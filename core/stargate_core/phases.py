@@ -70,6 +70,7 @@ CAPABILITIES: Final[dict[str, int]] = {
     "request": _EXCHANGE,
     "change_request": Phase.REWRITE,
     "revise_request": Phase.ACCESS,
+    "dialect": Phase.ACCESS | Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
     "ask": Phase.ACCESS | Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
     "reject": _BEFORE,
     "reply": _BEFORE,
@@ -291,6 +292,12 @@ class Context:
             changes["body"] = body
         self._request = msgspec.structs.replace(self._request, **changes)
         self._revised = True
+
+    @property
+    def dialect(self) -> str:
+        """The name of the API that the caller speaks."""
+        self._must("dialect")
+        return "" if self._dialect is None else self._dialect.NAME
 
     @property
     def ask(self) -> Ask:

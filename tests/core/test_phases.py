@@ -48,6 +48,7 @@ MEMBERS: Final[dict[str, tuple[Callable[[Context], Any], frozenset[Phase]]]] = {
     "request": (lambda ctx: ctx.request, frozenset({R, A, H, B, L})),
     "change_request": (lambda ctx: ctx.change_request(target=b"/x"), frozenset({R})),
     "revise_request": (lambda ctx: ctx.revise_request(body=b"{}"), frozenset({A})),
+    "dialect": (lambda ctx: ctx.dialect, frozenset({A, H, B, L})),
     "ask": (lambda ctx: ctx.ask, frozenset({A, H, B, L})),
     "reject": (lambda ctx: ctx.reject(Fault(Cause.KEY_MISSING)), frozenset({R, A})),
     "reply": (lambda ctx: ctx.reply(Reply(200, [], b"")), frozenset({R, A})),
@@ -144,6 +145,13 @@ class TestMembers:
             _ = ctx.ask
         ctx.phase = L
         assert ctx.ask.model == "nova"
+
+    def test_the_dialect_is_known_by_name(self) -> None:
+        ctx = Context(REQUEST, 0, 0, [])
+        ctx.phase = A
+        assert ctx.dialect == ""
+        ctx.know_dialect(OPENAI_CHAT)
+        assert ctx.dialect == "openai-chat"
 
     def test_the_first_ask_in_access_reads_the_request(self) -> None:
         body = b'{"model": "claude", "messages": [{"role": "user", "content": "hi"}]}'
