@@ -65,6 +65,11 @@ def escape(text: str) -> str:
     return text.replace("${", "$${")
 
 
+def variables(text: str) -> set[str]:
+    """The names of all variables that stand in a text, with a default or without."""
+    return {match["name"] for match in _REFERENCE.finditer(text) if match["name"]}
+
+
 def _value(name: str, default: str | None, environ: Mapping[str, str]) -> str:
     value = environ.get(name)
     if default is not None:

@@ -35,6 +35,11 @@ COMMANDS: Final = MappingProxyType(
         ),
         "bench": _Entry("stargate.cli.bench", "bench", "Measure an OpenAI-compatible endpoint."),
         "keys": _Entry("stargate.cli.keys", "keys", "Make, add, list and revoke the keys that callers show."),
+        "import-kong": _Entry(
+            "stargate.cli.import_kong",
+            "import_kong",
+            "Turn Kong's declarative configuration into Stargate's.",
+        ),
         "openapi": _Entry("stargate.cli.openapi", "openapi", "Print the gateway's own OpenAPI document."),
         "version": _Entry("stargate.cli.main", "version", "Print the version."),
     }
