@@ -17,7 +17,8 @@ import yaml
 from bench.gateways import Settings, stargate_config
 from bench.traffic import MODEL, PLAIN_ANSWER, frames, openai_request, stream_writes
 from stargate.plugins import installed, schemas
-from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.aws.credentials import Credentials
+from stargate_core.aws.sigv4 import Signer
 from stargate_core.config.load import examine
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Session

@@ -6,8 +6,8 @@ worth trying, and how long to wait before it, is `Persistence` and the fault tab
 
 import msgspec
 
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.dialects.face import Call, Target
 from stargate_core.secret import Secret

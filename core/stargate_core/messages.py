@@ -23,8 +23,8 @@ from typing import ClassVar, TypeAlias
 import msgspec
 
 from stargate_core.aws.bearer import BearerToken
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.dialects.face import Headers
 from stargate_core.direction import BreakerPolicy, Order
 from stargate_core.faults import Fault

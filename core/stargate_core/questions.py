@@ -11,8 +11,8 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.dialects.face import Fetched
 from stargate_core.direction import BreakerPolicy
 from stargate_core.limits.buckets import Charge, Claim, Verdict

@@ -82,3 +82,12 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     first_byte_ms: float = 0.0
     """Until the first byte of the answer was given to the client."""
     total_ms: float = 0.0
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An exchange that ended in a 5xx, or broke off within its answer."""
+
+    request_id: str
+    status: int
+    cause: str
+    """As the fault table has it; empty where a plugin has answered so."""

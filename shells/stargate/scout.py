@@ -28,8 +28,9 @@ import msgspec
 
 from stargate.web import CannotGet, connect, get
 from stargate_core.aws.bearer import Bearer, BearerToken
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.aws.sigv4 import Signer
 from stargate_core.questions import ListModels, Models
 from stargate_core.wire.http1 import request
 

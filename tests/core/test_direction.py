@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from stargate_core import direction
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.aws.surfaces import Surface
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.dialects.face import Target

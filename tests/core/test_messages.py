@@ -12,7 +12,7 @@ import pytest
 
 from stargate_core import messages
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.dialects.face import Headers
 from stargate_core.gateway import exchange, session
 from stargate_core.messages import (

@@ -5,7 +5,7 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from stargate_core.record import LogRecord, Outcome
+from stargate_core.record import Failed, LogRecord, Outcome
 
 FIELDS = {
     "agent_id", "attempts", "cache", "cache_read_tokens", "cache_write_tokens", "cause", "client", "code",
@@ -55,3 +55,11 @@ class TestSchema:
 
     def test_outcomes_are_words(self) -> None:
         assert [outcome.value for outcome in Outcome] == ["complete", "failed", "client_left"]
+
+
+class TestFailed:
+    def test_it_is_what_it_says_and_stays_so(self) -> None:
+        failed = Failed("0" * 32, 502, "upstream_lost")
+        assert failed == Failed("0" * 32, 502, "upstream_lost") != Failed("0" * 32, 502, "")
+        with pytest.raises(AttributeError):
+            failed.status = 200  # type: ignore[misc]

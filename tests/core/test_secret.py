@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 import stargate_core
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.config.plugin_configs import ApiKeyAuth, AwsCredentials
 from stargate_core.config.schema import Consumer, KeyCredential, PluginEntry
 from stargate_core.config.store_url import StoreServer
@@ -207,10 +207,8 @@ HARMLESS: Final[dict[str, str]] = {
     "stargate_core.dialects.registry.Route": "our own paths",
     "stargate_core.dialects.parameters.Parameter": "our own table",
     "stargate_core.aws.operations.OperationSpec": "our own table",
-    "stargate_core.aws.sigv4._Plan": "names of headers",
-    "stargate_core.aws.sigv4.Presented": "a signature, which is good for one request and tells no key",
-    "stargate_core.wire.eventstream.Uuid": "one value of a header of Bedrock's",
-    "stargate_core.plugins.api_key_auth._Key": "a digest",
+    "stargate_core.aws.credentials.Presented": "a signature, which is good for one request and tells no key",
+    "stargate_core.wire.frames.Uuid": "one value of a header of Bedrock's",
     "stargate_core.dialects.bedrock_native._Limits": "numbers",
     "stargate_core.gateway.plan.Hook": "a function",
 }

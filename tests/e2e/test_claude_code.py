@@ -17,7 +17,8 @@ import msgspec
 import pytest
 from anthropic.types import Message
 
-from stargate_core.wire.sse import ServerEvent, SseDecoder
+from stargate_core.wire.frames import ServerEvent
+from stargate_core.wire.sse import SseDecoder
 from support import bedrock
 from support.gateway import KEY, NARROW_KEY, RunningGateway, eventually, running_gateway
 from support.raw import Answer, connected, request

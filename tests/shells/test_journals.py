@@ -13,7 +13,7 @@ import pytest
 from stargate import journals
 from stargate.journal_keys import new_pair, opened
 from stargate.journals import FLIGHTS_MAX, WAITING_MAX, Journals, Writer
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.plugin_configs import ResponseCache
 from stargate_core.config.schema import Config, Gateway, Journal, PluginEntry

@@ -27,8 +27,8 @@ from sim.flights import Flights
 from sim.judge import Judge
 from sim.tickets import Tickets
 from sim.wires import End
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import Pool
 from stargate_core.gateway.session import Session

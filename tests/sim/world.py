@@ -28,7 +28,7 @@ from sim.shell import Shell
 from sim.violation import Violation, demand
 from sim.wires import End, Weather, connected
 from stargate.simulator.settings import EXPIRED_SESSION_TOKEN
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.redis_calls import settings_for

@@ -7,7 +7,7 @@ from hypothesis.strategies import SearchStrategy
 
 from stargate_core.dialects.face import BadAnswer, Translator
 from stargate_core.faults import Cause, Fault
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 from support.dialects import USAGE, Event
 
 

@@ -11,7 +11,8 @@ from stargate_core.aws.exceptions import read_exception
 from stargate_core.dialects.face import BadAnswer, Dialect, Headers, Reply, Request, Target, Translator
 from stargate_core.dialects.registry import OPENAI_CHAT
 from stargate_core.faults import Cause, Fault, Refused, fault_of_aws
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, FrameKind, encode_event
+from stargate_core.wire.eventstream import EventStreamDecoder, encode_event
+from stargate_core.wire.frames import Frame, FrameKind
 
 REQUEST_ID: Final = "0123456789abcdef0123456789abcdef"
 CREATED: Final = 1_700_000_000

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import MILLISECOND
 from stargate_core.direction import Order
 from stargate_core.gateway.cache import Cache

@@ -6,7 +6,7 @@ Each thing is done as far as it can be done: nobody is given a lease who has not
 from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.plugin_configs import ApiKeyAuth, Retry
 from stargate_core.config.schema import Config, Consumer, Gateway, PluginEntry, TimeLimits

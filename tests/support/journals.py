@@ -8,7 +8,7 @@ the same.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.config.bedrock_proxy import ProxyTarget
 from stargate_core.config.plugin_configs import ApiKeyAuth, RateLimiter, ResponseCache, Retry

@@ -20,7 +20,7 @@ from typing import Any, Final
 import h11
 import msgspec
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.plugin_configs import BedrockProxy, RequestLogger, Retry
 from stargate_core.config.schema import Config, Gateway, PluginEntry

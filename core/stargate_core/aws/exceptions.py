@@ -31,7 +31,7 @@ from typing import Final, cast
 
 import msgspec
 
-from stargate_core.wire.eventstream import Frame, FrameKind
+from stargate_core.wire.frames import Frame, FrameKind
 
 EXCEPTION_STATUSES: Final[Mapping[str, int]] = MappingProxyType(
     {

@@ -21,8 +21,6 @@ import re
 from collections.abc import Collection
 from typing import Final, NamedTuple, Protocol, Self
 
-import msgspec
-
 from stargate_core.aws.canonical import (
     ALGORITHM,
     UNSIGNED_PAYLOAD,
@@ -36,6 +34,7 @@ from stargate_core.aws.canonical import (
     signing_key,
     string_to_sign,
 )
+from stargate_core.aws.credentials import Credentials, Presented
 from stargate_core.secret import Secret
 
 __all__ = [
@@ -44,9 +43,7 @@ __all__ = [
     "SKEW_NS",
     "UNSIGNED_PAYLOAD",
     "AuthorizationError",
-    "Credentials",
     "Headers",
-    "Presented",
     "Signer",
     "Signers",
     "Verifier",
@@ -76,17 +73,7 @@ _KEYS_MAX: Final = 16
 _ADDED: Final = frozenset({b"authorization", b"x-amz-date", b"x-amz-security-token"})
 
 
-class Credentials(msgspec.Struct, frozen=True, tag=True):
-    """AWS credentials, of long or short life."""
-
-    access_key_id: str
-    secret_access_key: Secret
-    session_token: Secret | None = None
-    expires_at_ns: int | None = None
-    """Wall time in nanoseconds; None when they do not expire."""
-
-
-class _Plan(msgspec.Struct, frozen=True):
+class _Plan(NamedTuple):
     """What all requests of one (method, target, header names) have in common."""
 
     template: bytes
@@ -262,20 +249,6 @@ class AuthorizationError(ValueError):
     def __init__(self, result: VerifyResult, detail: str) -> None:
         super().__init__(detail)
         self.result = result
-
-
-class Presented(msgspec.Struct, frozen=True):
-    """What a caller's Authorization header says. Nothing of it is proven until `verify`."""
-
-    access_key_id: str
-    day: bytes
-    region: bytes
-    service: bytes
-    signed_headers: tuple[bytes, ...]
-    signature: bytes
-    date: bytes
-    """The `x-amz-date`, and the wall time it names."""
-    signed_at_ns: int
 
 
 _CREDENTIAL: Final = re.compile(

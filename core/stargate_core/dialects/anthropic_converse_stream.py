@@ -52,7 +52,7 @@ from stargate_core.dialects.converse_stream import ConverseTranslation
 from stargate_core.dialects.face import Part, PartKind, Request
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 from stargate_core.wire.sse import event as sse_event
 
 PING: Final = b'event: ping\ndata: {"type":"ping"}\n\n'

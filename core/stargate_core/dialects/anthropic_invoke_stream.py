@@ -43,7 +43,7 @@ from stargate_core.dialects.headers import JSON, SSE_HEADERS
 from stargate_core.dialects.vendor_errors import vendor_fault
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 from stargate_core.wire.sse import event
 
 PING: Final = b'event: ping\ndata: {"type": "ping"}\n\n'

@@ -29,7 +29,7 @@ from stargate_core.dialects.face import Fetched, Headers, Part, PartKind, Reply,
 from stargate_core.dialects.guardrails import MEMBER as GUARDRAIL
 from stargate_core.dialects.headers import kept
 from stargate_core.faults import Fault
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 
 _VERSION_HEADER: Final = b"anthropic-version"
 _VERSION: Final = b"2023-06-01"

@@ -39,7 +39,8 @@ from stargate_core.dialects.face import Headers, Part, PartKind, Reply, Usage
 from stargate_core.dialects.headers import kept
 from stargate_core.faults import Blame, Fault
 from stargate_core.secret import Private
-from stargate_core.wire.eventstream import Frame, encode_event, encode_exception
+from stargate_core.wire.eventstream import encode_event, encode_exception
+from stargate_core.wire.frames import Frame
 
 METRICS: Final = "amazon-bedrock-invocationMetrics"
 GUARDRAIL_ACTION: Final = "amazon-bedrock-guardrailAction"

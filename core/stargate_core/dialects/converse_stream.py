@@ -39,7 +39,7 @@ from stargate_core.dialects.converse import (
 )
 from stargate_core.dialects.face import Headers, Part, Reply, Usage
 from stargate_core.dialects.headers import JSON_HEADERS, SSE_HEADERS
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 
 
 class ConverseTranslation(ABC):

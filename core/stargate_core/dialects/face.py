@@ -24,7 +24,7 @@ from stargate_core.aws.operations import Operation
 from stargate_core.aws.surfaces import GuardrailWay, Surface
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 

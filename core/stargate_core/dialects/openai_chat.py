@@ -21,7 +21,8 @@ from stargate_core.aws.surfaces import Surface
 from stargate_core.dialects.converse_headers import members_of_headers, served_headers
 from stargate_core.dialects.face import Ask, Call, ModelCard, Reply, Request, Target
 from stargate_core.dialects.guardrails import guardrail_headers, guardrail_of
-from stargate_core.dialects.openai_chat_compose import ChatAsk, converse_body, prepared
+from stargate_core.dialects.openai_chat_ask import ChatAsk
+from stargate_core.dialects.openai_chat_compose import converse_body, prepared
 from stargate_core.dialects.openai_chat_media import urls
 from stargate_core.dialects.openai_chat_request import decode, policy
 from stargate_core.dialects.openai_chat_stream import ChatTranslator

@@ -22,8 +22,8 @@ from msgspec import Raw
 from stargate_core.dialects.converse_turns import nothing_beside_results, with_all_inside, without_thoughts
 from stargate_core.dialects.face import Fetched, PromptCaching, Target
 from stargate_core.dialects.guardrails import Guardrail, guardrail_config
+from stargate_core.dialects.openai_chat_ask import ChatAsk, Prepared
 from stargate_core.dialects.openai_chat_caching import marked_as_taken, marked_by_itself
-from stargate_core.dialects.openai_chat_media import NOTHING
 from stargate_core.dialects.openai_chat_messages import converse
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS
 from stargate_core.dialects.openai_chat_request import (
@@ -35,8 +35,7 @@ from stargate_core.dialects.openai_chat_request import (
 )
 from stargate_core.dialects.openai_chat_tools import renamed, tool_config
 from stargate_core.dialects.reasoning import is_claude, reasoning_fields, takes_thoughts
-from stargate_core.faults import Cause, Fault, Refused, refuse
-from stargate_core.secret import Private
+from stargate_core.faults import Cause, Refused, refuse
 
 JSON_INSTRUCTION: Final = "Answer with one valid JSON object and nothing else: no prose, no code fence."
 """What `json_object` becomes: Converse has no such mode."""
@@ -47,35 +46,6 @@ _METADATA_CHARACTERS_MAX: Final = 256
 _NOT_IN_METADATA: Final = re.compile(r"[^a-zA-Z0-9\s:_@$#=/+,\-.]", re.ASCII)
 _TIERS: Final = {"flex": "flex", "priority": "priority", "fast": "priority"}
 _ENCODER: Final = msgspec.json.Encoder()
-
-
-class ChatAsk(Private, msgspec.Struct):
-    """A request as it was read, and what has been made of it so far."""
-
-    request: ChatRequest
-    extras: dict[str, Raw]
-    """Members that OpenAI doesn't define."""
-    refused: tuple[str, ...] = ()
-    """The names of members that ask for what Converse cannot give."""
-    invalid: Fault | None = None
-    """What is wrong with the request for Converse; another surface may take it."""
-    fetched: Mapping[str, Fetched] = NOTHING
-    """What was at the URLs of the request."""
-    prepared: "Prepared | None" = None
-
-
-class Prepared(Private, msgspec.Struct, frozen=True):
-    """The part of a call that is the same for every target."""
-
-    body: dict[str, Any]
-    names: dict[str, str]
-    """Bedrock's name of a tool to the caller's, where they differ."""
-    thoughts_lost: bool
-    """The assistant is in the middle of its turn, without the signed thoughts with which the turn began."""
-    marked: bool
-    """The caller has marked what is to be cached."""
-    thoughtful: bool
-    """There are thoughts in the conversation."""
 
 
 def prepared(ask: ChatAsk) -> Prepared:

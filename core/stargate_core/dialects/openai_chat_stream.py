@@ -52,7 +52,7 @@ from stargate_core.dialects.openai_chat_answer import (
 from stargate_core.dialects.openai_chat_blocks import Notes
 from stargate_core.dialects.openai_errors import in_band
 from stargate_core.faults import Fault
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 
 DONE: Final = b"data: [DONE]\n\n"
 KEEP_ALIVE: Final = b": keep-alive\n\n"

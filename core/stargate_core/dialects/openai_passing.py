@@ -30,7 +30,7 @@ from stargate_core.dialects.openai_chat_request import invalid, malformed
 from stargate_core.dialects.openai_errors import in_band
 from stargate_core.dialects.vendor_errors import vendor_fault
 from stargate_core.faults import Fault
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 from stargate_core.wire.sse import DONE, comment, data_line, event
 
 END: Final = b"[DONE]"

@@ -27,7 +27,8 @@ import msgspec
 from stargate_core.dialects import openai_chat_request as chat
 from stargate_core.dialects.face import Fetched, Target
 from stargate_core.dialects.guardrails import Guardrail
-from stargate_core.dialects.openai_chat_compose import NOTHING_SAID, ChatAsk, converse_body, prepared
+from stargate_core.dialects.openai_chat_ask import ChatAsk
+from stargate_core.dialects.openai_chat_compose import NOTHING_SAID, converse_body, prepared
 from stargate_core.dialects.openai_chat_media import urls
 from stargate_core.dialects.openai_responses_kept import made_whole
 from stargate_core.dialects.openai_responses_parameters import PARAMETERS

@@ -34,7 +34,7 @@ from stargate_core.dialects.openai_responses_stream import KEEP_ALIVE, failure_e
 from stargate_core.dialects.vendor_errors import vendor_fault
 from stargate_core.faults import Fault
 from stargate_core.secret import Private
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 from stargate_core.wire.sse import data_line, event
 
 Members: TypeAlias = dict[str, Raw]

@@ -56,7 +56,7 @@ from stargate_core.dialects.openai_responses_kept import kept
 from stargate_core.dialects.openai_responses_output import Output
 from stargate_core.dialects.openai_responses_request import Decoded
 from stargate_core.faults import Fault
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 
 Json: TypeAlias = dict[str, Any]
 

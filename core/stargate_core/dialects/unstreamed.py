@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from stargate_core.dialects.face import Headers, Part, Usage
 from stargate_core.dialects.headers import JSON
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 
 
 class Unstreamed:

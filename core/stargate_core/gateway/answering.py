@@ -45,7 +45,8 @@ from stargate_core.messages import (
 )
 from stargate_core.phases import Phase, PluginFailed
 from stargate_core.record import Outcome
-from stargate_core.wire.eventstream import EventStreamError, Frame, FrameKind
+from stargate_core.wire.eventstream import EventStreamError
+from stargate_core.wire.frames import Frame, FrameKind
 
 _EVENT: Final = FrameKind.EVENT
 _STREAM: Final = AnswerKind.STREAM

@@ -10,7 +10,8 @@ Fixed credentials and API keys of the configuration need no telling.
 from collections.abc import Mapping
 
 from stargate_core.aws.bearer import Bearer, BearerToken
-from stargate_core.aws.sigv4 import Credentials, Signers
+from stargate_core.aws.credentials import Credentials
+from stargate_core.aws.sigv4 import Signers
 from stargate_core.direction import Direction
 from stargate_core.gateway.upstream import Authorizer
 

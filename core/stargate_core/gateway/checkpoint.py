@@ -18,7 +18,7 @@ from typing import TypeVar
 import msgspec
 
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.entropy import Entropy
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Session, Timer, Waiting

@@ -60,7 +60,7 @@ from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.explain_header import explain_to_admin
 from stargate_core.gateway.plan import Chain, Hook, Plan
-from stargate_core.gateway.settlement import Failed, answer_headers, fault_headers, settle
+from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
 from stargate_core.gateway.upstream import IncomingAnswer, SharedAnswer
 from stargate_core.messages import (
     AnswerBegan,
@@ -92,7 +92,7 @@ from stargate_core.messages import (
 )
 from stargate_core.phases import Context, Phase, PluginFailed, plugin_failed
 from stargate_core.questions import CallEnded
-from stargate_core.record import Outcome
+from stargate_core.record import Failed, Outcome
 from stargate_core.script import Runner, ScriptMisuse
 from stargate_core.transitions import Table
 from stargate_core.wire.http1 import ServerCodec

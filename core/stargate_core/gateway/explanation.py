@@ -20,8 +20,8 @@ from urllib.parse import unquote
 import msgspec
 
 from stargate_core.aws.bearer import BearerToken
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.dialects.face import Request
 from stargate_core.direction import Direction, Order
 from stargate_core.faults import Fault, Refused

@@ -45,9 +45,8 @@ from stargate_core.gateway import admission as _admission  # noqa: F401  # pyrig
 from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.calling import begin_call
 from stargate_core.gateway.exchange import SETTLED, Exchange, Timer
+from stargate_core.gateway.places import Place
 from stargate_core.gateway.plan import Chain, Plan
-from stargate_core.gateway.routes import Place
-from stargate_core.gateway.settlement import Failed
 from stargate_core.messages import (
     AnswerBegan,
     Answered,
@@ -81,7 +80,7 @@ from stargate_core.messages import (
     UpstreamSent,
     WriteClient,
 )
-from stargate_core.record import Outcome
+from stargate_core.record import Failed, Outcome
 from stargate_core.wire.http1 import CLOSED, Limits, ServerCodec, ServerEvent
 
 _GROUNDED: Final = Fault(Cause.INTERNAL, detail="grounded: nobody waits for it any more")

@@ -22,8 +22,6 @@ within bounds. It is bookkeeping rather than a life-cycle, and so has no table o
 
 from typing import Final
 
-import msgspec
-
 from stargate_core.clock import SECOND
 from stargate_core.limits import rule
 from stargate_core.messages import (
@@ -37,7 +35,6 @@ from stargate_core.messages import (
     Ticked,
 )
 from stargate_core.questions import Entry, ReadEntry, ReadKeys, Settle, Take, WriteEntry
-from stargate_core.secret import Private
 
 SWEEP_NS: Final = SECOND
 SWEPT_MAX: Final = 2_000
@@ -46,13 +43,16 @@ ENTRY_OVERHEAD_BYTES: Final = 256
 """What Python and the table take beside the key's and the value's bytes, about."""
 
 
-class _Kept(Private, msgspec.Struct, frozen=True, gc=False):
-    """An entry."""
+class _Kept:
+    """An entry. Nobody changes it."""
 
-    value: bytes
-    written_at: int
-    expires_at: int
-    size: int
+    __slots__ = ("expires_at", "size", "value", "written_at")
+
+    def __init__(self, value: bytes, written_at: int, expires_at: int, size: int) -> None:
+        self.value = value
+        self.written_at = written_at
+        self.expires_at = expires_at
+        self.size = size
 
 
 class MemoryStore:

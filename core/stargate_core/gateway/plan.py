@@ -29,8 +29,9 @@ from stargate_core.config.callers import with_groups
 from stargate_core.config.gateway_block import nanoseconds
 from stargate_core.config.schema import Config, Consumer, PluginEntry, Route
 from stargate_core.direction import Account
+from stargate_core.gateway.places import Place
 from stargate_core.gateway.pool import PoolLimits
-from stargate_core.gateway.routes import Place, Routes
+from stargate_core.gateway.routes import Routes
 from stargate_core.phases import Phase
 from stargate_core.plugins.bedrock_proxy import accounts_of
 from stargate_core.prices import Prices

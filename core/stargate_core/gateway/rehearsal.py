@@ -26,8 +26,8 @@ from typing import ClassVar, Final, Protocol
 import msgspec
 
 from stargate_core.aws.bearer import BearerToken
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.dialects.face import Fetched
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Fault

@@ -36,6 +36,7 @@ from stargate_core.dialects.registry import (
     spoken,
 )
 from stargate_core.faults import Cause, Fault, Refused
+from stargate_core.gateway.places import NOWHERE, Match, Place
 
 _BY_NAME: Final[dict[str, Dialect]] = {
     "openai_chat": OPENAI_CHAT,
@@ -53,27 +54,6 @@ _METHODS: Final = {
     for dialect in _BY_NAME.values()
 }
 _PORT: Final = re.compile(r":([0-9]+)\Z")
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where a request stands in the configuration: a service and a route, None for the built-in paths."""
-
-    service: str | None = None
-    route: str | None = None
-
-
-NOWHERE: Final = Place()
-
-
-class Match(msgspec.Struct, frozen=True):
-    """What a request has found."""
-
-    place: Place
-    name: str
-    """For the log: the route's name, or the built-in path's dialect."""
-    dialect: Dialect
-    request: Request
-    """With the path as the dialect sees it."""
 
 
 class _Way:

@@ -40,7 +40,7 @@ from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.exchange import SETTLED, Exchange
 from stargate_core.gateway.framing import fault_of_framing, origin
 from stargate_core.gateway.plan import Plan
-from stargate_core.gateway.settlement import Failed, answer_headers, fault_headers
+from stargate_core.gateway.settlement import answer_headers, fault_headers
 from stargate_core.messages import (
     AbortClient,
     AnswerBegan,
@@ -71,6 +71,7 @@ from stargate_core.messages import (
     UpstreamSent,
     WriteClient,
 )
+from stargate_core.record import Failed
 from stargate_core.transitions import Table
 from stargate_core.wire.http1 import (
     NEED_DATA,

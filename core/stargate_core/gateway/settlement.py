@@ -9,8 +9,6 @@ import datetime
 import functools
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.dialects.face import Dialect, Headers, Request, Usage
 from stargate_core.faults import Cause, Fault
@@ -18,7 +16,7 @@ from stargate_core.limits.estimate import input_tokens
 from stargate_core.messages import Note, Publish, SessionCommand, Source
 from stargate_core.phases import Phase, PluginFailed
 from stargate_core.prices import cost_nano_usd
-from stargate_core.record import LogRecord, Outcome
+from stargate_core.record import Failed, LogRecord, Outcome
 
 if TYPE_CHECKING:
     from stargate_core.gateway.exchange import Exchange
@@ -64,15 +62,6 @@ def fault_headers(fault: Fault) -> Headers:
         headers.append((b"retry-after-ms", b"%d" % (seconds * 1000)))
     headers += fault.headers
     return headers
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """An exchange that ended in a 5xx, or broke off within its answer."""
-
-    request_id: str
-    status: int
-    cause: str
-    """As the fault table has it; empty where a plugin has answered so."""
 
 
 def settle(exchange: "Exchange", now: int, out: list[SessionCommand]) -> None:

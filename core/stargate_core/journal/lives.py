@@ -17,7 +17,6 @@ import msgspec
 
 from stargate_core.config.schema import Config
 from stargate_core.dialects.face import Fetched
-from stargate_core.gateway.settlement import Failed
 from stargate_core.journal.format import Beginning, FlightBeginning
 from stargate_core.messages import (
     Answered,
@@ -39,6 +38,7 @@ from stargate_core.messages import (
     WriteUpstream,
 )
 from stargate_core.questions import Entry, WriteEntry
+from stargate_core.record import Failed
 
 ENTRY_BYTES: Final = 400
 """What an event and its commands take beside their bytes, about."""

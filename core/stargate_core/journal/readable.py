@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from stargate_core.dialects.face import Headers
-from stargate_core.wire.eventstream import EventStreamDecoder, EventStreamError, Frame, FrameKind
+from stargate_core.wire.eventstream import EventStreamDecoder, EventStreamError
+from stargate_core.wire.frames import Frame, FrameKind
 from stargate_core.wire.http1 import (
     Body,
     EndOfMessage,

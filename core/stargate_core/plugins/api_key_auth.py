@@ -26,7 +26,7 @@ why:
 import datetime
 import hashlib
 import hmac
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 import msgspec
 
@@ -46,7 +46,7 @@ which of them are.
 """
 
 
-class _Key(msgspec.Struct, frozen=True):
+class _Key(NamedTuple):
     """What is known of a key: never the key itself."""
 
     digest: bytes
@@ -56,7 +56,7 @@ class _Key(msgspec.Struct, frozen=True):
     expires_at_ns: int | None
 
 
-class _Pair(msgspec.Struct, frozen=True):
+class _Pair(NamedTuple):
     """A key pair for signing callers."""
 
     consumer: Consumer
@@ -65,7 +65,7 @@ class _Pair(msgspec.Struct, frozen=True):
     expires_at_ns: int | None
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class _Entry(NamedTuple):
     """What the store says of a key, decoded."""
 
     consumer: Consumer | None

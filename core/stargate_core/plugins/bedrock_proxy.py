@@ -32,13 +32,13 @@ import functools
 import hashlib
 import re
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import ClassVar, Final, NamedTuple
 
 import msgspec
 
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint, endpoint, parse_endpoint_url
 from stargate_core.aws.operations import Operation, match
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.aws.surfaces import Surface, SurfaceSpec
 from stargate_core.clock import MILLISECOND
 from stargate_core.config.bedrock_proxy import (
@@ -264,7 +264,7 @@ class BedrockProxyPlugin:
         return found
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class _Choice(NamedTuple):
     """Where one name leads."""
 
     directions: tuple[Direction, ...]

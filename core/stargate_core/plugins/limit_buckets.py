@@ -29,10 +29,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
-
 from stargate_core.config.rate_limiter import Limit, RateLimiter, dimensions
 from stargate_core.limits.buckets import MONTH_US, Algorithm, Bucket, Claim
+from stargate_core.plugins.limit_rows import Limited, Row
 from stargate_core.prices import NANO_USD
 
 SECOND_US: Final = 1_000_000
@@ -62,36 +61,6 @@ _UNIT_WORDS: Final[Mapping[str, str]] = MappingProxyType(
         "usd": "US dollars",
     }
 )
-
-
-class Limited(msgspec.Struct, frozen=True):
-    """One limit, compiled."""
-
-    unit: str
-    by: tuple[str, ...]
-    algorithm: Algorithm
-    window_us: int
-    window: str
-    """In names of headers: minute, or 90; '' of what has none."""
-    amount: int
-    """In the bucket's unit: nano-dollars, where it is money."""
-    burst: int
-    words: str
-    """As a refused caller reads it. The caller's own doing at most: nobody else's name."""
-
-    @property
-    def capacity(self) -> int:
-        """The most a bucket ever gives at once."""
-        return self.burst or self.amount
-
-
-class Row(msgspec.Struct, frozen=True):
-    """A limit for one scope."""
-
-    limited: Limited
-    bucket: Bucket
-    claim: Claim | None
-    """What every request takes of it: one. None: that depends on the request."""
 
 
 class Limits:

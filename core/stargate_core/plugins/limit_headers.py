@@ -25,7 +25,7 @@ from typing import Final
 
 from stargate_core.dialects.face import Headers
 from stargate_core.limits.buckets import Level
-from stargate_core.plugins.limit_buckets import Limited
+from stargate_core.plugins.limit_rows import Limited
 
 _SECOND_US: Final = 1_000_000
 _MILLISECOND_US: Final = 1000

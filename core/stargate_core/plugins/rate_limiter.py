@@ -55,8 +55,9 @@ from stargate_core.globs import GlobTable
 from stargate_core.limits.buckets import Charge, Claim, Verdict
 from stargate_core.limits.estimate import input_tokens
 from stargate_core.limits.rule import AMOUNT_MAX
-from stargate_core.plugins.limit_buckets import SECOND_US, Limits, Row
+from stargate_core.plugins.limit_buckets import SECOND_US, Limits
 from stargate_core.plugins.limit_headers import LimitHeaders
+from stargate_core.plugins.limit_rows import Row
 from stargate_core.prices import Prices, base_model, cost_nano_usd
 from stargate_core.questions import Settle
 from stargate_core.record import LogRecord
@@ -96,15 +97,25 @@ _WITHOUT_TOKENS: Final = frozenset(
 _NO_NAMES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """What a request has asked its buckets for, and what they said."""
+class Taken:
+    """What a request has asked its buckets for, and what they said. Nobody changes it."""
 
-    rows: tuple[Row, ...]
-    claims: tuple[Claim, ...]
-    """Of the first rows, or of all."""
-    verdict: Verdict
-    local: bool
-    headers: LimitHeaders
+    __slots__ = ("claims", "headers", "local", "rows", "verdict")
+
+    def __init__(
+        self,
+        rows: tuple[Row, ...],
+        claims: tuple[Claim, ...],
+        verdict: Verdict,
+        local: bool,
+        headers: LimitHeaders,
+    ) -> None:
+        self.rows = rows
+        self.claims = claims
+        """Of the first rows, or of all."""
+        self.verdict = verdict
+        self.local = local
+        self.headers = headers
 
 
 class RateLimiterPlugin:

@@ -34,11 +34,19 @@ import zlib
 from collections import deque
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final, Literal, TypeAlias
+from typing import Final, Literal
 
-import msgspec
-
-from stargate_core.secret import Private
+from stargate_core.wire.frames import (
+    Frame,
+    FrameKind,
+    HeaderValue,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Timestamp,
+    Uuid,
+)
 
 FRAME_BYTES_MAX: Final = 24 * 1024 * 1024
 """The largest frame by default: the specification's largest payload; in aws-c-event-stream a frame's."""
@@ -64,72 +72,6 @@ class Sentinel(enum.Enum):
 
 NEED_DATA: Final = Sentinel.NEED_DATA
 END: Final = Sentinel.END
-
-
-class Int8(msgspec.Struct, frozen=True, gc=False):
-    """A header value of type 2."""
-
-    value: int
-
-
-class Int16(msgspec.Struct, frozen=True, gc=False):
-    """A header value of type 3."""
-
-    value: int
-
-
-class Int32(msgspec.Struct, frozen=True, gc=False):
-    """A header value of type 4."""
-
-    value: int
-
-
-class Int64(msgspec.Struct, frozen=True, gc=False):
-    """A header value of type 5."""
-
-    value: int
-
-
-class Timestamp(msgspec.Struct, frozen=True, gc=False):
-    """A header value of type 8: milliseconds since 1970-01-01T00:00:00Z."""
-
-    epoch_ms: int
-
-
-class Uuid(msgspec.Struct, frozen=True, gc=False):
-    """A header value of type 9: 16 bytes."""
-
-    octets: bytes
-
-
-HeaderValue: TypeAlias = bool | Int8 | Int16 | Int32 | Int64 | bytes | str | Timestamp | Uuid
-"""One value of each wire type has exactly one spelling here, so that decode and encode are inverses."""
-
-
-class FrameKind(enum.Enum):
-    """What a frame is, by its `:message-type`."""
-
-    EVENT = "event"
-    EXCEPTION = "exception"
-    """An error of the service model, named by `:exception-type`."""
-    ERROR = "error"
-    """An error outside the model, named by `:error-code`."""
-    OTHER = "other"
-    """Well-formed, but no client may accept it: end the stream with an error."""
-
-
-class Frame(Private, msgspec.Struct, frozen=True):
-    """One frame, as received."""
-
-    SHOWN: ClassVar[tuple[str, ...]] = ("name",)
-
-    kind: FrameKind
-    name: str
-    """`:event-type`, `:exception-type` or `:error-code`; empty for `FrameKind.OTHER`."""
-    headers: Mapping[str, HeaderValue]
-    payload: bytes
-    raw: bytes
-    """The whole frame as it stood on the wire, for relaying."""
 
 
 class Corruption(enum.Enum):

@@ -18,18 +18,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-import msgspec
-
-from stargate_core.wire.eventstream import (
-    END,
-    NEED_DATA,
-    Corruption,
-    EventStreamError,
-    Frame,
-    FrameKind,
-    HeaderValue,
-    Sentinel,
-)
+from stargate_core.wire.eventstream import END, NEED_DATA, Corruption, EventStreamError, Sentinel
+from stargate_core.wire.frames import Frame, FrameKind, HeaderValue, ServerEvent
 
 DONE: Final = b"data: [DONE]\n\n"
 """How OpenAI's streams end."""
@@ -71,15 +61,6 @@ def _lines(text: bytes) -> list[bytes]:
     # bytes.splitlines knows CR, LF and CRLF and no other break (str.splitlines knows many more). It drops the
     # empty line after a final break.
     return [*text.splitlines(), b""] if text.endswith((b"\n", b"\r")) else text.splitlines()
-
-
-class ServerEvent(msgspec.Struct, frozen=True, gc=False):
-    """One event, as a browser's EventSource would dispatch it."""
-
-    name: str
-    """`message` when the event has none."""
-    data: str
-    last_event_id: str = ""
 
 
 class SseError(ValueError):

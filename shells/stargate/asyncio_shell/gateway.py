@@ -37,8 +37,8 @@ from stargate.shell_common.threads import in_thread
 from stargate.shell_common.tickets import Tickets
 from stargate.shell_common.troubles import detail_of, trouble_of
 from stargate_core.aws.bearer import BearerToken
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import Pool
 from stargate_core.messages import (

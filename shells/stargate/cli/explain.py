@@ -28,7 +28,7 @@ import msgspec
 from stargate.cli.configuration import STDIN, read_configuration
 from stargate.plugins import BadPlugin, installed
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.causes import Cause
 from stargate_core.gateway.explanation import (
     PLACEHOLDER,

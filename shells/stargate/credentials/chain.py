@@ -35,7 +35,7 @@ import msgspec
 
 from stargate.credentials.problems import Unusable, problem_of
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.direction import Account, Role
 from stargate_core.secret import Secret
 

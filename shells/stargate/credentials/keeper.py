@@ -36,7 +36,7 @@ from anyio.abc import TaskGroup
 
 from stargate.credentials.chain import Found, find
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.direction import Account
 
 AHEAD_SECONDS: Final = 15 * 60.0

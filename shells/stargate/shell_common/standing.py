@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TypeAlias
 
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.messages import CredentialsChanged, Draining, HealthChanged, KeysChanged
 
 Told: TypeAlias = CredentialsChanged | HealthChanged | KeysChanged | Draining

@@ -34,8 +34,8 @@ from stargate.trio_shell.reactor import Reactor
 from stargate.trio_shell.sinks import Sinks
 from stargate.trio_shell.ticker import Look, Ticker, Timed, now_ns
 from stargate_core.aws.bearer import BearerToken
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import Pool
 from stargate_core.messages import (

@@ -8,7 +8,8 @@ import botocore.tokens
 import pytest
 
 from stargate_core.aws.bearer import Bearer, BearerToken
-from stargate_core.aws.sigv4 import Credentials, Headers, Signer
+from stargate_core.aws.credentials import Credentials
+from stargate_core.aws.sigv4 import Headers, Signer
 from stargate_core.secret import Secret
 
 KEY: Final = "bedrock-api-key-YmVkcm9jay5hbWF6b25hd3MuY29t"

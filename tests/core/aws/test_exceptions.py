@@ -26,13 +26,12 @@ from stargate_core.aws.exceptions import (
 from stargate_core.faults import AWS_CAUSES
 from stargate_core.wire.eventstream import (
     EventStreamDecoder,
-    Frame,
-    HeaderValue,
     encode,
     encode_error,
     encode_event,
     encode_exception,
 )
+from stargate_core.wire.frames import Frame, HeaderValue
 from support.vectors import Recording, recordings
 
 LOADER: Final = botocore.loaders.Loader()

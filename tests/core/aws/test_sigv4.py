@@ -18,12 +18,11 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_core.aws.credentials import Credentials, Presented
 from stargate_core.aws.sigv4 import (
     UNSIGNED_PAYLOAD,
     AuthorizationError,
-    Credentials,
     Headers,
-    Presented,
     Signer,
     Signers,
     Verifier,

@@ -17,7 +17,8 @@ from hypothesis.strategies import DrawFn
 from stargate_core.dialects.anthropic_converse_stream import PING
 from stargate_core.dialects.face import BadAnswer, Part
 from stargate_core.faults import Cause
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event, encode_exception
+from stargate_core.wire.eventstream import EventStreamDecoder, encode_event, encode_exception
+from stargate_core.wire.frames import Frame
 from support.anthropic_converse import EVENT, MESSAGE, accumulated, events_of, translator
 from support.converse_events import assert_frame_equals_parts, random_events
 from support.dialects import REQUEST_ID, USAGE, Event, frames, streamed, text_events

@@ -18,8 +18,9 @@ from stargate_core.dialects.bedrock_native_answer import METRICS
 from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import BadAnswer, Part, PartKind, Usage
 from stargate_core.faults import Cause, Fault
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode_event
-from stargate_core.wire.sse import ServerEvent, SseDecoder
+from stargate_core.wire.eventstream import EventStreamDecoder, encode_event
+from stargate_core.wire.frames import Frame, ServerEvent
+from stargate_core.wire.sse import SseDecoder
 from support.dialects import REQUEST_ID, deeper, frames, streamed
 from support.vectors import Recording, recorded_streams, recordings
 

@@ -14,7 +14,7 @@ from stargate_core.dialects.anthropic_passing import (
 )
 from stargate_core.dialects.face import BadAnswer, Fetched, Headers, Options, Target, Usage
 from stargate_core.faults import Cause, Fault, Refused
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 from stargate_core.wire.sse import SseFrameDecoder
 from support.dialects import HAIKU, REQUEST_ID, a_request, streamed
 

@@ -18,7 +18,8 @@ from stargate_core.dialects.bedrock_native_answer import METRICS, NativeTranslat
 from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import BadAnswer, Part, PartKind, Usage
 from stargate_core.faults import Cause, Fault, fault_of_aws
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame, encode, encode_event
+from stargate_core.wire.eventstream import EventStreamDecoder, encode, encode_event
+from stargate_core.wire.frames import Frame
 from support.bedrock_model import service_model
 from support.dialects import USAGE, frames, text_events
 from support.vectors import Recording, recorded_streams, recordings

@@ -15,7 +15,8 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from stargate_core.dialects.face import Fetched, Options, PromptCaching, Target
 from stargate_core.dialects.guardrails import Guardrail
-from stargate_core.dialects.openai_chat_compose import JSON_INSTRUCTION, ChatAsk, converse_body, prepared
+from stargate_core.dialects.openai_chat_ask import ChatAsk
+from stargate_core.dialects.openai_chat_compose import JSON_INSTRUCTION, converse_body, prepared
 from stargate_core.dialects.openai_chat_parameters import PARAMETERS
 from stargate_core.dialects.openai_chat_request import ChatRequest, decode
 from stargate_core.dialects.parameters import Fate

@@ -15,7 +15,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from stargate_core.dialects.face import BadAnswer, Translator, Usage
 from stargate_core.dialects.openai_passing import ChatPassing, ChatWatching, passing_body
 from stargate_core.faults import Cause, Fault, Refused
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 from stargate_core.wire.sse import DONE, SseFrameDecoder
 from support.dialects import deeper, sse_events, streamed
 

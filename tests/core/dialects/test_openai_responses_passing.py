@@ -19,7 +19,7 @@ from stargate_core.dialects.openai_responses_passing import (
     passed_body,
 )
 from stargate_core.faults import Cause, Fault, Refused
-from stargate_core.wire.eventstream import Frame
+from stargate_core.wire.frames import Frame
 from stargate_core.wire.sse import SseFrameDecoder
 from support.dialects import a_request, text_events
 from support.responses import events_of, passing, responses_events

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Final
 import msgspec
 import pytest
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.plugin_configs import ApiKeyAuth, ResponseTransform, Values
 from stargate_core.config.schema import (

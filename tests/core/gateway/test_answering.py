@@ -33,7 +33,8 @@ from stargate_core.messages import (
     WriteClient,
 )
 from stargate_core.questions import RefreshCredentials
-from stargate_core.wire.eventstream import EventStreamDecoder, FrameKind
+from stargate_core.wire.eventstream import EventStreamDecoder
+from stargate_core.wire.frames import FrameKind
 from support.bedrock import (
     BAD_FRAMES,
     ERROR_FRAME,

@@ -5,8 +5,9 @@ from typing import Final
 import pytest
 
 from stargate_core.aws.bearer import Bearer, BearerToken
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials, Signer, Signers
+from stargate_core.aws.sigv4 import Signer, Signers
 from stargate_core.dialects.face import Target
 from stargate_core.direction import Direction
 from stargate_core.gateway.authority import Authority

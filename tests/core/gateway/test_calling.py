@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.config.bedrock_proxy import AwsAccount, AwsCredentials, ModelTarget, ProxyTarget, Retry
 from stargate_core.config.gateway_block import TimeLimits

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.config.bedrock_proxy import AwsCredentials, ModelTarget, ProxyTarget
 from stargate_core.config.plugin_configs import ApiKeyAuth, Retry
 from stargate_core.config.rate_limiter import RateLimiter

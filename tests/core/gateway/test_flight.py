@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.operations import Operation
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.schema import Gateway, PluginEntry, Scope, TimeLimits
 from stargate_core.dialects.face import Call, Target

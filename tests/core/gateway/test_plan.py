@@ -29,9 +29,9 @@ from stargate_core.config.schema import (
     UpstreamPool,
 )
 from stargate_core.direction import Account
+from stargate_core.gateway.places import NOWHERE, Place
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.pool import PoolLimits
-from stargate_core.gateway.routes import NOWHERE, Place
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.secret import Secret
 from stargate_core.views import Plugin, schema_of

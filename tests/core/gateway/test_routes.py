@@ -10,7 +10,8 @@ from stargate_core.config.schema import Config, Route, Service
 from stargate_core.dialects.face import Request
 from stargate_core.dialects.registry import ANTHROPIC_MODELS, BEDROCK_NATIVE, OPENAI_CHAT, OPENAI_MODELS
 from stargate_core.faults import Cause, Refused
-from stargate_core.gateway.routes import NOWHERE, Match, Place, Routes
+from stargate_core.gateway.places import NOWHERE, Match, Place
+from stargate_core.gateway.routes import Routes
 
 CHAT: Final = "/v1/chat/completions"
 

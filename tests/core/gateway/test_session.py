@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.bedrock_proxy import AwsCredentials, ProxyTarget, Retry
 from stargate_core.config.schema import Gateway, PluginEntry, Route, TimeLimits

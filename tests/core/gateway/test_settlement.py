@@ -14,9 +14,9 @@ from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import Reply, Request
 from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT
 from stargate_core.faults import Cause, Fault
-from stargate_core.gateway.settlement import Failed, answer_headers, fault_headers, rfc3339, session_of
+from stargate_core.gateway.settlement import answer_headers, fault_headers, rfc3339, session_of
 from stargate_core.messages import UpstreamSent, WriteClient
-from stargate_core.record import Outcome
+from stargate_core.record import Failed, Outcome
 from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, json_http, stream_head
 from support.hooks import entry, plugin_of
 from support.machines import LOG, Bench, a_config, a_plan, chat, converse, proxy, request

@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stargate_core.aws.bearer import Bearer
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.operations import Operation
-from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.aws.sigv4 import Signer
 from stargate_core.clock import SECOND
 from stargate_core.dialects.face import Call, Target
 from stargate_core.direction import Direction

@@ -5,7 +5,8 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.aws.credentials import Credentials
+from stargate_core.aws.sigv4 import Signer
 from stargate_core.clock import SECOND
 from stargate_core.config.schema import Consumer, Sigv4Credential
 from stargate_core.journal.digests import shape, shape_digest

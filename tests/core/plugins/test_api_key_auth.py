@@ -622,7 +622,7 @@ class TestSecrecy:
         kept = repr({name: getattr(plugin, name) for name in vars(plugin)})
         for text in ("key-ann", "key-bob", "secret-ann", "secret-bob"):
             assert text not in kept
-        assert msgspec.structs.asdict(plugin._keys[hashlib.sha256(b"key-ann").digest()])["key_id"] == "laptop"
+        assert plugin._keys[hashlib.sha256(b"key-ann").digest()].key_id == "laptop"
 
 
 class TestBesideAnother:

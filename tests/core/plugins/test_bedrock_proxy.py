@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.operations import Operation
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.aws.surfaces import Surface
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.config.bedrock_proxy import (

@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Final
 import msgspec
 import pytest
 
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.bedrock_proxy import AwsCredentials, BedrockProxy, ModelTarget, ProxyTarget, Retry
 from stargate_core.config.plugin_configs import ApiKeyAuth, ResponseCache

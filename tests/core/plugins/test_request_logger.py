@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.plugin_configs import (
     ApiKeyAuth,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from stargate_core.config.plugin_configs import Names, Renames, ResponseTransform, Values
 from stargate_core.config.schema import PluginEntry
 from stargate_core.plugins.response_transform import ResponseTransformPlugin
-from stargate_core.wire.eventstream import EventStreamDecoder, Frame
+from stargate_core.wire.eventstream import EventStreamDecoder
+from stargate_core.wire.frames import Frame
 from support.bedrock import (
     AWS_REQUEST_ID,
     LAST_CHUNK,

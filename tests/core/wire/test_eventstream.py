@@ -26,6 +26,12 @@ from stargate_core.wire.eventstream import (
     Corruption,
     EventStreamDecoder,
     EventStreamError,
+    encode,
+    encode_error,
+    encode_event,
+    encode_exception,
+)
+from stargate_core.wire.frames import (
     Frame,
     FrameKind,
     HeaderValue,
@@ -35,10 +41,6 @@ from stargate_core.wire.eventstream import (
     Int64,
     Timestamp,
     Uuid,
-    encode,
-    encode_error,
-    encode_event,
-    encode_exception,
 )
 from support.vectors import VECTORS, Recording, recorded_streams
 

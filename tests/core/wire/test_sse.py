@@ -11,17 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.wire.eventstream import END, NEED_DATA, Corruption, EventStreamError, FrameKind
-from stargate_core.wire.sse import (
-    DONE,
-    ServerEvent,
-    SseDecoder,
-    SseError,
-    SseFrameDecoder,
-    comment,
-    data_line,
-    event,
-)
+from stargate_core.wire.eventstream import END, NEED_DATA, Corruption, EventStreamError
+from stargate_core.wire.frames import FrameKind, ServerEvent
+from stargate_core.wire.sse import DONE, SseDecoder, SseError, SseFrameDecoder, comment, data_line, event
 
 
 def decode(*pieces: bytes) -> list[ServerEvent]:

@@ -8,8 +8,8 @@ from typing import Final
 from core.gateway.test_flight import a_flight, direction
 from core.gateway.test_session import ANSWERS, GOOD
 from fuzz.choices import Choices
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.operations import Operation
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.messages import (
     Answered,

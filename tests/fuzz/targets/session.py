@@ -8,7 +8,7 @@ from typing import Final
 
 from core.gateway.test_session import ANSWERS, GOOD, LATER, PLANS, SAYINGS
 from fuzz.choices import Choices
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.session import Waiting

@@ -22,7 +22,7 @@ from botocore.credentials import RefreshableCredentials
 
 from stargate.credentials import Found, find
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.direction import Account, Role
 from support.aws_places import (
     HOUR,

@@ -18,7 +18,7 @@ from trio.testing import MockClock
 
 from stargate.credentials import Found, Keeper
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.direction import Account, Role
 from stargate_core.secret import Secret
 from support.aws_places import HOUR, Metadata, Sts, isolate

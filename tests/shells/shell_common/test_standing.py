@@ -3,7 +3,7 @@
 from typing import Final
 
 from stargate.shell_common.standing import Standing, Told
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.messages import CredentialsChanged, Draining, Health, HealthChanged, KeysChanged
 from stargate_core.secret import Secret
 

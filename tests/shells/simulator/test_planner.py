@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from stargate.simulator import thoughts
-from stargate_core.wire.eventstream import EventStreamDecoder, FrameKind
+from stargate_core.wire.eventstream import EventStreamDecoder
+from stargate_core.wire.frames import FrameKind
 from support.simulator import CLAUDE, Reply, Wire, converse_request, signed
 from support.vectors import Recording, recordings
 

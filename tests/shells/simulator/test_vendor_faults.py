@@ -8,7 +8,8 @@ import pytest
 from stargate.simulator.ledger import Outcome
 from stargate.simulator.messages import Abort, Close
 from stargate_core.wire.eventstream import EventStreamDecoder
-from stargate_core.wire.sse import ServerEvent, SseDecoder
+from stargate_core.wire.frames import ServerEvent
+from stargate_core.wire.sse import SseDecoder
 from support.simulator import Reply, Wire, converse_request, signed
 
 CHAT: Final = "/openai/v1/chat/completions"

@@ -18,8 +18,8 @@ from stargate.credentials import Found, Keeper
 from stargate.fetcher import Fetcher
 from stargate.trio_shell.enquiries import Enquiries
 from stargate.trio_shell.ticker import Ticker
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.direction import Account, BreakerPolicy
 from stargate_core.gateway.keyring import INTERVAL_NS, PATIENCE_NS
 from stargate_core.limits.buckets import Algorithm, Bucket, Charge, Claim, Verdict

@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.sigv4 import Credentials
+from stargate_core.aws.credentials import Credentials
 from stargate_core.config.live_key import BadLiveKey, LiveKey, parse_live_key
 from stargate_core.dialects.face import Call, Fetched, Headers
 from stargate_core.direction import Direction, Order

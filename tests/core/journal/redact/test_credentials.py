@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.aws.sigv4 import Credentials as KeyPair
+from stargate_core.aws.credentials import Credentials as KeyPair
 from stargate_core.journal.format import Entry, Header
 from stargate_core.journal.placeholders import Placeholders
 from stargate_core.journal.redact import without_credentials

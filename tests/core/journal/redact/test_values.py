@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from stargate_core.aws.bearer import BearerToken
+from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.operations import Operation
-from stargate_core.aws.sigv4 import Credentials
 from stargate_core.config.live_key import LiveKey, write_live_key
 from stargate_core.dialects.face import Call, Fetched
 from stargate_core.direction import Direction, Order, Persistence, Sharing

@@ -12,7 +12,8 @@ import jwt
 import msgspec
 import pytest
 
-from stargate_core.aws.sigv4 import Credentials, Signer
+from stargate_core.aws.credentials import Credentials
+from stargate_core.aws.sigv4 import Signer
 from stargate_core.clock import SECOND
 from stargate_core.config.jwt_auth import Issuer, JwtAuth
 from stargate_core.config.live_key import LiveKey, write_live_key
