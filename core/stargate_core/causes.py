@@ -65,6 +65,7 @@ class Cause(enum.Enum):
     SIGNATURE_INVALID = enum.auto()
     TOKEN_INVALID = enum.auto()
     MODEL_FORBIDDEN = enum.auto()
+    ADDRESS_FORBIDDEN = enum.auto()
     HTTP_MALFORMED = enum.auto()
     HTTP_UNSUPPORTED = enum.auto()
     HTTP_VERSION = enum.auto()
@@ -155,6 +156,10 @@ TABLE: Final[dict[Cause, Row]] = {
     Cause.MODEL_FORBIDDEN: Row(
         _C, 403, "FORBIDDEN", "permission_error", None, "permission_error", "AccessDeniedException",
         "This key may not use this model", should_retry=False,
+    ),
+    Cause.ADDRESS_FORBIDDEN: Row(
+        _C, 403, "FORBIDDEN", "permission_error", None, "permission_error", "AccessDeniedException",
+        "The gateway may not be used from this address", should_retry=False,
     ),
     Cause.HTTP_MALFORMED: Row(
         _C, 400, "BAD_REQUEST", _INVALID, None, _INVALID, "ValidationException",

@@ -92,6 +92,8 @@ class Fault(Private, msgspec.Struct, frozen=True):
     aws_name: str | None = None
     """The exception Bedrock itself named, for native callers and the log."""
     aws_status: int | None = None
+    status: int | None = None
+    """What an operator wants the HTTP status to be, in place of the row's and of every dialect's own."""
 
     @property
     def row(self) -> Row:

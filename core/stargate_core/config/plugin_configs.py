@@ -17,9 +17,11 @@ from stargate_core.config.bedrock_proxy import AwsCredentials as AwsCredentials
 from stargate_core.config.bedrock_proxy import BedrockProxy as BedrockProxy
 from stargate_core.config.bedrock_proxy import ModelTarget as ModelTarget
 from stargate_core.config.bedrock_proxy import Retry as Retry
+from stargate_core.config.ip_restriction import IpRestriction as IpRestriction
 from stargate_core.config.jwt_auth import JwtAuth as JwtAuth
 from stargate_core.config.problems import Misfit, Path, refuse
 from stargate_core.config.rate_limiter import RateLimiter as RateLimiter
+from stargate_core.config.request_size import RequestSize as RequestSize
 from stargate_core.config.response_cache import ResponseCache as ResponseCache
 from stargate_core.config.response_store import ResponseStore as ResponseStore
 from stargate_core.config.schema import HeaderName, PluginSchema, Scope, Text
@@ -151,8 +153,10 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
             PluginSchema("api-key-auth", ApiKeyAuth, _NOT_CONSUMERS),
             PluginSchema("jwt-auth", JwtAuth, _NOT_CONSUMERS),
             PluginSchema("bedrock-proxy", BedrockProxy),
+            PluginSchema("ip-restriction", IpRestriction),
             PluginSchema("rate-limiter", RateLimiter),
             PluginSchema("request-logger", RequestLogger),
+            PluginSchema("request-size", RequestSize),
             PluginSchema("response-cache", ResponseCache),
             PluginSchema("response-store", ResponseStore),
             PluginSchema("response-transform", ResponseTransform),
@@ -170,6 +174,7 @@ KONG_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "ai-proxy-advanced": "bedrock-proxy",
         "file-log": "request-logger",
         "http-log": "request-logger",
+        "request-size-limiting": "request-size",
         "response-transformer": "response-transform",
         "rate-limiting": "rate-limiter",
         "ai-rate-limiting-advanced": "rate-limiter",

@@ -51,6 +51,8 @@ ignored.
 from collections.abc import Mapping
 from typing import Any, Final, Protocol, TypeAlias, get_args
 
+import msgspec
+
 from stargate_core.clock import MILLISECOND, NEVER, SECOND, TimerTable
 from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
@@ -449,6 +451,8 @@ class Exchange:
             self.write(now, codec.chunk(self.translator.broken(fault)) + codec.end(), out)
         else:
             reply = self.dialect.failure(fault, self.request.request_id)
+            if fault.status is not None:
+                reply = msgspec.structs.replace(reply, status=fault.status)
             headers = answer_headers(self.dialect, self.request, reply.headers)
             headers += fault_headers(fault)
             self._tell_attempts(headers)

@@ -370,7 +370,9 @@ def _refusal(fault: Fault, session: WatchedSession) -> Refusal:
         phase = admitting.phase.name.lower()
         plugin = admitting.hooks[admitting.index].plugin
     row = fault.row
-    return Refusal(fault.cause.name, row.status, row.code, fault.text, fault.detail, phase, plugin)
+    return Refusal(
+        fault.cause.name, fault.status or row.status, row.code, fault.text, fault.detail, phase, plugin
+    )
 
 
 # ----------------------------------------------------------------------------------------- what, and where to

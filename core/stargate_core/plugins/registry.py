@@ -6,9 +6,11 @@ from typing import Final
 
 from stargate_core.plugins.api_key_auth import ApiKeyAuthPlugin
 from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
+from stargate_core.plugins.ip_restriction import IpRestrictionPlugin
 from stargate_core.plugins.jwt_auth import JwtAuthPlugin
 from stargate_core.plugins.rate_limiter import RateLimiterPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin
+from stargate_core.plugins.request_size import RequestSizePlugin
 from stargate_core.plugins.response_cache import ResponseCachePlugin
 from stargate_core.plugins.response_store import ResponseStorePlugin
 from stargate_core.plugins.response_transform import ResponseTransformPlugin
@@ -20,9 +22,11 @@ BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
         for plugin in (
             ApiKeyAuthPlugin,
             BedrockProxyPlugin,
+            IpRestrictionPlugin,
             JwtAuthPlugin,
             RateLimiterPlugin,
             RequestLoggerPlugin,
+            RequestSizePlugin,
             ResponseCachePlugin,
             ResponseStorePlugin,
             ResponseTransformPlugin,

@@ -12,13 +12,14 @@ any more, and without the second nobody could find it in a log.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeGuard
+from typing import ClassVar, Final
 
 import msgspec
 
-from stargate_core.config.plugin_configs import BUILT_IN, ResponseTransform, Values
+from stargate_core.config.plugin_configs import BUILT_IN, ResponseTransform
 from stargate_core.config.schema import Scope
 from stargate_core.dialects.face import Headers
+from stargate_core.plugins.json_rules import JsonRules
 from stargate_core.views import BodyFilter, HeaderFilter
 
 _PROTECTED: Final = frozenset(
@@ -33,8 +34,6 @@ _PROTECTED: Final = frozenset(
         b"x-amzn-requestid",
     }
 )
-_ABSENT: Final = object()
-_INDEX_DIGITS_MAX: Final = 10
 
 
 class ResponseTransformPlugin:
@@ -52,12 +51,8 @@ class ResponseTransformPlugin:
         self._replace_headers = dict(_headers(config.replace.headers))
         self._add_headers = _headers(config.add.headers)
         self._append_headers = _headers(config.append.headers)
-        self._remove = [path.split(".") for path in config.remove.json]
-        self._rename = [_rename(pair) for pair in config.rename.json]
-        self._replace = _values(config.replace)
-        self._add = _values(config.add)
-        self._append = _values(config.append)
-        touches = self._remove or self._rename or self._replace or self._add or self._append
+        self._rules = JsonRules(config.remove, config.rename, config.replace, config.add, config.append)
+        touches = not self._rules.is_empty
         # A stream that no rule touches is not taken apart.
         self.body_filter: Callable[[BodyFilter], None] | None = self._change_part if touches else None
 
@@ -79,27 +74,7 @@ class ResponseTransformPlugin:
 
     def _change_part(self, ctx: BodyFilter) -> None:
         """Change one part of the answer."""
-        payload = ctx.part.payload
-        for path in self._remove:
-            _take(payload, path)
-        for path, new in self._rename:
-            value = _take(payload, path)
-            if value is not _ABSENT:
-                _put(payload, [*path[:-1], new], value)
-        for path, value in self._replace:
-            if _find(payload, path) is not _ABSENT:
-                _put(payload, path, value)
-        for path, value in self._add:
-            if _find(payload, path) is _ABSENT:
-                _put(payload, path, value)
-        for path, value in self._append:
-            there = _find(payload, path)
-            if there is _ABSENT:
-                _put(payload, path, [value])
-            elif _is_array(there):
-                there.append(value)
-            else:
-                _put(payload, path, [there, value])
+        self._rules.apply(ctx.part.payload)
 
 
 def _headers(pairs: list[str]) -> Headers:
@@ -107,68 +82,3 @@ def _headers(pairs: list[str]) -> Headers:
     split = [pair.partition(":") for pair in pairs]
     headers = [(name.strip().lower().encode(), value.strip().encode("latin-1")) for name, _, value in split]
     return [(name, value) for name, value in headers if name not in _PROTECTED]
-
-
-def _rename(pair: str) -> tuple[list[str], str]:
-    path, _, new = pair.partition(":")
-    return path.strip().split("."), new.strip()
-
-
-def _values(values: Values) -> list[tuple[list[str], Any]]:
-    types = values.json_types or ["string"] * len(values.json)
-    found: list[tuple[list[str], Any]] = []
-    for pair, kind in zip(values.json, types, strict=True):
-        path, _, text = pair.partition(":")
-        value = text.strip() if kind == "string" else msgspec.json.decode(text.strip())
-        found.append((path.strip().split("."), value))
-    return found
-
-
-def _is_object(node: Any) -> TypeGuard[dict[str, Any]]:
-    return isinstance(node, dict)
-
-
-def _is_array(node: Any) -> TypeGuard[list[Any]]:
-    return isinstance(node, list)
-
-
-def _step(node: Any, key: str) -> Any:
-    """The child a key names; _ABSENT if there is none."""
-    if _is_object(node):
-        return node.get(key, _ABSENT)
-    if _is_array(node) and _within(node, key):
-        return node[int(key)]
-    return _ABSENT
-
-
-def _find(node: Any, path: list[str]) -> Any:
-    for key in path:
-        node = _step(node, key)
-        if node is _ABSENT:
-            return _ABSENT
-    return node
-
-
-def _put(node: Any, path: list[str], value: Any) -> None:
-    """Set the value where its parent exists; a path that leads nowhere changes nothing."""
-    parent = _find(node, path[:-1])
-    key = path[-1]
-    if _is_object(parent):
-        parent[key] = value
-    elif _is_array(parent) and _within(parent, key):
-        parent[int(key)] = value
-
-
-def _take(node: Any, path: list[str]) -> Any:
-    """Remove and return; _ABSENT if it isn't there."""
-    parent = _find(node, path[:-1])
-    key = path[-1]
-    if _is_object(parent):
-        return parent.pop(key, _ABSENT)
-    if _is_array(parent) and _within(parent, key):
-        return parent.pop(int(key))
-    return _ABSENT
-
-
-def _within(items: list[Any], key: str) -> bool:
-    return key.isascii() and key.isdigit() and len(key) < _INDEX_DIGITS_MAX and int(key) < len(items)

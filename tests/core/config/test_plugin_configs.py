@@ -1,5 +1,7 @@
 """The built-in plugins' configs: defaults, and what each refuses."""
 
+from typing import Final
+
 import pytest
 
 from stargate_core.config.plugin_configs import (
@@ -16,13 +18,20 @@ from stargate_core.config.problems import Misfit
 from stargate_core.config.schema import Scope
 from support.config import examined, loaded, said
 
+IDLE: Final = {
+    "ip-restriction": "expected allow or deny",
+    "rate-limiter": "at least one limit",
+    "request-size": "at least one limit",
+}
+"""Those that would do nothing, and what they say then."""
+
 
 class TestRegistry:
     def test_every_plugin_can_do_without_a_config_but_one_that_would_do_nothing(self) -> None:
         for name, schema in BUILT_IN.items():
             assert schema.name == name
-            if name == "rate-limiter":
-                with pytest.raises(Misfit, match="at least one limit"):
+            if name in IDLE:
+                with pytest.raises(Misfit, match=IDLE[name]):
                     schema.config_type()
             else:
                 schema.config_type()

@@ -1,5 +1,7 @@
 """The plugins that come with Stargate, and their schemas for the loader: one list, told twice."""
 
+from typing import Any
+
 from stargate_core.config import plugin_configs
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.views import schema_of
@@ -13,6 +15,10 @@ class TestRegistry:
         assert {name: schema_of(plugin) for name, plugin in BUILT_IN.items()} == dict(plugin_configs.BUILT_IN)
 
     def test_each_can_be_made_with_the_least_it_must_be_told(self) -> None:
-        least = {"rate-limiter": {"minute": 1}}
+        least: dict[str, dict[str, Any]] = {
+            "ip-restriction": {"deny": ["192.0.2.0/24"]},
+            "rate-limiter": {"minute": 1},
+            "request-size": {"max_messages": 1},
+        }
         for name, plugin in BUILT_IN.items():
             assert name == plugin(plugin.CONFIG(**least.get(name, {}))).NAME
