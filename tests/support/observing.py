@@ -1,0 +1,39 @@
+"""Log records for tests of what is counted."""
+
+from typing import Any, Final
+
+from stargate_core.record import LogRecord, Outcome
+
+REQUEST_ID: Final = "0123456789abcdef0123456789abcdef"
+
+
+def record(**changes: Any) -> LogRecord:
+    """The record of a stream that went well, with these members changed."""
+    members: dict[str, Any] = {
+        "time": "2026-01-02T03:04:05.678Z",
+        "request_id": REQUEST_ID,
+        "generation": 1,
+        "outcome": Outcome.COMPLETE,
+        "status": 200,
+        "client": "127.0.0.1:4444",
+        "method": "POST",
+        "route": "openai-chat",
+        "dialect": "openai-chat",
+        "consumer": "team-a",
+        "model": "claude",
+        "target": "us.anthropic.claude-sonnet-4-20250514-v1:0",
+        "region": "us-east-1",
+        "operation": "ConverseStream",
+        "stream": True,
+        "attempts": 1,
+        "upstream_status": 200,
+        "input_tokens": 100,
+        "output_tokens": 21,
+        "cost_usd": 0.000615,
+        "request_bytes": 500,
+        "response_bytes": 9000,
+        "lease_ms": 0.25,
+        "first_byte_ms": 300.5,
+        "total_ms": 2300.5,
+    }
+    return LogRecord(**{**members, **changes})
