@@ -17,6 +17,7 @@ from stargate_core.config.bedrock_proxy import AwsCredentials as AwsCredentials
 from stargate_core.config.bedrock_proxy import BedrockProxy as BedrockProxy
 from stargate_core.config.bedrock_proxy import ModelTarget as ModelTarget
 from stargate_core.config.bedrock_proxy import Retry as Retry
+from stargate_core.config.cors import Cors as Cors
 from stargate_core.config.ip_restriction import IpRestriction as IpRestriction
 from stargate_core.config.jwt_auth import JwtAuth as JwtAuth
 from stargate_core.config.problems import Misfit, Path, refuse
@@ -152,6 +153,7 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
             # Who is calling is not known yet when these run, so they can't depend on it.
             PluginSchema("api-key-auth", ApiKeyAuth, _NOT_CONSUMERS),
             PluginSchema("jwt-auth", JwtAuth, _NOT_CONSUMERS),
+            PluginSchema("cors", Cors, _NOT_CONSUMERS),
             PluginSchema("bedrock-proxy", BedrockProxy),
             PluginSchema("ip-restriction", IpRestriction),
             PluginSchema("rate-limiter", RateLimiter),

@@ -10,14 +10,17 @@ when to go on.
 
 from typing import Any, Final
 
+import msgspec
+
 from stargate_core.asking import Asking
-from stargate_core.dialects.face import Reply
+from stargate_core.dialects.face import Reply, Request
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.calling import begin_call, compose
 from stargate_core.gateway.exchange import TABLE, Admitting, Exchange, State, Timer
 from stargate_core.gateway.following import follow
 from stargate_core.gateway.gathering import gather
-from stargate_core.gateway.plan import Hook
+from stargate_core.gateway.plan import Chain, Hook, Plan
+from stargate_core.gateway.routes import Match
 from stargate_core.gateway.settlement import fault_headers
 from stargate_core.messages import (
     AnswerBegan,
@@ -39,6 +42,7 @@ from stargate_core.messages import (
     UpstreamSent,
 )
 from stargate_core.phases import Phase, PluginFailed, plugin_failed
+from stargate_core.plugins.cors import CorsPlugin, is_preflight
 from stargate_core.script import Pending, Runner, ScriptMisuse, Sleep, WaitFailed
 
 _HEALTHY_PATHS: Final = frozenset({b"/healthz", b"/readyz"})
@@ -151,12 +155,33 @@ def _route(exchange: Exchange) -> tuple[Hook, ...]:
     """Find the route, and with it the dialect. Raises Refused."""
     plan = exchange.host.plan
     ctx = exchange.ctx
-    match = plan.routes.match(ctx.known_request)
+    request = ctx.known_request
+    announced = request.method == b"OPTIONS" and _announced(plan, request)
+    match = announced or plan.routes.match(request)
     exchange.dialect, exchange.request, exchange.route = match.dialect, match.request, match.name
     ctx.know_request(match.request)
     exchange.chain = plan.chain(match.place, None)
     ctx.know_dialect(match.dialect, match.name)
-    return exchange.chain.access
+    return _cors_of(exchange.chain) if announced else exchange.chain.access
+
+
+def _announced(plan: Plan, request: Request) -> Match | None:
+    """Where a browser's preflight belongs: to the place of the request that it announces. None: it is no
+    preflight, or nobody answers any there. Raises Refused where the request itself would be.
+
+    No other plugin sees it: it bears no key, and there is nothing in it to be counted or called.
+    """
+    method = request.header(b"access-control-request-method")
+    if method is None or not is_preflight(request):
+        return None
+    match = plan.routes.match(msgspec.structs.replace(request, method=method))
+    if not _cors_of(plan.chain(match.place, None)):
+        return None
+    return msgspec.structs.replace(match, request=msgspec.structs.replace(match.request, method=b"OPTIONS"))
+
+
+def _cors_of(chain: Chain) -> tuple[Hook, ...]:
+    return tuple(hook for hook in chain.access if hook.plugin == CorsPlugin.NAME)
 
 
 def _dispatch(exchange: Exchange, now: int, out: list[SessionCommand]) -> State:

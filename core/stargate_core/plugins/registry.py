@@ -6,6 +6,7 @@ from typing import Final
 
 from stargate_core.plugins.api_key_auth import ApiKeyAuthPlugin
 from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
+from stargate_core.plugins.cors import CorsPlugin
 from stargate_core.plugins.ip_restriction import IpRestrictionPlugin
 from stargate_core.plugins.jwt_auth import JwtAuthPlugin
 from stargate_core.plugins.rate_limiter import RateLimiterPlugin
@@ -22,6 +23,7 @@ BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
         for plugin in (
             ApiKeyAuthPlugin,
             BedrockProxyPlugin,
+            CorsPlugin,
             IpRestrictionPlugin,
             JwtAuthPlugin,
             RateLimiterPlugin,

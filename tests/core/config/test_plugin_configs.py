@@ -37,7 +37,7 @@ class TestRegistry:
                 schema.config_type()
 
     def test_who_is_calling_is_not_asked_at_a_consumer(self) -> None:
-        asking = ("api-key-auth", "jwt-auth")
+        asking = ("api-key-auth", "cors", "jwt-auth")
         assert all(BUILT_IN[name].scopes == {Scope.GLOBAL, Scope.SERVICE, Scope.ROUTE} for name in asking)
         assert all(Scope.CONSUMER in schema.scopes for name, schema in BUILT_IN.items() if name not in asking)
 

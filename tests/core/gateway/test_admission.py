@@ -8,7 +8,7 @@ import pytest
 
 from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
-from stargate_core.config.plugin_configs import ApiKeyAuth, ResponseTransform, Values
+from stargate_core.config.plugin_configs import ApiKeyAuth, Cors, ResponseTransform, Values
 from stargate_core.config.schema import (
     Config,
     Consumer,
@@ -623,6 +623,31 @@ class TestReplies:
         bench.ask(chat())
         bench.open()
         assert bench.call.target == "/model/amazon.nova-pro-v1%3A0/converse"
+
+
+class TestPreflights:
+    @pytest.mark.parametrize(
+        ("more", "plugins", "status"),
+        [
+            ({"access-control-request-method": "POST"}, (Cors(),), 204),
+            ({"access-control-request-method": "POST"}, (), 405),
+            ({"access-control-request-method": "DELETE"}, (Cors(),), 405),
+            ({}, (Cors(),), 405),
+        ],
+    )
+    def test_stand_where_the_request_they_announce_does(
+        self, more: dict[str, str], plugins: tuple[Cors, ...], status: int
+    ) -> None:
+        seen: list[str] = []
+        probe = plugin_of({"access": lambda ctx: seen.append(ctx.route)})
+        entries = [entry(), *(PluginEntry(name="cors", config=cors) for cors in plugins)]
+        bench = Bench(a_plan(a_config(*entries), probe))
+        told = {"origin": "https://app.example", **more}
+        bench.ask(request("/v1/chat/completions", method="OPTIONS", headers=told))
+        bench.settle()
+        assert bench.only.status == status
+        assert bench.record["method"] == "OPTIONS"
+        assert seen == [], "no other plugin sees one"
 
 
 class Greeter:
