@@ -1,0 +1,1 @@
+"""How people write a request to have it explained, and what they are shown."""
