@@ -58,7 +58,7 @@ _TIDY_SECONDS: Final = 3600.0
 _DATE: Final = "%Y%m%dT%H%M%SZ"
 _DAY: Final = datetime.timedelta(days=1)
 _PROBE: Final = re.compile(rb"(GET|HEAD) /(healthz|readyz) ")
-_NAME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9A-Za-z-]{1,80}\.(session|flight(-[0-9]+)?)\.journal")
+NAME: Final = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9A-Za-z-]{1,80}\.(session|flight(-[0-9]+)?)\.journal")
 
 
 class Journals:
@@ -313,7 +313,7 @@ class Writer:
     def _tidy(self) -> None:
         """Delete what is too old, and the oldest of what is too much; other workers do the same."""
         with contextlib.suppress(OSError):  # There is no directory yet, or somebody else was quicker.
-            names = sorted(name for name in os.listdir(self._directory) if _NAME.fullmatch(name))
+            names = sorted(name for name in os.listdir(self._directory) if NAME.fullmatch(name))
             oldest = datetime.datetime.now(datetime.UTC) - self._settings.keep_days * _DAY
             too_old = bisect.bisect(names, oldest.strftime(_DATE))
             for name in names[: max(too_old, len(names) - self._settings.max_files)]:

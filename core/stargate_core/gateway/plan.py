@@ -190,6 +190,11 @@ class Plan:
         return any(standing.entry.name == plugin for standing in self._standing)
 
     @property
+    def switched_on(self) -> tuple[str, ...]:
+        """The plugins that are switched on anywhere, each once, in the order of the file."""
+        return tuple(dict.fromkeys(standing.entry.name for standing in self._standing))
+
+    @property
     def accounts(self) -> tuple[Account, ...]:
         """Whose credentials the shell must find, by their names."""
         wanted: dict[str, Account] = {}

@@ -198,6 +198,7 @@ async def _stream(visit: _Visit, answer: Streamed) -> None:
         finally:
             with anyio.CancelScope(shield=True):
                 await answer.pieces.aclose()
+            answer.leave()
             group.cancel_scope.cancel()
     if left and not whole:
         raise _Gone

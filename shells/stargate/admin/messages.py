@@ -4,7 +4,7 @@ Answers are for programs and for one page of ours: nothing else may frame them, 
 or keep them. Every error is JSON, `{"error": {"message": …}}`, and its message says what to do about it.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, ClassVar, Final
 from urllib.parse import parse_qsl, unquote
 
@@ -58,14 +58,23 @@ class Reply(Private, msgspec.Struct, frozen=True):
     closes: bool = False
 
 
+def _nothing() -> None:
+    """There is nothing to be left."""
+
+
 class Streamed(Private, msgspec.Struct, frozen=True):
-    """An answer that comes piece by piece. Whoever gets it closes `pieces`, also where it reads none."""
+    """An answer that comes piece by piece.
+
+    Whoever gets it closes `pieces` and calls `leave` at the end, however that comes. (A generator that was
+    never begun does nothing when it is closed.)
+    """
 
     SHOWN: ClassVar[tuple[str, ...]] = ("status",)
 
     status: int
     headers: Headers
     pieces: AsyncGenerator[bytes]
+    leave: Callable[[], None] = _nothing
 
 
 class Refused(Exception):

@@ -5,14 +5,18 @@ had is told before anything starts, and reads the page's files. Each worker runs
 """
 
 import socket
+import time
 from typing import Final
 
+import anyio
+
+from stargate.admin.api import Api
 from stargate.admin.entry import Entry
 from stargate.admin.files import page_files
 from stargate.admin.listener import Door
-from stargate.admin.messages import Reply, Request, Streamed, json_reply
 from stargate.admin.playground import Playground
-from stargate.admin.site import Resource, Site
+from stargate.admin.site import Site
+from stargate.observing.board import Boards
 from stargate.shell_common.beside import Running
 from stargate.shell_common.listening import names, open_listener
 from stargate_core.config.gateway_block import Gateway
@@ -24,12 +28,14 @@ _HEAD_BYTES_MAX: Final = 65_536
 
 
 class AdminSite:
-    """What all workers share. Raises CannotListen."""
+    """What all workers share. Raises CannotListen. boards: what all workers have counted."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, boards: Boards) -> None:
         gateway = config.gateway
         assert gateway.admin_listen is not None
         self.gateway: Gateway = gateway
+        self.boards = boards
+        self.started_at = time.time()
         self.listener = Listener(gateway.admin_listen)
         self.sockets: list[socket.socket] = open_listener(self.listener)
         self.files = page_files()
@@ -39,17 +45,12 @@ class AdminSite:
         """Where it listens."""
         return names(self.sockets, self.listener)
 
-    def at(self, place: int) -> "Admin":
-        """What the worker in this place runs."""
-        return Admin(self, place)
-
 
 class Admin:
     """The listener of one worker."""
 
-    def __init__(self, shared: AdminSite, place: int) -> None:
+    def __init__(self, shared: AdminSite) -> None:
         self._shared = shared
-        self._place = place
 
     def observe(self, record: LogRecord) -> None:
         """Nothing is kept here: figures are the board's."""
@@ -59,12 +60,10 @@ class Admin:
         shared = self._shared
         entry = Entry(shared.listener.endpoint, shared.gateway.admin_token)
         playground = Playground(running.gateway, hides_token=entry.wants_token)
-        site = Site(entry, shared.files, self._resources(running), playground, running.note)
+        api = Api(running, shared.boards, shared.started_at)
+        site = Site(entry, shared.files, api.resources, playground, running.note)
         limits = Limits(head_bytes_max=_HEAD_BYTES_MAX, body_bytes_max=shared.gateway.max_body_bytes)
-        await Door(site.judge, site.answer, limits, running.note).serve(shared.sockets)
-
-    def _resources(self, running: Running) -> dict[str, Resource]:
-        async def status(request: Request, name: str) -> Reply | Streamed:
-            return json_reply({"generation": running.gateway.plan.generation})
-
-        return {"/api/status": Resource("GET", status)}
+        door = Door(site.judge, site.answer, limits, running.note)
+        async with anyio.create_task_group() as group:
+            group.start_soon(api.watch.run)
+            group.start_soon(door.serve, shared.sockets)

@@ -69,11 +69,8 @@ class Playground:
             return Reply(answer.status, [*kept, *_GUARDS])
 
         async def pieces() -> AsyncGenerator[bytes]:
-            try:
-                while piece := await answer.receive():
-                    yield piece
-            finally:
-                answer.leave()
+            while piece := await answer.receive():
+                yield piece
 
         if any(name == b"content-length" for name, _ in answer.headers):
             # It is whole already, as far as the gateway is concerned: so it is here.
@@ -83,7 +80,7 @@ class Playground:
                 return problem(502, "the gateway broke its answer off", closes=True)
             finally:
                 answer.leave()
-        return Streamed(answer.status, [*kept, *_GUARDS], pieces())
+        return Streamed(answer.status, [*kept, *_GUARDS], pieces(), answer.leave)
 
 
 class _Callee:

@@ -33,6 +33,7 @@ COMMANDS: Final = MappingProxyType(
         "replay": _Entry(
             "stargate.cli.replay", "replay_command", "Live a journal again, and tell what happened."
         ),
+        "top": _Entry("stargate.cli.top", "top", "Watch a running gateway, live in a terminal."),
         "bench": _Entry("stargate.cli.bench", "bench", "Measure an OpenAI-compatible endpoint."),
         "keys": _Entry("stargate.cli.keys", "keys", "Make, add, list and revoke the keys that callers show."),
         "import-kong": _Entry(

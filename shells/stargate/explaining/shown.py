@@ -23,7 +23,12 @@ _ENDINGS: Final = {
 def lines(told: Explanation, *, shares_keys: bool) -> Iterator[str]:
     """The lines. shares_keys: whether keys may live in a store that nobody has asked."""
     for line in _lines(told, shares_keys=shares_keys):
-        yield _STEERING.sub("\N{REPLACEMENT CHARACTER}", line)
+        yield unsteered(line)
+
+
+def unsteered(text: str) -> str:
+    """A text without what could steer a terminal."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def _lines(told: Explanation, *, shares_keys: bool) -> Iterator[str]:
