@@ -51,6 +51,7 @@ WAITING_MAX: Final = 64
 FLIGHTS_MAX: Final = 8
 """Of those that one request has followed: a batch has hundreds, of which the first to fail tell enough."""
 _TOO_FAST: Final = "more than could be written"
+_UNWRITABLE: Final = "could not be written"
 _MINUTE_SECONDS: Final = 60.0
 _SALT_BYTES: Final = 32
 _LAST_WORDS_SECONDS: Final = 5.0
@@ -102,6 +103,14 @@ class Journals:
     def recording(self) -> bool:
         """Whether anything is recorded, and there is a writer to be closed."""
         return self._ring is not None
+
+    def statistics(self) -> dict[str, int]:
+        """How many were written, and left out by each reason, since the process began; empty where nothing is
+        recorded.
+        """
+        if self._ring is None:
+            return {}
+        return {"written": self._writer.written, **self._writer.skipped}
 
     def close(self) -> None:
         """Write what waits, within a bound. Blocks. Only where it is recording."""
@@ -197,6 +206,10 @@ class Writer:
         self._taken = 0
         self._trouble = ""
         self._lost = 0
+        self.written = 0
+        """Journals, since the process began."""
+        self.skipped = Counter[str]()
+        """Why, and how many, since the process began."""
         self._thread = threading.Thread(target=self._run, name="stargate-journals", daemon=True)
         self._thread.start()
 
@@ -214,6 +227,7 @@ class Writer:
                 why = _TOO_FAST
         if why:
             self._left_out[why] += 1
+            self.skipped[why] += 1
         else:
             self._taken += 1
 
@@ -278,8 +292,10 @@ class Writer:
             try:
                 self._write(waiting)
             except Unreadable as unreadable:
+                self.skipped[_UNWRITABLE] += 1
                 self._notes.append(("error", f"a journal was not written, for {unreadable}"))
             except Exception as error:  # noqa: BLE001  (a bug of ours must cost no more than this journal)
+                self.skipped[_UNWRITABLE] += 1
                 self._notes.append(("error", f"{bug(error)}; a journal was not written"))
             self._count(-waiting.life.size)
 
@@ -300,10 +316,12 @@ class Writer:
             _put(self._directory / f"{_date(waiting.life)}-{waiting.name}.journal", data)
         except OSError as error:
             self._lost += 1
+            self.skipped[_UNWRITABLE] += 1
             if not self._trouble:
                 self._notes.append(("error", f"cannot write journals to {self._directory}: {error.strerror}"))
             self._trouble = error.strerror or str(error)
             return
+        self.written += 1
         if self._trouble:
             text = f"writing journals to {self._directory} again; {self._lost} were lost"
             self._notes.append(("info", text))

@@ -348,6 +348,7 @@ class TestWhatIsLeftOut:
         writer.put(a_life(), "5.session")
         writer.close()
         assert told.notes == [("warning", "journals were left out: 3 beyond max_per_minute")]
+        assert (writer.written, writer.skipped) == (3, {"beyond max_per_minute": 3})
         assert files(tmp_path) == ["0.session.journal", "1.session.journal", "5.session.journal"]
 
     def test_what_was_too_large_to_be_kept_is_told(self, tmp_path: Path) -> None:

@@ -82,6 +82,10 @@ class _Front:
     def closed(self) -> bool:
         return self._recorder.closed
 
+    @property
+    def busy(self) -> bool:
+        return self._recorder.busy
+
 
 class RecordedBench(Bench):
     """A bench whose session is recorded; `lives` are those that are over."""

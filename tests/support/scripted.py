@@ -23,6 +23,7 @@ class Scripted:
         self.heard: list[Any] = []
         self.deadline: int | None = None
         self.closed = False
+        self.busy = False
         self._answers = answers
 
     def handle(self, now: int, event: Any) -> Sequence[FlightCommand]:

@@ -193,6 +193,13 @@ class Breaker:
         """When the next target is to be tried; None: none is."""
         return self._due[0][0] if self._due else None
 
+    def states(self) -> list[HealthChanged]:
+        """What each target is that somebody has spoken of: first the healthy ones, the one used last behind
+        the others.
+        """
+        healthy = [HealthChanged(name, Health.CLOSED) for name in self._closed]
+        return healthy + [_told(target) for target in self._ailing.values()]
+
     # ------------------------------------------------------------------------------------------------ changes
 
     def _judge(
@@ -332,10 +339,13 @@ def _outlying(ratios: list[float]) -> float:
     return mean + max(OUTLIER_DEVIATIONS * deviation, OUTLIER_MARGIN)
 
 
+def _told(target: _Target) -> HealthChanged:
+    return HealthChanged(target.name, target.health, target.until if target.health is Health.OPEN else 0)
+
+
 def _tell(target: _Target, health: Health, level: str, why: str, out: list[BreakerCommand]) -> None:
     target.health = health
-    until = target.until if health is Health.OPEN else 0
-    out.append(TellHealth(HealthChanged(target.name, health, until)))
+    out.append(TellHealth(_told(target)))
     # Callers choose names: a line break in one must not begin a line of the log.
     name = target.name if target.name.isprintable() else ascii(target.name)
     shown = name if len(name) <= _NAME_CHARS_SHOWN else f"{name[:_NAME_CHARS_SHOWN]}…"

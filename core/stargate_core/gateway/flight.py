@@ -198,6 +198,11 @@ class Flight:
         """Whether it is over."""
         return self._ended
 
+    @property
+    def busy(self) -> bool:
+        """Whether its call is being answered: always, until it is over."""
+        return not self._ended
+
     # ------------------------------------------------------------------------- what an exchange has from here
 
     def next_ticket(self) -> int:

@@ -235,6 +235,11 @@ class Session:
         """Whether the session is over."""
         return self.state is _CLOSED
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return type(self.state) is Exchanging
+
     # ------------------------------------------------------------------------- what an exchange has from here
 
     def next_ticket(self) -> int:

@@ -96,6 +96,11 @@ class FlightRecorder:
         """Whether it is over."""
         return self.flight.closed
 
+    @property
+    def busy(self) -> bool:
+        """Whether its call is being answered."""
+        return self.flight.busy
+
     def _land(self) -> None:
         self._landed = True
         self.life.failed = self.flight.failed
@@ -145,6 +150,11 @@ class SessionRecorder:
     def closed(self) -> bool:
         """Whether the session is over."""
         return self.session.closed
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.session.busy
 
     def _begin(self, now: int) -> Life:
         session = self.session

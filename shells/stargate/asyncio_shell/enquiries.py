@@ -25,6 +25,7 @@ from stargate.asyncio_shell.ticker import Alarm, Ticker, now_ns
 from stargate.credentials import Keeper
 from stargate.fetcher import Fetcher
 from stargate.scout import CannotTell, Scout
+from stargate.shell_common.levels import Levels
 from stargate.verifier import CannotVerify, Verifier
 from stargate_core.gateway.breaker import Breaker
 from stargate_core.gateway.keyring import Keyring
@@ -33,6 +34,7 @@ from stargate_core.messages import (
     AskKeys,
     BreakerEvent,
     CallReported,
+    HealthChanged,
     KeyringEvent,
     KeysRead,
     KeysUnread,
@@ -70,10 +72,18 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class Enquiries:
-    """Routes questions and statements, and brings the answers back to the gateway. fetcher: a test's own."""
+    """Routes questions and statements, and brings the answers back to the gateway. fetcher: a test's own.
+    watched: whether somebody wants to know what stores say of limits.
+    """
 
     def __init__(
-        self, gateway: "Gateway", nursery: TaskGroup, ticker: Ticker, fetcher: Fetcher | None = None
+        self,
+        gateway: "Gateway",
+        nursery: TaskGroup,
+        ticker: Ticker,
+        fetcher: Fetcher | None = None,
+        *,
+        watched: bool = False,
     ) -> None:
         self._gateway = gateway
         self._nursery = nursery
@@ -85,6 +95,8 @@ class Enquiries:
         self._fetches: dict[int, anyio.CancelScope] = {}
         """The tasks that fetch, by the number of their question."""
         self._scout = Scout(lambda place: gateway.tls(place), gateway.note)
+        self.levels = Levels() if watched else None
+        """Is told what stores say of limits, where somebody watches."""
         self._breaker = Breaker()
         self._breaker_alarm = Alarm(ticker, self._breaker, lambda: self._tell_breaker(_TICKED))
         self._keyring = Keyring(now_ns())
@@ -103,6 +115,14 @@ class Enquiries:
     def use(self, keeper: Keeper) -> None:
         """Whom to ask for newer credentials."""
         self._keeper = keeper
+
+    def targets(self) -> list[HealthChanged]:
+        """What the breaker says of each target that it knows."""
+        return self._breaker.states()
+
+    def store(self) -> dict[str, int]:
+        """The statistics of the store that is asked."""
+        return self._store.statistics()
 
     def drain(self, grace_seconds: float) -> None:
         """The process is to end: what the shared store has yet to hear is told it now."""
@@ -124,6 +144,8 @@ class Enquiries:
 
     def ask(self, number: int, question: Question) -> None:
         """Answer this question, now or later."""
+        if self.levels is not None and type(question) is Take:
+            self.levels.asked(number, question)
         match question:
             case Take(local=True):
                 self._local.ask(number, question)
@@ -153,6 +175,8 @@ class Enquiries:
         if fetch is not None:
             fetch.cancel()
             return
+        if self.levels is not None:
+            self.levels.withdrawn(number)
         self._store.withdraw(number)
         if self._local is not self._store:
             self._local.withdraw(number)
@@ -209,6 +233,8 @@ class Enquiries:
 
     def store_answered(self, ticket: int, answer: StoreAnswer) -> None:
         """A store's answer."""
+        if self.levels is not None:
+            self.levels.answered(ticket, answer)
         own = self._own.pop(ticket, None)
         if own is None:
             self._gateway.answer(ticket, answer)
@@ -217,6 +243,8 @@ class Enquiries:
 
     def store_failed(self, ticket: int, why: str) -> None:
         """A store gives no answer."""
+        if self.levels is not None:
+            self.levels.answered(ticket, None)
         own = self._own.pop(ticket, None)
         if own is None:
             self._gateway.leave_unanswered(ticket, why)

@@ -77,6 +77,10 @@ class Flights:
                     assert_never(command)
         self._alarm.arm()
 
+    def statistics(self) -> dict[str, int]:
+        """The cache's."""
+        return self._cache.statistics()
+
     def broadcast(self, event: SessionEvent) -> None:
         """Tell every flight."""
         for caller in tuple(self._callers.values()):

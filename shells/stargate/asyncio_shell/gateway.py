@@ -131,13 +131,14 @@ class Gateway:
         self._tickets = Tickets[Caller]()
         self._facts: deque[tuple[Caller, FlightEvent] | PoolEvent | CacheFact] = deque()
         self._busy = False
-        self._standing = Standing()
+        self.standing = Standing()
+        """What everybody has been told."""
         self._deserted = asyncio.Event()
         """Set when the last client has gone while draining."""
         self._closed = False
         self.reactor = Reactor(self._failed)
         self.journals = Journals(plan, self.note)
-        self.enquiries = Enquiries(self, nursery, self.ticker, fetcher)
+        self.enquiries = Enquiries(self, nursery, self.ticker, fetcher, watched=plan.observed)
         self.flights = Flights(self, self.ticker, self.enquiries, shared=plan.config.gateway.store.is_shared)
         nursery.start_soon(self.ticker.run)
         nursery.start_soon(self.reactor.run)
@@ -186,7 +187,7 @@ class Gateway:
         client.channel.dispose()
         self.clients.discard(client)
         self.ticker.forget(client)
-        if self._standing.draining is not None and not self.clients:
+        if self.standing.draining is not None and not self.clients:
             self._deserted.set()
 
     def close(self) -> None:
@@ -197,7 +198,7 @@ class Gateway:
 
     def admit(self, caller: Caller) -> None:
         """Tell a new session or flight how things stand."""
-        for told in self._standing.all():
+        for told in self.standing.all():
             self.tell(caller, told)
         self.ticker.arm(caller)  # Who connects and says nothing has not for ever.
 
@@ -444,11 +445,11 @@ class Gateway:
 
     def credentials(self, account: str) -> Credentials | BearerToken | None:
         """The account's, as they are now."""
-        return self._standing.credentials.get(account)
+        return self.standing.credentials.get(account)
 
     def broadcast(self, event: Told) -> None:
         """Tell every session, present and future."""
-        self._standing.keep(event)
+        self.standing.keep(event)
         self._tell_all(event)
 
     def reconfigure(self, plan: Plan, tls: Callable[[Endpoint], ssl.SSLContext]) -> None:

@@ -155,6 +155,10 @@ class Keeper:
         self._changed({name: one.credentials for name, one in found.items()})
         return found
 
+    def found(self) -> dict[str, Found]:
+        """What is held of each account at this moment."""
+        return {name: kept.found for name, kept in self._kept.items()}
+
     async def refresh(self, name: str, access_key_id: str) -> None:
         """AWS has refused these credentials of the account: return once there are others, or there can't be.
 

@@ -5,16 +5,20 @@ a sink takes a line: quickly, into something bounded, and without ever failing. 
 which runs from when the gateway accepts connections until the last of them has gone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 import anyio
 
 from stargate.credentials import Keeper
+from stargate.journals import Journals
 from stargate.reloading import Reloader
 from stargate.shell_common.channels import SelfEnding
+from stargate.shell_common.levels import Levels
 from stargate.shell_common.lines import SinkState
+from stargate.shell_common.standing import Standing
 from stargate_core.gateway.plan import Plan
+from stargate_core.messages import HealthChanged
 from stargate_core.record import LogRecord
 
 
@@ -26,10 +30,60 @@ class Stated(Protocol):
         ...
 
 
+class Asked(Protocol):
+    """A shell's enquiries, as those beside it see them."""
+
+    levels: Levels | None
+    """What stores have said of limits; None where the plan says that nobody watches."""
+
+    def targets(self) -> list[HealthChanged]:
+        """What the breaker says of each target that it knows."""
+        ...
+
+    def store(self) -> dict[str, int]:
+        """The statistics of the store that is asked."""
+        ...
+
+
+class Flying(Protocol):
+    """A shell's flights, as those beside it see them."""
+
+    def statistics(self) -> dict[str, int]:
+        """The cache's."""
+        ...
+
+
+class Talking(Protocol):
+    """A client's connection, as those beside the gateway see it."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request of it is being answered."""
+        ...
+
+
 class Served(Protocol):
     """A shell's gateway, as those beside it see it."""
 
     plan: Plan
+    standing: Standing
+    """What everybody has been told."""
+    journals: Journals
+
+    @property
+    def clients(self) -> Collection[Talking]:
+        """Those that are connected."""
+        ...
+
+    @property
+    def enquiries(self) -> Asked:
+        """Who answers what requests ask."""
+        ...
+
+    @property
+    def flights(self) -> Flying:
+        """Calls whose answers are shared."""
+        ...
 
     @property
     def sinks(self) -> Stated:

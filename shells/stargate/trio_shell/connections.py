@@ -46,6 +46,11 @@ class Machine(Protocol):
         """Whether it is over."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether it is answering a request."""
+        ...
+
     def handle(self, now: int, event: Any) -> Sequence[FlightCommand]:
         """Take in a fact (of a session, or of a flight); what is to be done about it."""
         ...
@@ -118,6 +123,11 @@ class Client(Caller):
     def __init__(self, gateway: "Gateway", channel: ClientChannel, session: Machine) -> None:
         super().__init__(gateway, session)
         self.channel = channel
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request of it is being answered."""
+        return self.session.busy
 
     @property
     def held_up(self) -> bool:

@@ -22,6 +22,7 @@ import trio
 from stargate.credentials import Keeper
 from stargate.fetcher import Fetcher
 from stargate.scout import CannotTell, Scout
+from stargate.shell_common.levels import Levels
 from stargate.trio_shell.store import LocalStore, Store
 from stargate.trio_shell.ticker import Alarm, Ticker, now_ns
 from stargate.verifier import CannotVerify, Verifier
@@ -32,6 +33,7 @@ from stargate_core.messages import (
     AskKeys,
     BreakerEvent,
     CallReported,
+    HealthChanged,
     KeyringEvent,
     KeysRead,
     KeysUnread,
@@ -69,10 +71,18 @@ _LOOK_SECONDS: Final = 0.05
 
 
 class Enquiries:
-    """Routes questions and statements, and brings the answers back to the gateway. fetcher: a test's own."""
+    """Routes questions and statements, and brings the answers back to the gateway. fetcher: a test's own.
+    watched: whether somebody wants to know what stores say of limits.
+    """
 
     def __init__(
-        self, gateway: "Gateway", nursery: trio.Nursery, ticker: Ticker, fetcher: Fetcher | None = None
+        self,
+        gateway: "Gateway",
+        nursery: trio.Nursery,
+        ticker: Ticker,
+        fetcher: Fetcher | None = None,
+        *,
+        watched: bool = False,
     ) -> None:
         self._gateway = gateway
         self._nursery = nursery
@@ -84,6 +94,8 @@ class Enquiries:
         self._fetches: dict[int, trio.CancelScope] = {}
         """The tasks that fetch, by the number of their question."""
         self._scout = Scout(lambda place: gateway.tls(place), gateway.note)
+        self.levels = Levels() if watched else None
+        """Is told what stores say of limits, where somebody watches."""
         self._breaker = Breaker()
         self._breaker_alarm = Alarm(ticker, self._breaker, lambda: self._tell_breaker(_TICKED))
         self._keyring = Keyring(now_ns())
@@ -102,6 +114,14 @@ class Enquiries:
     def use(self, keeper: Keeper) -> None:
         """Whom to ask for newer credentials."""
         self._keeper = keeper
+
+    def targets(self) -> list[HealthChanged]:
+        """What the breaker says of each target that it knows."""
+        return self._breaker.states()
+
+    def store(self) -> dict[str, int]:
+        """The statistics of the store that is asked."""
+        return self._store.statistics()
 
     def drain(self, grace_seconds: float) -> None:
         """The process is to end: what the shared store has yet to hear is told it now."""
@@ -123,6 +143,8 @@ class Enquiries:
 
     def ask(self, number: int, question: Question) -> None:
         """Answer this question, now or later."""
+        if self.levels is not None and type(question) is Take:
+            self.levels.asked(number, question)
         match question:
             case Take(local=True):
                 self._local.ask(number, question)
@@ -152,6 +174,8 @@ class Enquiries:
         if fetch is not None:
             fetch.cancel()
             return
+        if self.levels is not None:
+            self.levels.withdrawn(number)
         self._store.withdraw(number)
         if self._local is not self._store:
             self._local.withdraw(number)
@@ -208,6 +232,8 @@ class Enquiries:
 
     def store_answered(self, ticket: int, answer: StoreAnswer) -> None:
         """A store's answer."""
+        if self.levels is not None:
+            self.levels.answered(ticket, answer)
         own = self._own.pop(ticket, None)
         if own is None:
             self._gateway.answer(ticket, answer)
@@ -216,6 +242,8 @@ class Enquiries:
 
     def store_failed(self, ticket: int, why: str) -> None:
         """A store gives no answer."""
+        if self.levels is not None:
+            self.levels.answered(ticket, None)
         own = self._own.pop(ticket, None)
         if own is None:
             self._gateway.leave_unanswered(ticket, why)

@@ -152,6 +152,18 @@ class TestOpening:
         assert Bench(failures=0, ratio=0.1 + 0.2).report(*[True] * 7, *[False] * 3) is Health.OPEN
 
 
+class TestStates:
+    def test_all_that_were_spoken_of_are_told_the_healthy_ones_first(self) -> None:
+        bench = Bench()
+        assert bench.machine.states() == []
+        bench.report(False, False, False)
+        bench.report(True, target=THERE)
+        opened = HealthChanged(HERE, Health.OPEN, 10 * SECOND)
+        assert bench.machine.states() == [HealthChanged(THERE, Health.CLOSED), opened]
+        bench.machine.handle(10 * SECOND, Ticked())
+        assert bench.machine.states()[1] == HealthChanged(HERE, Health.HALF_OPEN)
+
+
 class TestTrial:
     def test_it_is_left_alone_for_so_long_and_then_on_trial(self) -> None:
         bench = Bench().opened()

@@ -514,8 +514,10 @@ class TestGrounding:
             bench.answer(aws_error("InternalServerException", 500)[:-1])
         if stage == "streaming":
             bench.answer(stream_head() + chunk(STORY.middle))
+        assert bench.flight.busy
         bench.ground()
         assert bench.flight.closed
+        assert not bench.flight.busy
         assert bench.ended is not None
         assert bench.ended.fault is not None
         assert not bench.ended.worth_keeping

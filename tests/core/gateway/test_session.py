@@ -94,6 +94,20 @@ def limited(codec: str = "fast", keepalive: float = 15.0, **limits: float) -> Be
     return Bench(a_plan(a_config(gateway=gateway)))
 
 
+class TestBusy:
+    def test_it_is_while_a_request_is_answered(self) -> None:
+        bench = Bench()
+        assert not bench.session.busy
+        bench.send(chat()[:20])
+        assert not bench.session.busy, "it is no request yet"
+        bench.send(chat()[20:])
+        assert bench.session.busy
+        bench.client.methods.append(b"POST")
+        bench.open()
+        bench.answer(converse_answer())
+        assert not bench.session.busy
+
+
 class TestOrder:
     def test_requests_are_answered_one_after_the_other(self) -> None:
         bench = Bench()

@@ -241,6 +241,7 @@ class TestSessions:
         bench.leave()
         bench.session.handle(bench.now, ClientLost())
         assert bench.session.closed
+        assert not bench.session.busy
         assert (bench.lives, bench.ring.held) == ([], 0)
 
     @pytest.mark.parametrize(
@@ -390,6 +391,7 @@ class TestFlights:
         flight.tell(UpstreamSent(1, b"late"))
         assert len(life.entries) == count
         assert flight.recorder.closed
+        assert not flight.recorder.busy
         assert flight.recorder.deadline is None
 
     def test_a_bug_is_recorded_lands_it_and_ends_in_the_shell(self, monkeypatch: pytest.MonkeyPatch) -> None:
