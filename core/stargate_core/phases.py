@@ -276,18 +276,24 @@ class Context:
         self._request = msgspec.structs.replace(self._request, **changes)
 
     def revise_request(
-        self, *, headers: Headers | None = None, query: bytes | None = None, body: bytes | None = None
+        self,
+        *,
+        path: bytes | None = None,
+        query: bytes | None = None,
+        headers: Headers | None = None,
+        body: bytes | None = None,
     ) -> None:
-        """Change what the dialect reads: the route is found, so the path stays. Later hooks see an ask made
-        of it, and it is what is composed. Should it be refused then, what was asked before stays known.
+        """Change what the dialect reads; the route and the dialect stay. Later hooks see an ask made of it,
+        and it is what is composed. Should it be refused then, what was asked before stays known.
         """
         self._must("revise_request")
         changes: dict[str, Any] = {}
         if headers is not None:
             changes["headers"] = headers
+        if path is not None:
+            changes["path"] = path
         if query is not None:
-            path, _, _ = self._request.target.partition(b"?")
-            changes.update(target=path + b"?" + query if query else path, query=query)
+            changes["query"] = query
         if body is not None:
             changes["body"] = body
         self._request = msgspec.structs.replace(self._request, **changes)

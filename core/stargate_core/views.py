@@ -62,7 +62,12 @@ class Access(_Always, _Asked, _MayWait, Protocol):
     """After routing and reading, before the call."""
 
     def revise_request(
-        self, *, headers: Headers | None = None, query: bytes | None = None, body: bytes | None = None
+        self,
+        *,
+        path: bytes | None = None,
+        query: bytes | None = None,
+        headers: Headers | None = None,
+        body: bytes | None = None,
     ) -> None: ...
     @property
     def ask(self) -> Ask: ...

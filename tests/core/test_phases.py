@@ -135,12 +135,11 @@ class TestMembers:
         ctx.know_dialect(OPENAI_CHAT)
         ctx.phase = A
         assert ctx.ask.model == "claude"
-        ctx.revise_request(body=body % b"nova", headers=[(b"x", b"y")], query=b"c=d")
+        ctx.revise_request(body=body % b"nova", headers=[(b"x", b"y")], query=b"c=d", path=b"/v1/x")
         assert ctx.ask.model == "nova"
         assert (ctx.request.header(b"x"), ctx.request.query) == (b"y", b"c=d")
-        assert (ctx.request.target, ctx.request.path) == (b"/v1/chat?c=d", b"/v1/chat")
-        ctx.revise_request(query=b"", body=b"{")
-        assert ctx.request.target == b"/v1/chat"
+        assert (ctx.request.path, ctx.request.target) == (b"/v1/x", REQUEST.target)
+        ctx.revise_request(body=b"{")
         with pytest.raises(Refused):
             _ = ctx.ask
         ctx.phase = L

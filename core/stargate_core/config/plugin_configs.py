@@ -5,10 +5,9 @@ They stand here and not beside the plugins because the loader needs them to chec
 are those of schema.py.
 """
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta, field
@@ -20,11 +19,16 @@ from stargate_core.config.bedrock_proxy import Retry as Retry
 from stargate_core.config.cors import Cors as Cors
 from stargate_core.config.ip_restriction import IpRestriction as IpRestriction
 from stargate_core.config.jwt_auth import JwtAuth as JwtAuth
-from stargate_core.config.problems import Misfit, Path, refuse
+from stargate_core.config.problems import Misfit
 from stargate_core.config.rate_limiter import RateLimiter as RateLimiter
 from stargate_core.config.request_size import RequestSize as RequestSize
+from stargate_core.config.request_transform import RequestTransform as RequestTransform
 from stargate_core.config.response_cache import ResponseCache as ResponseCache
 from stargate_core.config.response_store import ResponseStore as ResponseStore
+from stargate_core.config.response_transform import Names as Names
+from stargate_core.config.response_transform import Renames as Renames
+from stargate_core.config.response_transform import ResponseTransform as ResponseTransform
+from stargate_core.config.response_transform import Values as Values
 from stargate_core.config.schema import HeaderName, PluginSchema, Scope, Text
 
 # --------------------------------------------------------------------------------------------- api-key-auth
@@ -58,90 +62,6 @@ class RequestLogger(msgspec.Struct, frozen=True, kw_only=True):
     path: Text = "/dev/stdout"
 
 
-# --------------------------------------------------------------------------------------- response-transform
-
-JsonType: TypeAlias = Literal["string", "number", "boolean"]
-Pair: TypeAlias = Annotated[
-    str, Meta(max_length=8192, pattern=r"^[^:\s][^:]*:", description='a text of the form "name:value"')
-]
-
-
-class Names(msgspec.Struct, frozen=True, kw_only=True):
-    """Headers and JSON fields to remove."""
-
-    headers: list[HeaderName] = field(default_factory=list[str])
-    json: list[Text] = field(default_factory=list[str])
-
-
-class Renames(msgspec.Struct, frozen=True, kw_only=True):
-    """Headers and JSON fields to rename, each as "old:new"."""
-
-    headers: list[Pair] = field(default_factory=list[str])
-    json: list[Pair] = field(default_factory=list[str])
-
-    def __post_init__(self) -> None:
-        refuse(self._misfits())
-
-    def _misfits(self) -> Iterator[Misfit]:
-        for index, pair in enumerate(self.headers):
-            for name in pair.split(":", 1):
-                yield from _misfit_header(name.strip(), "", ("headers", index))
-        for index, pair in enumerate(self.json):
-            if not pair.partition(":")[2].strip():
-                yield Misfit(("json", index), "expected a new name after the colon", pair)
-
-
-class Values(msgspec.Struct, frozen=True, kw_only=True):
-    """Headers and JSON fields to set, each as "name:value"."""
-
-    headers: list[Pair] = field(default_factory=list[str])
-    json: list[Pair] = field(default_factory=list[str])
-    json_types: list[JsonType] = field(default_factory=list[JsonType])
-    """The type of each value in `json`; all strings if empty."""
-
-    def __post_init__(self) -> None:
-        refuse(self._misfits())
-
-    def _misfits(self) -> Iterator[Misfit]:
-        for index, pair in enumerate(self.headers):
-            name, _, value = pair.partition(":")
-            yield from _misfit_header(name.strip(), value.strip(), ("headers", index))
-        if not self.json_types:
-            return
-        if len(self.json_types) != len(self.json):
-            message = f"expected as many types as json has values: {len(self.json)}"
-            yield Misfit("json_types", message, beside=("json",))
-            return
-        for index, (pair, json_type) in enumerate(zip(self.json, self.json_types, strict=True)):
-            value = pair.partition(":")[2].strip()
-            if json_type == "boolean" and value not in ("true", "false"):
-                yield Misfit(("json", index), "expected true or false after the colon", pair)
-            if json_type == "number" and not re.fullmatch(
-                r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?", value
-            ):
-                yield Misfit(("json", index), "expected a number after the colon", pair)
-
-
-class ResponseTransform(msgspec.Struct, frozen=True, kw_only=True):
-    """What is changed in answers, in Kong's order: remove, rename, replace, add, append."""
-
-    remove: Names = field(default_factory=Names)
-    rename: Renames = field(default_factory=Renames)
-    replace: Values = field(default_factory=Values)
-    """Only where the name is there already."""
-    add: Values = field(default_factory=Values)
-    """Only where the name is not there yet."""
-    append: Values = field(default_factory=Values)
-    """Beside what is there already."""
-
-
-def _misfit_header(name: str, value: str, field: Path) -> Iterator[Misfit]:
-    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}", name):
-        yield Misfit(field, "expected the name of a header", name)
-    if not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
-        yield Misfit(field, "expected a header's value in Latin-1, on one line")
-
-
 # --------------------------------------------------------------------------------------------- the registry
 
 _NOT_CONSUMERS: Final = frozenset(Scope) - {Scope.CONSUMER}
@@ -159,6 +79,7 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
             PluginSchema("rate-limiter", RateLimiter),
             PluginSchema("request-logger", RequestLogger),
             PluginSchema("request-size", RequestSize),
+            PluginSchema("request-transform", RequestTransform),
             PluginSchema("response-cache", ResponseCache),
             PluginSchema("response-store", ResponseStore),
             PluginSchema("response-transform", ResponseTransform),
@@ -177,6 +98,8 @@ KONG_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "file-log": "request-logger",
         "http-log": "request-logger",
         "request-size-limiting": "request-size",
+        "request-transformer": "request-transform",
+        "request-transformer-advanced": "request-transform",
         "response-transformer": "response-transform",
         "rate-limiting": "rate-limiter",
         "ai-rate-limiting-advanced": "rate-limiter",

@@ -12,6 +12,7 @@ from stargate_core.plugins.jwt_auth import JwtAuthPlugin
 from stargate_core.plugins.rate_limiter import RateLimiterPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin
 from stargate_core.plugins.request_size import RequestSizePlugin
+from stargate_core.plugins.request_transform import RequestTransformPlugin
 from stargate_core.plugins.response_cache import ResponseCachePlugin
 from stargate_core.plugins.response_store import ResponseStorePlugin
 from stargate_core.plugins.response_transform import ResponseTransformPlugin
@@ -29,6 +30,7 @@ BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
             RateLimiterPlugin,
             RequestLoggerPlugin,
             RequestSizePlugin,
+            RequestTransformPlugin,
             ResponseCachePlugin,
             ResponseStorePlugin,
             ResponseTransformPlugin,
