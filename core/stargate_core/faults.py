@@ -94,6 +94,8 @@ class Fault(Private, msgspec.Struct, frozen=True):
     aws_status: int | None = None
     status: int | None = None
     """What an operator wants the HTTP status to be, in place of the row's and of every dialect's own."""
+    limit: str = ""
+    """Which rate limit was exceeded, for the log and metrics."""
 
     @property
     def row(self) -> Row:

@@ -11,8 +11,12 @@ Source: https://code.claude.com/docs/en/llm-gateway-protocol.
 """
 
 import enum
+from typing import Final
 
 import msgspec
+
+NO_TIME: Final = 0.0
+"""Written for a figure that is nothing: what is this very object is left out of a record's JSON."""
 
 
 class Outcome(enum.Enum):
@@ -21,6 +25,24 @@ class Outcome(enum.Enum):
     COMPLETE = "complete"
     FAILED = "failed"
     CLIENT_LEFT = "client_left"
+
+
+class Attempt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One attempt at Bedrock that is over. Times are in milliseconds."""
+
+    target: str
+    """As the configuration names it; its region where it has no name."""
+    result: str
+    """OK, or the fault's cause."""
+    begun_ms: float
+    """When its connection was asked for, since the request had arrived whole."""
+    total_ms: float
+    lease_ms: float = NO_TIME
+    """How long it waited for that connection; 0 too where it has had none."""
+    status: int = 0
+    """Of Bedrock's answer; 0: none came."""
+    upstream_request_id: str = ""
+    upstream_exception: str = ""
 
 
 class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,6 +84,10 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     attempts: int = 0
     tried: tuple[str, ...] = ()
     """Each attempt at Bedrock: which target, how it went, how long it took. Empty if the first went well."""
+    calls: tuple[Attempt, ...] = ()
+    """The same, to be counted: of the attempts that were this exchange's own. One that is made for all who
+    wait for a shared answer, or is one of a batch, is in `tried` alone.
+    """
     upstream_status: int = 0
     upstream_request_id: str = ""
     upstream_exception: str = ""
@@ -77,10 +103,36 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the response cache had to do with it: hit, miss, coalesced, bypass; empty: nothing."""
     request_bytes: int = 0
     response_bytes: int = 0
+    output_events: int = 0
+    """Events of Bedrock's stream that gave the caller something, from the first that is worth a status line
+    on.
+    """
+    limited_by: str = ""
+    """Which of the rate limiter's limits has refused it: unit, window and whose, for example
+    `tokens_per_minute_by_key`.
+    """
+    trace_id: str = ""
+    """The trace and the span of this exchange (W3C Trace Context), in hexadecimal digits; empty: tracing is
+    off.
+    """
+    span_id: str = ""
     lease_ms: float = 0.0
     """How long the call waited for its upstream connection."""
     first_byte_ms: float = 0.0
     """Until the first byte of the answer was given to the client."""
+    first_token_ms: float = NO_TIME
+    """Until the first event of a stream that is worth a status line; a keep-alive may have gone before it."""
+    inter_token_ms: float = NO_TIME
+    """Between two of `output_events`, on average."""
+    upstream_ms: float = NO_TIME
+    """Waiting for Bedrock: from the first call's writing (where its connection was new: from asking for it)
+    to the end of the last one's answer. Attempts that failed and the pauses behind them are part of it, time
+    in which the caller took nothing is not. 0 where nothing was asked of Bedrock, or a kept answer was given.
+    """
+    overhead_ms: float = NO_TIME
+    """The gateway's own: `total_ms` without `upstream_ms`, and without the time in which the caller took
+    nothing of an answer that was there.
+    """
     total_ms: float = 0.0
 
 

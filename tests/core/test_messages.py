@@ -14,7 +14,7 @@ from stargate_core import messages
 from stargate_core.aws.bearer import BearerToken
 from stargate_core.aws.credentials import Credentials
 from stargate_core.dialects.face import Headers
-from stargate_core.gateway import exchange, session
+from stargate_core.gateway import exchange, session, states
 from stargate_core.messages import (
     BreakerCommand,
     BreakerEvent,
@@ -136,7 +136,7 @@ class TestUnions:
 
     def test_the_tables_know_every_state(self) -> None:
         assert set(session.TABLE.states) == set(get_args(session.State))
-        assert set(exchange.TABLE.states) == set(get_args(exchange.State))
+        assert set(exchange.TABLE.states) == set(get_args(states.State))
 
     @pytest.mark.parametrize("message", MESSAGES)
     def test_a_message_is_frozen_and_knows_its_name(self, message: type[msgspec.Struct]) -> None:

@@ -5,15 +5,16 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from stargate_core.record import Failed, LogRecord, Outcome
+from stargate_core.record import Attempt, Failed, LogRecord, Outcome
 
 FIELDS = {
-    "agent_id", "attempts", "cache", "cache_read_tokens", "cache_write_tokens", "cause", "client", "code",
-    "consumer", "cost_usd", "detail", "dialect", "first_byte_ms", "generation", "input_tokens", "key_id",
-    "lease_ms", "method", "model", "operation", "outcome", "output_tokens", "parent_agent_id", "region",
-    "request_bytes", "request_class", "request_id", "response_bytes", "route", "session_id", "status",
-    "stop_reason", "stream", "target", "time", "total_ms", "tried", "upstream_exception",
-    "upstream_request_id", "upstream_status", "usage_estimated",
+    "agent_id", "attempts", "cache", "cache_read_tokens", "cache_write_tokens", "calls", "cause",
+    "client", "code", "consumer", "cost_usd", "detail", "dialect", "first_byte_ms", "first_token_ms",
+    "generation", "input_tokens", "inter_token_ms", "key_id", "lease_ms", "limited_by", "method", "model",
+    "operation", "outcome", "output_events", "output_tokens", "overhead_ms", "parent_agent_id", "region",
+    "request_bytes", "request_class", "request_id", "response_bytes", "route", "session_id", "span_id",
+    "status", "stop_reason", "stream", "target", "time", "total_ms", "trace_id", "tried",
+    "upstream_exception", "upstream_ms", "upstream_request_id", "upstream_status", "usage_estimated",
 }  # fmt: skip
 
 
@@ -27,10 +28,13 @@ class TestSchema:
         assert set(LogRecord.__struct_fields__) == FIELDS
 
     def test_none_of_them_can_hold_a_structure(self) -> None:
-        """A body or a header map would need one. `tried` is the gateway's own words, one text an attempt."""
+        """A body or a header map would need one. `tried` is the gateway's own words, one text an attempt;
+        `calls` is the same as data, and as closed as the record itself.
+        """
         kinds = get_type_hints(LogRecord)
-        assert kinds.pop("tried") == tuple[str, ...]
+        assert (kinds.pop("tried"), kinds.pop("calls")) == (tuple[str, ...], tuple[Attempt, ...])
         assert set(kinds.values()) == {str, int, float, bool, Outcome}
+        assert set(get_type_hints(Attempt).values()) == {str, int, float}
 
     def test_no_plugin_can_add_one(self) -> None:
         with pytest.raises(AttributeError):

@@ -24,9 +24,10 @@ from stargate_core.aws.credentials import Credentials
 from stargate_core.clock import SECOND
 from stargate_core.config.plugin_configs import BedrockProxy, RequestLogger, Retry
 from stargate_core.config.schema import Config, Gateway, PluginEntry
-from stargate_core.gateway.exchange import SETTLED, Exchange
+from stargate_core.gateway.exchange import Exchange
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Exchanging, Session
+from stargate_core.gateway.states import SETTLED
 from stargate_core.messages import (
     AbortClient,
     Answered,

@@ -16,12 +16,13 @@ from stargate_core.asking import Asking
 from stargate_core.dialects.face import Reply, Request
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.calling import begin_call, compose
-from stargate_core.gateway.exchange import TABLE, Admitting, Exchange, State, Timer
+from stargate_core.gateway.exchange import TABLE, Exchange, Timer
 from stargate_core.gateway.following import follow
 from stargate_core.gateway.gathering import gather
 from stargate_core.gateway.places import Match
 from stargate_core.gateway.plan import Chain, Hook, Plan
 from stargate_core.gateway.settlement import fault_headers
+from stargate_core.gateway.states import Admitting, State
 from stargate_core.messages import (
     AnswerBegan,
     Answered,

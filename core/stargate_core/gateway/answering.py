@@ -13,20 +13,16 @@ from stargate_core.aws.exceptions import read_exception
 from stargate_core.dialects.face import BadAnswer, Headers, Part, Translator
 from stargate_core.faults import Cause, Fault, fault_of_aws
 from stargate_core.gateway.calling import call_failed, open_upstream
-from stargate_core.gateway.exchange import (
-    HELD_BYTES_MAX,
+from stargate_core.gateway.exchange import HELD_BYTES_MAX, TABLE, TAIL_NS, Exchange, Timer
+from stargate_core.gateway.states import (
     SETTLED,
-    TABLE,
-    TAIL_NS,
     Awaiting,
     Collecting,
-    Exchange,
     Peeking,
     Settled,
     State,
     Streaming,
     Tailing,
-    Timer,
 )
 from stargate_core.gateway.upstream import AnswerKind, IncomingAnswer, SharedAnswer, UpstreamCall
 from stargate_core.messages import (
@@ -232,7 +228,9 @@ def _translated(exchange: Exchange, call: IncomingAnswer, data: bytes) -> tuple[
         fault = bad.fault
     except PluginFailed as failed:
         fault = failed.fault
-    call.events += len(pieces)
+    count = len(pieces)
+    call.events += count
+    call.passed += count - pieces.count(b"")
     return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), fault
 
 
@@ -265,6 +263,8 @@ def _deliver(
     """Pass on what a stream in full flow has produced, or hold it back while nothing in it is meaningful."""
     codec = exchange.host.codec
     if type(state) is Streaming and fault is None:
+        if produced:
+            exchange.last_token_at = now
         exchange.write(now, codec.chunk(produced), out)
         exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
         return state
@@ -280,16 +280,26 @@ def _deliver(
             peeking.size += len(produced)
         begun = begun or peeking.size > HELD_BYTES_MAX
         if not begun:
+            state.call.passed = 0
             return peeking if fault is None else call_failed(exchange, now, fault, out)
         head = exchange.write_stream_head(state.call.headers)
         exchange.write(now, head + codec.chunk(b"".join(peeking.held)), out)
+    if begun and produced:
+        _note_token(exchange, now)
     if fault is not None:
         return exchange.fail(now, fault, out)
     if not begun:
+        state.call.passed = 0
         return state
     exchange.arm_step(now, exchange.host.plan.limits.idle_ns)
     _let_go_of_request(exchange, state.call)
     return Streaming(state.call)
+
+
+def _note_token(exchange: Exchange, now: int) -> None:
+    """A stream has given the caller something that is meaningful, or is behind that."""
+    exchange.last_token_at = now
+    exchange.first_token_at = exchange.first_token_at or now
 
 
 def _let_go_of_request(exchange: Exchange, answer: IncomingAnswer) -> None:
@@ -323,6 +333,8 @@ def _complete(
     head = b"" if exchange.head_written else exchange.write_stream_head(call.headers)
     if isinstance(state, Peeking):
         produced = b"".join((*state.held, produced))
+    if produced:
+        _note_token(exchange, now)
     exchange.conclude(now, None)
     over = call.ended or call.lost or call.failure is not None
     passing = translator.raw and not over and fault is None
@@ -394,11 +406,12 @@ def _left_late(
 
 @TABLE.on(UNDER_WAY, ClientStalled)
 def _stalled(
-    exchange: Exchange, state: Awaiting, _now: int, _event: object, out: list[SessionCommand]
+    exchange: Exchange, state: Awaiting, now: int, _event: object, out: list[SessionCommand]
 ) -> State:
     """Upstream is not read while the caller takes nothing, so its silence must not be held against it."""
     exchange.timers.disarm(Timer.STEP)
     exchange.timers.disarm(Timer.KEEPALIVE)
+    exchange.stalled_at = exchange.stalled_at or now
     if isinstance(state.call, SharedAnswer):
         out.append(PauseAnswer(state.call.ticket))
     return state
@@ -409,6 +422,7 @@ def _drained(
     exchange: Exchange, state: Awaiting, now: int, _event: object, out: list[SessionCommand]
 ) -> State:
     """Watch upstream again."""
+    exchange.end_stall(now)
     if isinstance(state.call, SharedAnswer):
         out.append(ResumeAnswer(state.call.ticket))
     limits = exchange.host.plan.limits

@@ -31,14 +31,13 @@ from stargate_core.clock import SECOND
 from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.composing import composed
-from stargate_core.gateway.exchange import (
+from stargate_core.gateway.exchange import TABLE, Exchange, Timer
+from stargate_core.gateway.states import (
     SETTLED,
-    TABLE,
     Admitting,
     Asking,
     Awaiting,
     Collecting,
-    Exchange,
     Gathering,
     Opening,
     Pausing,
@@ -47,7 +46,6 @@ from stargate_core.gateway.exchange import (
     State,
     Streaming,
     Tailing,
-    Timer,
 )
 from stargate_core.gateway.upstream import SharedAnswer, UpstreamCall
 from stargate_core.messages import (
@@ -111,6 +109,7 @@ def call_failed(exchange: Exchange, now: int, fault: Fault, out: list[SessionCom
     """An attempt has failed: make the call again if that may help and is allowed; else the caller is told."""
     exchange.let_go(out)
     exchange.conclude(now, fault)
+    exchange.end_stall(now)
     exchange.state = SETTLED  # What the state held has been given back.
     exchange.timers.disarm(Timer.STEP)
     if isinstance(exchange.upstream, SharedAnswer):
@@ -145,6 +144,7 @@ def _unshare(
         return exchange.fail(now, fault, out)
     assert exchange.call is not None
     exchange.upstream, exchange.ctx.answer_source = None, None
+    exchange.called_at = exchange.opened_at = exchange.sent_at = 0  # What was waited for was not Bedrock.
     exchange.translator = exchange.dialect.translator(
         exchange.request, exchange.ctx.read_ask(), exchange.call
     )
@@ -351,6 +351,10 @@ def _opened(
     exchange.upstream = upstream
     exchange.attempts += 1
     exchange.sent_at = now
+    if not exchange.called_at:
+        exchange.called_at = now if event.reused else exchange.opened_at
+    if exchange.host.stalled:
+        exchange.stalled_at = now
     out.append(WriteUpstream(event.lease, data))
     exchange.arm_first_token(now)
     exchange.arm_keepalive(now)
@@ -365,6 +369,7 @@ def _refused(
     if event.ticket != state.ticket:
         return state
     exchange.state = SETTLED
+    exchange.called_at = exchange.called_at or exchange.opened_at
     return call_failed(exchange, now, Fault(_TROUBLES[event.trouble], detail=event.detail), out)
 
 

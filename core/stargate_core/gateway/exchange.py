@@ -49,20 +49,30 @@ ignored.
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Protocol, TypeAlias, get_args
+from typing import Final, Protocol, TypeAlias, get_args
 
 import msgspec
 
 from stargate_core.clock import MILLISECOND, NEVER, SECOND, TimerTable
-from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
-from stargate_core.direction import Direction, Sharing
+from stargate_core.direction import Direction
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.explain_header import explain_to_admin
 from stargate_core.gateway.plan import Chain, Hook, Plan
-from stargate_core.gateway.settlement import answer_headers, fault_headers, settle
+from stargate_core.gateway.settlement import answer_headers, attempt_of, fault_headers, settle
+from stargate_core.gateway.states import (
+    SETTLED,
+    Admitting,
+    Asking,
+    Awaiting,
+    Gathering,
+    Opening,
+    Settled,
+    State,
+    Tailing,
+)
 from stargate_core.gateway.upstream import IncomingAnswer, SharedAnswer
 from stargate_core.messages import (
     AnswerBegan,
@@ -94,7 +104,7 @@ from stargate_core.messages import (
 )
 from stargate_core.phases import Context, Phase, PluginFailed, plugin_failed
 from stargate_core.questions import CallEnded
-from stargate_core.record import Failed, Outcome
+from stargate_core.record import Attempt, Failed, Outcome
 from stargate_core.script import Runner, ScriptMisuse
 from stargate_core.transitions import Table
 from stargate_core.wire.http1 import ServerCodec
@@ -115,140 +125,6 @@ class Timer:
     COUNT: Final = 3
 
 
-class Admitting:
-    """Hooks run; `runner` is the script of the one that waits."""
-
-    __slots__ = ("answer", "consumer", "hooks", "index", "phase", "runner", "ticket")
-
-    def __init__(self, phase: Phase, hooks: tuple[Hook, ...]) -> None:
-        self.phase = phase
-        self.hooks = hooks
-        self.index = 0
-        self.runner: Runner | None = None
-        self.ticket = 0
-        """Of the question that the script waits for; 0: it sleeps."""
-        self.answer: Any = None
-        """What the script goes on with; WaitFailed where there is no answer."""
-        self.consumer: Consumer | None = None
-        """Whose configuration the hooks are."""
-
-
-class Asking:
-    """Somebody has been asked whether, or with what, the call may be made at the direction of number `at`.
-
-    fault: why an earlier attempt has failed; None before the first.
-    """
-
-    __slots__ = ("at", "fault", "ticket")
-
-    def __init__(self, ticket: int, at: int, fault: Fault | None) -> None:
-        self.ticket = ticket
-        self.at = at
-        self.fault = fault
-
-
-class Pausing:
-    """An attempt has failed; the next one, at the direction of number `at`, is to be made in a while."""
-
-    __slots__ = ("at", "fault")
-
-    def __init__(self, at: int, fault: Fault) -> None:
-        self.at = at
-        self.fault = fault
-
-
-class Opening:
-    """A lease is wanted; a `fresh` one, where a kept connection has just failed."""
-
-    __slots__ = ("fresh", "ticket")
-
-    def __init__(self, ticket: int, fresh: bool) -> None:
-        self.ticket = ticket
-        self.fresh = fresh
-
-
-class Awaiting:
-    """The call is written, or its shared answer ordered."""
-
-    __slots__ = ("call",)
-
-    def __init__(self, call: IncomingAnswer) -> None:
-        self.call = call
-
-
-class Collecting(Awaiting):
-    """A plain answer or an error arrives."""
-
-    __slots__ = ()
-
-
-class Peeking(Awaiting):
-    """A stream arrives; what it has produced is held back."""
-
-    __slots__ = ("held", "size")
-
-    def __init__(self, call: IncomingAnswer) -> None:
-        super().__init__(call)
-        self.held: list[bytes] = []
-        self.size = 0
-
-
-class Streaming(Awaiting):
-    """A stream flows."""
-
-    __slots__ = ()
-
-
-class Tailing(Awaiting):
-    """Bedrock's own end has been passed on.
-
-    `passing`: a native stream, which is passed on to its very last byte; its HTTP end is still to be written.
-    """
-
-    __slots__ = ("passing",)
-
-    def __init__(self, call: IncomingAnswer, passing: bool) -> None:
-        super().__init__(call)
-        self.passing = passing
-
-
-class Gathering:
-    """Several calls are made for one request; their answers arrive."""
-
-    __slots__ = ("answers", "awaited", "calls", "ordered", "sharing", "size")
-
-    def __init__(self, calls: tuple[Call, ...], sharing: Sharing) -> None:
-        self.calls = calls
-        self.sharing = sharing
-        self.ordered = 0
-        """How many of the calls have been ordered."""
-        self.answers: list[SharedAnswer] = []
-        """Theirs, in the order of the calls."""
-        self.awaited: dict[int, SharedAnswer] = {}
-        """By ticket: those that are not whole yet."""
-        self.size = 0
-        """Their bytes so far."""
-
-
-class Settled:
-    """Over."""
-
-    __slots__ = ()
-
-
-State: TypeAlias = (
-    Admitting
-    | Asking
-    | Pausing
-    | Opening
-    | Awaiting
-    | Collecting
-    | Peeking
-    | Streaming
-    | Tailing
-    | Gathering
-    | Settled
-)
 ExchangeEvent: TypeAlias = (
     ClientEnded
     | ClientLost
@@ -267,8 +143,6 @@ ExchangeEvent: TypeAlias = (
     | AnswerFailed
     | Ticked
 )
-
-SETTLED: Final = Settled()
 
 TABLE: Final[Table["Exchange"]] = Table(
     "Exchange",
@@ -316,14 +190,18 @@ class Exchange:
         "attempts",
         "begun_at",
         "call",
+        "called_at",
+        "calls",
         "chain",
         "ctx",
         "dialect",
         "direction",
         "fault",
         "first_byte_at",
+        "first_token_at",
         "head_written",
         "host",
+        "last_token_at",
         "not_before",
         "opened_at",
         "outcome",
@@ -335,6 +213,8 @@ class Exchange:
         "response_bytes",
         "route",
         "sent_at",
+        "stalled_at",
+        "stalled_ns",
         "state",
         "status",
         "timers",
@@ -378,12 +258,23 @@ class Exchange:
         """The breaker has heard how the attempt at hand went, or there is none."""
         self.tried: list[str] = []
         """Each attempt that is over, in words for the log; none where the first one went well."""
+        self.calls: list[Attempt] = []
+        """The same as data."""
         self.response_bytes = 0
         self.begun_at = now
         self.opened_at = 0
         """When the last lease was asked for; below: when its call was written, when the caller got a byte."""
         self.sent_at = 0
         self.first_byte_at = 0
+        self.called_at = 0
+        """Since when Bedrock has been waited for; 0: it has not, or only for a kept answer."""
+        self.first_token_at = 0
+        """When a stream gave its first meaningful event; below: when it last gave something."""
+        self.last_token_at = 0
+        self.stalled_at = 0
+        """Since when the caller has taken nothing of an answer; 0: it takes."""
+        self.stalled_ns = 0
+        """How long it did so before, in all."""
         self.state: State = Admitting(Phase.REWRITE, self.chain.rewrite)
 
     def handle(self, now: int, event: ExchangeEvent, out: list[SessionCommand]) -> None:
@@ -489,6 +380,12 @@ class Exchange:
         if not (self.host.stalled or type(self.upstream) is SharedAnswer):
             self.timers.arm(Timer.STEP, now + duration_ns)
 
+    def end_stall(self, now: int) -> None:
+        """The caller takes bytes again, or nothing is under way for it to take."""
+        if self.stalled_at:
+            self.stalled_ns += now - self.stalled_at
+            self.stalled_at = 0
+
     def arm_first_token(self, now: int) -> None:
         """Watch for a stream's beginning; a plain answer comes whole or not at all, in its total time."""
         if self.call is not None and self.call.stream:
@@ -516,6 +413,7 @@ class Exchange:
             word = "OK" if fault is None else fault.cause.name
             took_ms = (now - self.opened_at) // MILLISECOND
             self.tried.append(f"{direction.name or direction.region} {word} {took_ms}ms")
+            self.calls.append(attempt_of(self, now, direction, word, fault))
         ailing = fault is not None and fault.row.ails
         # What has neither failed nor answered says nothing: no connection was free, or the time was up.
         if ailing or (self.upstream is not None and self.upstream.started):

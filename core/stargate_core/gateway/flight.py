@@ -44,9 +44,10 @@ from stargate_core.faults import Cause, Fault, refuse
 from stargate_core.gateway import admission as _admission  # noqa: F401  # pyright: ignore[reportUnusedImport]
 from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.calling import begin_call
-from stargate_core.gateway.exchange import SETTLED, Exchange, Timer
+from stargate_core.gateway.exchange import Exchange, Timer
 from stargate_core.gateway.places import Place
 from stargate_core.gateway.plan import Chain, Plan
+from stargate_core.gateway.states import SETTLED
 from stargate_core.messages import (
     AnswerBegan,
     Answered,

@@ -21,18 +21,8 @@ from stargate_core.faults import Refused
 from stargate_core.gateway.answering import UNDER_WAY, progress, progress_tail
 from stargate_core.gateway.cache_key import cache_key
 from stargate_core.gateway.composing import composed
-from stargate_core.gateway.exchange import (
-    TABLE,
-    Asking,
-    Awaiting,
-    Exchange,
-    Opening,
-    Pausing,
-    Settled,
-    State,
-    Tailing,
-    Timer,
-)
+from stargate_core.gateway.exchange import TABLE, Exchange, Timer
+from stargate_core.gateway.states import Asking, Awaiting, Opening, Pausing, Settled, State, Tailing
 from stargate_core.gateway.upstream import SharedAnswer
 from stargate_core.messages import (
     AnswerBegan,
@@ -56,8 +46,9 @@ def follow(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
     order = order_for(exchange, call, sharing, others, exchange.timers.when(Timer.TOTAL) - now)
     out.append(Follow(ticket, order))
     if exchange.host.stalled:
+        exchange.stalled_at = now
         out.append(PauseAnswer(ticket))  # It has yet to take its last answer.
-    exchange.opened_at = exchange.sent_at = now
+    exchange.opened_at = exchange.sent_at = exchange.called_at = now
     exchange.upstream = answer = SharedAnswer(ticket, call)
     exchange.arm_keepalive(now)
     return Awaiting(answer)

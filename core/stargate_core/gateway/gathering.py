@@ -35,8 +35,9 @@ from stargate_core.dialects.face import BadAnswer, Call, Usage
 from stargate_core.direction import Sharing
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.answering import reply_whole
-from stargate_core.gateway.exchange import SETTLED, TABLE, Exchange, Gathering, State, Timer
+from stargate_core.gateway.exchange import TABLE, Exchange, Timer
 from stargate_core.gateway.following import order_for
+from stargate_core.gateway.states import SETTLED, Gathering, State
 from stargate_core.gateway.upstream import ANSWER_BYTES_MAX, SharedAnswer
 from stargate_core.messages import (
     AnswerBegan,
@@ -87,6 +88,7 @@ def _begin(exchange: Exchange, sharing: Sharing, now: int, out: list[SessionComm
     assert call is not None
     calls = tuple(_alone(call, body) for body in (call.body, *call.more_bodies))
     state = Gathering(calls, sharing)
+    exchange.called_at = exchange.called_at or now
     for _ in range(min(WINDOW, len(calls))):
         _order_next(exchange, state, now, out)
     return state

@@ -31,11 +31,12 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.dialects.face import Fetched
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Fault
-from stargate_core.gateway.exchange import SETTLED, Admitting, Exchange
+from stargate_core.gateway.exchange import Exchange
 from stargate_core.gateway.flight import Flight
 from stargate_core.gateway.memory_store import MemoryStore
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Session, State
+from stargate_core.gateway.states import SETTLED, Admitting
 from stargate_core.limits.buckets import Verdict
 from stargate_core.messages import (
     Answered,

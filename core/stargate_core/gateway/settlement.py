@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from stargate_core.clock import MILLISECOND, SECOND
 from stargate_core.dialects.face import Dialect, Headers, Request, Usage
+from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault
 from stargate_core.limits.estimate import input_tokens
 from stargate_core.messages import Note, Publish, SessionCommand, Source
 from stargate_core.phases import Phase, PluginFailed
 from stargate_core.prices import cost_nano_usd
-from stargate_core.record import Failed, LogRecord, Outcome
+from stargate_core.record import NO_TIME, Attempt, Failed, LogRecord, Outcome
 
 if TYPE_CHECKING:
     from stargate_core.gateway.exchange import Exchange
@@ -105,6 +106,8 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     if estimated:
         usage = _estimate(exchange)
     begun_at, sent_at, first_byte_at = exchange.begun_at, exchange.sent_at, exchange.first_byte_at
+    total_ns, upstream_ns, overhead_ns = _time_spent(exchange, now, kept=cache == "hit")
+    first_token_at, events, inter_token_ns = _stream_figures(exchange)
     session = _NO_SESSION if exchange.dialect.NAME not in _SESSION_DIALECTS else session_of(request.headers)
     return LogRecord(
         time=rfc3339(host.wall_epoch_ns + begun_at),
@@ -132,6 +135,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         stream=ask is not None and ask.stream,
         attempts=exchange.attempts,
         tried=tuple(exchange.tried),
+        calls=tuple(exchange.calls),
         upstream_status=0 if upstream is None else upstream.status,
         upstream_request_id="" if upstream is None else upstream.request_id,
         upstream_exception="" if fault is None else fault.aws_name or "",
@@ -145,9 +149,55 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         cache=cache,
         request_bytes=len(request.body),
         response_bytes=exchange.response_bytes,
+        output_events=events,
+        limited_by="" if fault is None else fault.limit,
         lease_ms=(sent_at - exchange.opened_at) // 1000 / 1000 if sent_at else 0.0,
         first_byte_ms=(first_byte_at - begun_at) // 1000 / 1000 if first_byte_at else 0.0,
-        total_ms=(now - begun_at) // 1000 / 1000,
+        first_token_ms=(first_token_at - begun_at) // 1000 / 1000 if first_token_at else NO_TIME,
+        inter_token_ms=inter_token_ns // 1000 / 1000 or NO_TIME,
+        upstream_ms=upstream_ns // 1000 / 1000 or NO_TIME,
+        overhead_ms=overhead_ns // 1000 / 1000 or NO_TIME,
+        total_ms=total_ns // 1000 / 1000,
+    )
+
+
+def _time_spent(exchange: "Exchange", now: int, *, kept: bool) -> tuple[int, int, int]:
+    """In nanoseconds: all of it, of that waiting for Bedrock, and the gateway's own (record.py has the
+    meaning). kept: the answer was there already, so whatever was waited for was not Bedrock.
+    """
+    exchange.end_stall(now)
+    total_ns, stalled_ns = now - exchange.begun_at, exchange.stalled_ns
+    # A last attempt that never got a connection has waited for Bedrock all the same.
+    called_at = exchange.called_at or exchange.opened_at
+    upstream_ns = now - called_at - stalled_ns if called_at and not kept else 0
+    return total_ns, upstream_ns, total_ns - upstream_ns - stalled_ns
+
+
+def _stream_figures(exchange: "Exchange") -> tuple[int, int, int]:
+    """When a stream's first meaningful event came, how many there were from it on, and the nanoseconds from
+    one to the next. Zeros where there was none.
+    """
+    first_at, upstream = exchange.first_token_at, exchange.upstream
+    if not first_at or upstream is None:
+        return 0, 0, 0
+    events = upstream.passed
+    return first_at, events, (exchange.last_token_at - first_at) // (events - 1) if events > 1 else 0
+
+
+def attempt_of(
+    exchange: "Exchange", now: int, direction: Direction, result: str, fault: Fault | None
+) -> Attempt:
+    """The attempt that is over at this moment, as data."""
+    upstream, opened_at, sent_at = exchange.upstream, exchange.opened_at, exchange.sent_at
+    return Attempt(
+        direction.name or direction.region,
+        result,
+        (opened_at - exchange.begun_at) // 1000 / 1000,
+        (now - opened_at) // 1000 / 1000,
+        (sent_at - opened_at) // 1000 / 1000 or NO_TIME if sent_at else NO_TIME,
+        0 if upstream is None else upstream.status,
+        "" if upstream is None else upstream.request_id,
+        "" if fault is None else fault.aws_name or "",
     )
 
 

@@ -71,6 +71,7 @@ class IncomingAnswer:
         "kind",
         "lease",
         "lost",
+        "passed",
         "request_id",
         "started",
         "status",
@@ -97,6 +98,8 @@ class IncomingAnswer:
         self.decoder: EventStreamDecoder | SseFrameDecoder | None = None
         self.events = 0
         """How many events of a stream have come."""
+        self.passed = 0
+        """Those of them that gave the caller something, from the first meaningful delivery on."""
 
     def begin(self, status: int, headers: Headers) -> None:
         """The head has come: it says what the body will be."""

@@ -15,10 +15,11 @@ from typing import Any, Final
 import msgspec
 
 from stargate_core.faults import Fault
-from stargate_core.gateway.exchange import SETTLED, Admitting, Exchange
+from stargate_core.gateway.exchange import Exchange
 from stargate_core.gateway.flight import Flight
 from stargate_core.gateway.session import Exchanging, Session, State
 from stargate_core.gateway.settlement import rfc3339
+from stargate_core.gateway.states import SETTLED, Admitting
 from stargate_core.journal.format import FlightBeginning, Header, Journal, SessionBeginning
 from stargate_core.journal.living import Living, Step
 from stargate_core.journal.machines import Machine

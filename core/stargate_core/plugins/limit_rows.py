@@ -24,6 +24,13 @@ class Limited(msgspec.Struct, frozen=True):
     """As a refused caller reads it. The caller's own doing at most: nobody else's name."""
 
     @property
+    def name(self) -> str:
+        """As the log and metrics name it: `tokens_per_minute_by_consumer`."""
+        window = f"{self.window}s" if self.window.isdigit() else self.window
+        parts = (self.unit, f"_per_{window}" if window else "", f"_by_{'_'.join(self.by)}" if self.by else "")
+        return "".join(parts)
+
+    @property
     def capacity(self) -> int:
         """The most a bucket ever gives at once."""
         return self.burst or self.amount

@@ -263,7 +263,8 @@ class RateLimiterPlugin:
         return max(least, row.limited.capacity)
 
     def _refuse(self, ctx: Access, rows: tuple[Row, ...], verdict: Verdict, limits: Limits) -> NoReturn:
-        words = rows[verdict.refused].limited.words
+        limited = rows[verdict.refused].limited
+        words = limited.words
         if verdict.retry_after_us >= 0:
             seconds = -(-verdict.retry_after_us // SECOND_US)
             ctx.reject(
@@ -271,14 +272,14 @@ class RateLimiterPlugin:
                     Cause.RATE_LIMITED,
                     f"The rate limit of {words} is exceeded",
                     retry_after_seconds=seconds,
+                    limit=limited.name,
                 )
             )
         if limits is not self._limits:
             # It is too much for this gateway's part of the limit, and may fit into the whole.
             ctx.reject(Fault(Cause.STORE_UNAVAILABLE, detail=f"more than this gateway's part of {words}"))
-        ctx.reject(
-            Fault(Cause.LIMIT_TOO_SMALL, f"The request alone is more than the rate limit of {words} holds")
-        )
+        message = f"The request alone is more than the rate limit of {words} holds"
+        ctx.reject(Fault(Cause.LIMIT_TOO_SMALL, message, limit=limited.name))
 
     # ---------------------------------------------------------------------------------------------- after
 

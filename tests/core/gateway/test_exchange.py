@@ -14,14 +14,13 @@ from stargate_core.config.schema import Gateway, TimeLimits
 from stargate_core.dialects.openai_chat_stream import KEEP_ALIVE
 from stargate_core.direction import Sharing
 from stargate_core.faults import Cause, Fault
-from stargate_core.gateway.exchange import (
-    HELD_BYTES_MAX,
-    TABLE,
+from stargate_core.gateway.exchange import HELD_BYTES_MAX, TABLE, Exchange
+from stargate_core.gateway.session import Exchanging
+from stargate_core.gateway.states import (
     Admitting,
     Asking,
     Awaiting,
     Collecting,
-    Exchange,
     Gathering,
     Opening,
     Pausing,
@@ -30,7 +29,6 @@ from stargate_core.gateway.exchange import (
     Streaming,
     Tailing,
 )
-from stargate_core.gateway.session import Exchanging
 from stargate_core.messages import (
     AnswerBegan,
     AnswerEnded,

@@ -20,9 +20,10 @@ from stargate_core.config.schema import Config, Gateway, PluginEntry, TimeLimits
 from stargate_core.direction import Order
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.cache_entries import VERSION, Entry, pack
-from stargate_core.gateway.exchange import TABLE, Exchange, ExchangeEvent, Gathering
+from stargate_core.gateway.exchange import TABLE, Exchange, ExchangeEvent
 from stargate_core.gateway.gathering import TRIED_MAX, WINDOW
 from stargate_core.gateway.session import Exchanging
+from stargate_core.gateway.states import Gathering
 from stargate_core.gateway.upstream import ANSWER_BYTES_MAX
 from stargate_core.messages import (
     AnswerBegan,

@@ -23,9 +23,9 @@ from stargate_core.config.schema import Consumer, KeyCredential, PluginEntry
 from stargate_core.dialects.face import Fetched
 from stargate_core.direction import BreakerPolicy
 from stargate_core.faults import Cause
-from stargate_core.gateway.exchange import SETTLED
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.rehearsal import Rehearsal
+from stargate_core.gateway.states import SETTLED
 from stargate_core.limits.buckets import Algorithm, Bucket, Claim
 from stargate_core.messages import Answered, Ask, FlightCommand, SessionEvent, Ticked, Unanswered
 from stargate_core.phases import PhaseMisuse

@@ -8,18 +8,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.clock import SECOND
-from stargate_core.config.schema import Config, Gateway
+from stargate_core.clock import MILLISECOND, SECOND
+from stargate_core.config.bedrock_proxy import ProxyTarget, Retry
+from stargate_core.config.rate_limiter import RateLimiter
+from stargate_core.config.schema import Config, Gateway, PluginEntry
 from stargate_core.dialects.converse import TOKENS_MAX
 from stargate_core.dialects.face import Reply, Request
 from stargate_core.dialects.registry import BEDROCK_NATIVE, OPENAI_CHAT
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.settlement import answer_headers, fault_headers, rfc3339, session_of
-from stargate_core.messages import UpstreamSent, WriteClient
+from stargate_core.limits.buckets import Level, Verdict
+from stargate_core.messages import (
+    ClientDrained,
+    ClientLost,
+    ClientStalled,
+    Trouble,
+    UpstreamSent,
+    WriteClient,
+)
 from stargate_core.record import Failed, Outcome
-from support.bedrock import LAST_CHUNK, chunk, converse_answer, converse_story, json_http, stream_head
+from support.bedrock import (
+    LAST_CHUNK,
+    aws_error,
+    chunk,
+    converse_answer,
+    converse_story,
+    json_http,
+    stream_head,
+)
 from support.hooks import entry, plugin_of
-from support.machines import LOG, Bench, a_config, a_plan, chat, converse, proxy, request
+from support.machines import LOG, MODEL, Bench, a_config, a_plan, chat, converse, proxy, request
 
 ID: Final = "0123456789abcdef0123456789abcdef"
 REQUEST: Final = Request(b"GET", b"/", b"/", b"", [], b"", ID, 0)
@@ -335,3 +353,202 @@ class TestFailures:
         failed = self.failed(bench)
         assert failed is not None
         assert failed.cause == "UPSTREAM_LOST"
+
+
+EAST: Final = f"us-east-1/{MODEL}"
+WEST: Final = f"us-west-2/{MODEL}"
+STORY: Final = converse_story()
+BROKEN: Final = aws_error("InternalServerException", 500)
+
+
+def begun(*, count: int = 0, stream: bool = False) -> Bench:
+    """A bench that a chat has been asked of, a second after its start; its call may be repeated at another
+    target, which is asked for its turn.
+    """
+    targets = [
+        ProxyTarget(name=region, region=region, endpoint_url=f"http://{region}.test:80")
+        for region in ("us-east-1", "us-west-2")
+    ]
+    bench = Bench(a_plan(a_config(plugins=[proxy(retry=Retry(count=count), targets=targets), LOG])))
+    bench.advance(SECOND)
+    bench.ask(chat(stream=stream))
+    return bench
+
+
+def pause(bench: Bench, milliseconds: int) -> None:
+    """So much time goes by in which nothing happens."""
+    bench.now += milliseconds * MILLISECOND
+
+
+def spent(bench: Bench) -> tuple[float, float, float]:
+    """What the record says: in all, with Bedrock, the gateway's own."""
+    (record,) = bench.records
+    return record["total_ms"], record.get("upstream_ms", 0.0), record.get("overhead_ms", 0.0)
+
+
+class TestTimeSpent:
+    """Where a request's time went: in all, waiting for Bedrock, and the gateway's own."""
+
+    @pytest.mark.parametrize(("reused", "expected"), [(False, (27.0, 27.0, 0.0)), (True, (27.0, 20.0, 7.0))])
+    def test_a_new_connection_is_bedrocks_and_the_wait_for_a_kept_one_the_gateways(
+        self, reused: bool, expected: tuple[float, float, float]
+    ) -> None:
+        bench = begun()
+        pause(bench, 7)
+        bench.open(reused=reused)
+        pause(bench, 20)
+        bench.answer(converse_answer())
+        assert spent(bench) == expected
+
+    def test_a_call_that_never_had_a_connection_has_waited_for_bedrock(self) -> None:
+        bench = begun()
+        pause(bench, 30)
+        bench.refuse(Trouble.CONNECT_TIMEOUT)
+        assert spent(bench) == (30.0, 30.0, 0.0)
+
+    def test_so_has_one_that_the_caller_leaves_meanwhile(self) -> None:
+        bench = begun()
+        pause(bench, 30)
+        bench.tell(ClientLost())
+        assert spent(bench) == (30.0, 30.0, 0.0)
+
+    def test_a_refusal_is_the_gateways_own(self) -> None:
+        bench = Bench()
+        bench.ask(request("/nothing", b""))
+        (record,) = bench.records
+        assert "upstream_ms" not in record
+        assert "overhead_ms" not in record
+
+    def test_attempts_that_failed_and_the_pause_behind_them_are_bedrocks(self) -> None:
+        bench = begun(count=1)
+        bench.open(reused=True)
+        pause(bench, 20)
+        bench.answer(BROKEN)
+        pause(bench, 2)
+        bench.reply(True)
+        pause(bench, 3)
+        bench.open()
+        pause(bench, 10)
+        bench.answer(converse_answer())
+        total, upstream, overhead = spent(bench)
+        assert (total, upstream, overhead) == (35.0, 35.0, 0.0)
+
+    def test_time_in_which_the_caller_takes_nothing_is_nobodys(self) -> None:
+        bench = begun(stream=True)
+        bench.open()
+        pause(bench, 10)
+        bench.answer(stream_head() + chunk(STORY.beginning + STORY.middle))
+        bench.tell(ClientStalled())
+        pause(bench, 50)
+        bench.tell(ClientDrained())
+        pause(bench, 3)
+        bench.tell(ClientStalled())
+        pause(bench, 4)
+        bench.answer(chunk(STORY.end) + LAST_CHUNK)
+        assert spent(bench) == (67.0, 13.0, 0.0)
+
+    def test_a_caller_that_is_behind_with_its_last_answer_is_waited_for_as_well(self) -> None:
+        bench = begun(stream=True)
+        bench.tell(ClientStalled())
+        bench.open()
+        pause(bench, 50)
+        bench.tell(ClientDrained())
+        pause(bench, 3)
+        bench.answer(stream_head() + chunk(STORY.whole) + LAST_CHUNK)
+        assert spent(bench) == (53.0, 3.0, 0.0)
+
+    def test_a_stall_ends_with_the_attempt_that_it_held_up(self) -> None:
+        bench = begun(count=1)
+        bench.open()
+        bench.tell(ClientStalled())
+        pause(bench, 50)
+        bench.answer(BROKEN)
+        bench.tell(ClientDrained())
+        bench.reply(True)
+        bench.open()
+        pause(bench, 3)
+        bench.answer(converse_answer())
+        assert spent(bench) == (53.0, 3.0, 0.0)
+
+
+class TestStreamFigures:
+    """How a stream flowed: when its first event came, and how far the others were apart."""
+
+    def test_events_are_counted_from_the_first_meaningful_one_on(self) -> None:
+        bench = begun(stream=True)
+        bench.open()
+        bench.answer(stream_head())
+        for frame in STORY.frames:
+            pause(bench, 10)
+            bench.answer(chunk(frame))
+        bench.answer(LAST_CHUNK)
+        record = bench.record
+        told = [frame for frame in STORY.frames if b"contentBlockDelta" in frame]
+        # The last word but one, `messageStop`, gives a finish_reason, and `metadata` nothing here.
+        assert record["output_events"] == len(told) + 1
+        assert record["inter_token_ms"] >= 10.0
+        first = STORY.frames.index(told[0])
+        assert record["first_token_ms"] == 10.0 * (first + 1)
+
+    def test_one_event_has_no_distance(self) -> None:
+        bench = begun(stream=True)
+        bench.open()
+        bench.answer(stream_head())
+        bench.answer(chunk(STORY.beginning))
+        bench.answer(chunk(STORY.frames[1]))
+        bench.leave()
+        record = bench.record
+        assert "inter_token_ms" not in record
+
+    def test_a_plain_answer_has_no_events(self) -> None:
+        bench = begun()
+        bench.open()
+        bench.answer(converse_answer())
+        assert not {"output_events", "first_token_ms", "inter_token_ms"} & bench.record.keys()
+
+    def test_silence_before_a_stream_is_no_token(self) -> None:
+        bench = begun(stream=True)
+        bench.open()
+        bench.answer(stream_head())
+        bench.leave()
+        assert not {"output_events", "first_token_ms", "inter_token_ms"} & bench.record.keys()
+
+
+class TestAttempts:
+    def test_each_attempt_that_is_over_is_told_as_data(self) -> None:
+        bench = begun(count=1)
+        pause(bench, 2)
+        bench.open()
+        pause(bench, 20)
+        bench.answer(BROKEN)
+        bench.reply(True)
+        bench.refuse(Trouble.REFUSED)
+        first, second = bench.record["calls"]
+        assert (first["target"], first["result"], first["status"]) == (EAST, "UPSTREAM_INTERNAL", 500)
+        assert (first["begun_ms"], first["lease_ms"], first["total_ms"]) == (0.0, 2.0, 22.0)
+        assert first["upstream_exception"] == "InternalServerException"
+        assert second == {
+            "target": WEST,
+            "result": "CONNECT_FAILED",
+            "begun_ms": 22.0,
+            "total_ms": 0.0,
+        }
+        assert len(bench.record["tried"]) == 2
+
+    def test_the_one_that_went_well_at_once_needs_no_words(self) -> None:
+        bench = begun()
+        bench.open()
+        bench.answer(converse_answer())
+        assert "calls" not in bench.record
+
+
+class TestLimitedBy:
+    def test_the_limit_that_refuses_is_named(self) -> None:
+        limiter = PluginEntry(name="rate-limiter", config=RateLimiter(minute=1))
+        bench = Bench(a_plan(a_config(limiter)))
+        bench.ask(chat())
+        bench.reply(Verdict(False, 0, (Level(0, 0),), 0, 1_000_000))
+        assert (bench.record["cause"], bench.record["limited_by"]) == (
+            "RATE_LIMITED",
+            "requests_per_minute_by_consumer",
+        )

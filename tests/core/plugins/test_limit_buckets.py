@@ -142,22 +142,43 @@ class TestBuckets:
         assert limits.rows(ANN) == Limits(RateLimiter(minute=60)).rows(ANN)
 
     @pytest.mark.parametrize(
-        ("limit", "words"),
+        ("limit", "words", "name"),
         [
-            (Limit(limit=60, window="minute"), "60 requests a minute for this consumer"),
-            (Limit(limit=5, window="month", by=[]), "5 requests a month for all callers together"),
-            (Limit(limit=5, window=90, by="model"), "5 requests in 90 seconds for this model"),
+            (
+                Limit(limit=60, window="minute"),
+                "60 requests a minute for this consumer",
+                "requests_per_minute_by_consumer",
+            ),
+            (
+                Limit(limit=5, window="month", by=[]),
+                "5 requests a month for all callers together",
+                "requests_per_month",
+            ),
+            (
+                Limit(limit=5, window=90, by="model"),
+                "5 requests in 90 seconds for this model",
+                "requests_per_90s_by_model",
+            ),
             (
                 Limit(unit="usd", limit=0.5, window="hour", by=["key", "model"]),
                 "0.5 US dollars an hour for this key and model",
+                "usd_per_hour_by_key_model",
             ),
-            (Limit(unit="usd", limit=20, window="day"), "20 US dollars a day for this consumer"),
-            (Limit(unit="concurrency", limit=3), "3 requests at a time for this consumer"),
+            (
+                Limit(unit="usd", limit=20, window="day"),
+                "20 US dollars a day for this consumer",
+                "usd_per_day_by_consumer",
+            ),
+            (
+                Limit(unit="concurrency", limit=3),
+                "3 requests at a time for this consumer",
+                "concurrency_by_consumer",
+            ),
         ],
     )
-    def test_words_for_the_caller(self, limit: Limit, words: str) -> None:
+    def test_words_for_the_caller_and_a_name_for_the_log(self, limit: Limit, words: str, name: str) -> None:
         (limited,) = Limits(RateLimiter(limits=[limit])).all
-        assert limited.words == words
+        assert (limited.words, limited.name) == (words, name)
 
 
 @pytest.mark.parametrize(

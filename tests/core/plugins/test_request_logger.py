@@ -270,7 +270,8 @@ class TestLines:
         bench.advance(2 * SECOND)
         bench.answer(stream_head() + chunk(STORY.whole) + LAST_CHUNK)
         record = bench.record
-        for name in ("request_id", "response_bytes", "model", "target", "lease_ms"):
+        times = ("lease_ms", "upstream_ms", "overhead_ms", "first_token_ms", "inter_token_ms")
+        for name in ("request_id", "response_bytes", "model", "target", "output_events", *times):
             record.pop(name, None)
         assert record == {
             "time": "2027-01-15T08:00:00.000Z",
