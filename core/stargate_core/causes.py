@@ -74,6 +74,8 @@ class Cause(enum.Enum):
     BODY_TOO_LARGE = enum.auto()
     BODY_MALFORMED = enum.auto()
     BODY_INVALID = enum.auto()
+    PROMPT_REFUSED = enum.auto()
+    ANSWER_REFUSED = enum.auto()
     CLIENT_TOO_SLOW = enum.auto()
     ROUTE_UNKNOWN = enum.auto()
     METHOD_NOT_ALLOWED = enum.auto()
@@ -192,6 +194,16 @@ TABLE: Final[dict[Cause, Row]] = {
     Cause.BODY_INVALID: Row(
         _C, 400, "INVALID_REQUEST", _INVALID, None, _INVALID, "ValidationException",
         "The request's body is not what this API takes", should_retry=False,
+    ),
+    # An operator's rule over what may be said. `content_filter` is what Azure's OpenAI and LiteLLM call it.
+    Cause.PROMPT_REFUSED: Row(
+        _C, 400, "CONTENT_REFUSED", _INVALID, "content_filter", _INVALID, "ValidationException",
+        "What was asked may not be asked here", should_retry=False,
+    ),
+    # The answer to this request is not to be told: asking again would only bring it again, and be paid for.
+    Cause.ANSWER_REFUSED: Row(
+        _C, 400, "CONTENT_REFUSED", _INVALID, "content_filter", _INVALID, "ValidationException",
+        "What was answered may not be told here", should_retry=False,
     ),
     Cause.CLIENT_TOO_SLOW: Row(
         _C, 408, "REQUEST_TIMEOUT", _INVALID, None, "timeout_error", "RequestTimeoutException",

@@ -29,6 +29,7 @@ from stargate_core.dialects.face import (
     Headers,
     ModelCard,
     Part,
+    PartKind,
     Reply,
     Request,
 )
@@ -72,7 +73,7 @@ CAPABILITIES: Final[dict[str, int]] = {
     "revise_request": Phase.ACCESS,
     "dialect": Phase.ACCESS | Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
     "ask": Phase.ACCESS | Phase.HEADER_FILTER | Phase.BODY_FILTER | Phase.LOG,
-    "reject": _BEFORE,
+    "reject": _BEFORE | Phase.BODY_FILTER,
     "reply": _BEFORE,
     "sleep": _BEFORE,
     "take": Phase.ACCESS,
@@ -94,6 +95,8 @@ CAPABILITIES: Final[dict[str, int]] = {
     "limit_family": Phase.ACCESS | Phase.HEADER_FILTER,
     "headers": Phase.HEADER_FILTER,
     "part": Phase.BODY_FILTER,
+    "put_before": Phase.BODY_FILTER,
+    "count_redacted": Phase.ACCESS | Phase.BODY_FILTER,
     "record": Phase.LOG,
     "emit": Phase.LOG,
 }
@@ -160,7 +163,9 @@ class Context:
         "persistence",
         "phase",
         "plugin",
+        "put",
         "ready_reply",
+        "redacted",
         "route",
         "sharing",
         "wall_epoch_ns",
@@ -189,6 +194,10 @@ class Context:
         self.models: Sequence[ModelCard] = ()
         self.ready_reply: Reply | None = None
         self.ledger: Ledger | None = None
+        self.put: list[Part] = []
+        """What a hook has put before the part at hand."""
+        self.redacted = 0
+        """Places in which plugins have put something else for what was said, for the record."""
         self._request = request
         self._ask: Ask | None = None
         self._revised = False
@@ -317,7 +326,7 @@ class Context:
         return self._ask
 
     def reject(self, fault: Fault) -> NoReturn:
-        """End the exchange with a fault."""
+        """End the exchange with a fault; of an answer that has begun, in-band and never as a clean end."""
         if not self.phase & _REJECT:
             self._forbidden("reject")
         raise Refused(fault)
@@ -472,6 +481,18 @@ class Context:
         if self._part is None:
             self._forbidden("part")
         return self._part
+
+    def put_before(self, part: Part) -> None:
+        """Put another part before the one at hand; of a stream only. Later hooks see it as they see any."""
+        self._must("put_before")
+        if self.part.kind is not PartKind.EVENT:
+            raise PhaseMisuse("put_before is for streams: a plain answer is one part")
+        self.put.append(part)
+
+    def count_redacted(self, count: int) -> None:
+        """So many places more have something else in them than what was said."""
+        self._must("count_redacted")
+        self.redacted += count
 
     @property
     def record(self) -> LogRecord:

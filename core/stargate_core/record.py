@@ -99,6 +99,8 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     usage_estimated: bool = False
     """The tokens are not Bedrock's count: the stream broke off before it."""
     cost_usd: float = 0.0
+    redactions: int = 0
+    """Places in what was asked or answered where plugins have put something else for what was said."""
     cache: str = ""
     """What the response cache had to do with it: hit, miss, coalesced, bypass; empty: nothing."""
     request_bytes: int = 0

@@ -24,7 +24,7 @@ ASK: Final = Ask("claude", False)
 DIRECTION: Final = Direction(Endpoint("https", "h", 443, "bedrock", "r"), Target("m"), "r")
 RECORD: Final = LogRecord("now", "0" * 32, 1, Outcome.COMPLETE, 200)
 TOKEN: Final = VerifyToken("https://issuer/keys", "RS256", "", b"signed", b"signature")
-PART: Final = Part(PartKind.ANSWER, "", {})
+PART: Final = Part(PartKind.EVENT, "", {})
 
 
 def context(phase: int) -> Context:
@@ -50,7 +50,7 @@ MEMBERS: Final[dict[str, tuple[Callable[[Context], Any], frozenset[Phase]]]] = {
     "revise_request": (lambda ctx: ctx.revise_request(body=b"{}"), frozenset({A})),
     "dialect": (lambda ctx: ctx.dialect, frozenset({A, H, B, L})),
     "ask": (lambda ctx: ctx.ask, frozenset({A, H, B, L})),
-    "reject": (lambda ctx: ctx.reject(Fault(Cause.KEY_MISSING)), frozenset({R, A})),
+    "reject": (lambda ctx: ctx.reject(Fault(Cause.KEY_MISSING)), frozenset({R, A, B})),
     "reply": (lambda ctx: ctx.reply(Reply(200, [], b"")), frozenset({R, A})),
     "sleep": (lambda ctx: ctx.sleep(1), frozenset({R, A})),
     "take": (lambda ctx: ctx.take([], lease_us=1), frozenset({A})),
@@ -75,6 +75,8 @@ MEMBERS: Final[dict[str, tuple[Callable[[Context], Any], frozenset[Phase]]]] = {
     "status": (lambda ctx: ctx.status, frozenset({H, B, L})),
     "headers": (lambda ctx: ctx.headers, frozenset({H})),
     "part": (lambda ctx: ctx.part, frozenset({B})),
+    "put_before": (lambda ctx: ctx.put_before(PART), frozenset({B})),
+    "count_redacted": (lambda ctx: ctx.count_redacted(1), frozenset({A, B})),
     "record": (lambda ctx: ctx.record, frozenset({L})),
     "emit": (lambda ctx: ctx.emit("sink", b"line"), frozenset({L})),
 }
@@ -144,6 +146,21 @@ class TestMembers:
             _ = ctx.ask
         ctx.phase = L
         assert ctx.ask.model == "nova"
+
+    def test_a_part_may_be_put_before_another_in_a_stream_only(self) -> None:
+        ctx = context(B)
+        ctx.put_before(PART)
+        assert ctx.put == [PART]
+        ctx.know_part(Part(PartKind.ANSWER, "", {}))
+        with pytest.raises(PhaseMisuse, match="for streams"):
+            ctx.put_before(PART)
+
+    def test_redactions_are_counted(self) -> None:
+        ctx = context(A)
+        ctx.count_redacted(2)
+        ctx.phase = B
+        ctx.count_redacted(1)
+        assert ctx.redacted == 3
 
     def test_the_dialect_is_known_by_name(self) -> None:
         ctx = Context(REQUEST, 0, 0, [])

@@ -13,7 +13,7 @@ FIELDS = {
     "generation", "input_tokens", "inter_token_ms", "key_id", "lease_ms", "limited_by", "method", "model",
     "operation", "outcome", "output_events", "output_tokens", "overhead_ms", "parent_agent_id", "region",
     "request_bytes", "request_class", "request_id", "response_bytes", "route", "session_id", "span_id",
-    "status", "stop_reason", "stream", "target", "time", "total_ms", "trace_id", "tried",
+    "redactions", "status", "stop_reason", "stream", "target", "time", "total_ms", "trace_id", "tried",
     "upstream_exception", "upstream_ms", "upstream_request_id", "upstream_status", "usage_estimated",
 }  # fmt: skip
 

@@ -143,6 +143,7 @@ class ResponsesPassing:
         "_model",
         "_next",
         "_request",
+        "_told_next",
         "complete",
         "intervened",
         "meaningful",
@@ -164,6 +165,8 @@ class ResponsesPassing:
         self._last: Members | None = None
         """The response as it was last told."""
         self._next = 0
+        self._told_next = 0
+        """The number behind the last that the caller was told, where a plugin has put events in between."""
 
     # ----------------------------------------------------------------------------------------- a whole answer
 
@@ -208,7 +211,13 @@ class ResponsesPassing:
 
     def render(self, part: Part) -> bytes:
         """An event: its own bytes, unless a plugin has changed it."""
-        return _now(part) or sse(part.payload)
+        told = _now(part)
+        if told:
+            return told
+        number = part.payload.get("sequence_number") if isinstance(part.payload, dict) else None
+        if isinstance(number, int):
+            self._told_next = max(self._told_next, number + 1)
+        return sse(part.payload)
 
     def finish(self) -> bytes:
         """Nothing: the last event is the end."""
@@ -216,7 +225,7 @@ class ResponsesPassing:
 
     def broken(self, fault: Fault) -> bytes:
         """The in-band error that ends a stream whose status line is already out."""
-        return failure_events(fault, self._failed(fault), self._next)
+        return failure_events(fault, self._failed(fault), max(self._next, self._told_next))
 
     def keepalive(self) -> bytes:
         """A comment: clients of server-sent events skip it."""

@@ -110,7 +110,7 @@ def _is_plain(value: Any) -> bool:
 class ResponsesTranslator(ConverseTranslation):
     """One answer. See `Translator` for the members."""
 
-    __slots__ = ("_ask", "_kept", "_next", "_output", "_responder")
+    __slots__ = ("_ask", "_kept", "_next", "_output", "_responder", "_told", "_told_next")
 
     def __init__(
         self,
@@ -128,6 +128,10 @@ class ResponsesTranslator(ConverseTranslation):
         self._responder = Responder(request, model, asked)
         self._output = Output(request.request_id, names)
         self._next = 0
+        self._told: list[Any] = []
+        """The items that the caller was told are done: as plugins have left them."""
+        self._told_next = 0
+        """The number behind the last that the caller was told, where a plugin has put events in between."""
 
     def frame(self, frame: Frame) -> bytes:
         """`parts` and `render` in one. Raises BadAnswer likewise."""
@@ -147,7 +151,14 @@ class ResponsesTranslator(ConverseTranslation):
 
     def render(self, part: Part) -> bytes:
         """A part of a stream, as bytes."""
-        return sse(part.payload)
+        payload = part.payload
+        told = sse(payload)
+        number = payload.get("sequence_number")
+        if isinstance(number, int):
+            self._told_next = max(self._told_next, number + 1)
+        if payload.get("type") == "response.output_item.done":
+            self._told.append(payload.get("item"))
+        return told
 
     def parts(self, frame: Frame) -> Sequence[Part]:
         """What an event frame means to the caller; an unknown name means nothing, nor does what stands behind
@@ -161,7 +172,8 @@ class ResponsesTranslator(ConverseTranslation):
 
     def broken(self, fault: Fault) -> bytes:
         """The in-band error that ends a stream whose status line is already out."""
-        return failure_events(fault, self._responder.failed(fault, self._output.items), self._next)
+        number = max(self._next, self._told_next)
+        return failure_events(fault, self._responder.failed(fault, self._told), number)
 
     def keepalive(self) -> bytes:
         """A comment: clients of server-sent events skip it."""

@@ -11,7 +11,7 @@ import msgspec
 
 from stargate_core.aws.exceptions import read_exception
 from stargate_core.dialects.face import BadAnswer, Headers, Part, Translator
-from stargate_core.faults import Cause, Fault, fault_of_aws
+from stargate_core.faults import Cause, Fault, Refused, fault_of_aws
 from stargate_core.gateway.calling import call_failed, open_upstream
 from stargate_core.gateway.exchange import HELD_BYTES_MAX, TABLE, TAIL_NS, Exchange, Timer
 from stargate_core.gateway.states import (
@@ -170,7 +170,7 @@ def reply_whole(
         return exchange.reply(now, reply, out)
     except BadAnswer as bad:
         return exchange.fail(now, bad.fault, out)
-    except PluginFailed as failed:
+    except (PluginFailed, Refused) as failed:
         return exchange.fail(now, failed.fault, out)
 
 
@@ -182,10 +182,20 @@ def _rendered(render: Callable[..., T], *given: Any) -> T:
         raise PluginFailed(_BAD_PART) from error
 
 
-def _filter(exchange: Exchange, part: Part) -> None:
-    exchange.ctx.know_part(part)
+def _filter(exchange: Exchange, part: Part) -> list[Part]:
+    """What hooks make of a part: itself, or others before it, or nothing. Raises PluginFailed, Refused."""
+    ctx, parts = exchange.ctx, [part]
     for hook in exchange.chain.body_filter:
-        exchange.run_hook(hook, Phase.BODY_FILTER)
+        left: list[Part] = []
+        for one in parts:
+            ctx.know_part(one)
+            exchange.run_hook(hook, Phase.BODY_FILTER)
+            if ctx.put:
+                left += ctx.put
+                ctx.put.clear()
+            left.append(one)
+        parts = left
+    return parts
 
 
 # ---------------------------------------------------------------------------------------------------- streams
@@ -196,8 +206,8 @@ def _frames(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: lis
     call = state.call
     translator = exchange.translator
     assert translator is not None
-    produced, fault = _translated(exchange, call, data)
-    if translator.complete and (fault is None or fault.cause is not Cause.PLUGIN_FAILED):
+    produced, fault, ours = _translated(exchange, call, data)
+    if translator.complete and not ours:
         return _complete(exchange, state, now, produced, fault, out)
     if fault is None and call.ended:
         fault = Fault(Cause.STREAM_CUT, detail="the stream ended before Bedrock's own end")
@@ -206,13 +216,16 @@ def _frames(exchange: Exchange, state: Awaiting, now: int, data: bytes, out: lis
     return _deliver(exchange, state, now, produced, fault, out)
 
 
-def _translated(exchange: Exchange, call: IncomingAnswer, data: bytes) -> tuple[bytes, Fault | None]:
-    """What the frames that `data` completes are to the caller, up to the first fault; and that fault."""
+def _translated(exchange: Exchange, call: IncomingAnswer, data: bytes) -> tuple[bytes, Fault | None, bool]:
+    """What the frames that `data` completes are to the caller, up to the first fault; that fault, and whether
+    it is a plugin's: then the answer has no good end, even if Bedrock's has come.
+    """
     translator, decoder = exchange.translator, call.decoder
     assert translator is not None
     assert decoder is not None
     pieces: list[bytes] = []
     fault: Fault | None = None
+    ours = False
     filtered = bool(exchange.chain.body_filter)
     try:
         for frame in decoder.feed(data):
@@ -226,21 +239,26 @@ def _translated(exchange: Exchange, call: IncomingAnswer, data: bytes) -> tuple[
         fault = Fault(Cause.STREAM_CORRUPT, detail=f"event stream: {error.reason.name}")
     except BadAnswer as bad:
         fault = bad.fault
-    except PluginFailed as failed:
-        fault = failed.fault
+    except (PluginFailed, Refused) as failed:
+        fault, ours = failed.fault, True
     count = len(pieces)
     call.events += count
     call.passed += count - pieces.count(b"")
-    return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), fault
+    return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), fault, ours
 
 
 def _filtered(exchange: Exchange, translator: Translator, frame: Frame) -> bytes:
     """What is left of a frame when plugins have seen its parts."""
     rendered: list[bytes] = []
-    for part in translator.parts(frame):
-        _filter(exchange, part)
-        if not part.dropped:
-            rendered.append(_rendered(translator.render, part))
+    meaningful = translator.meaningful
+    try:
+        for part in translator.parts(frame):
+            left = _filter(exchange, part)
+            rendered += [_rendered(translator.render, one) for one in left if not one.dropped]
+    except (PluginFailed, Refused):
+        # Nothing of this frame is told, so it is not worth a status line either.
+        translator.meaningful = meaningful
+        raise
     return b"".join(rendered)
 
 
@@ -366,7 +384,7 @@ def progress_tail(
     """More behind Bedrock's own end."""
     call = state.call
     if state.passing:
-        produced, fault = _translated(exchange, call, data)
+        produced, fault, _ = _translated(exchange, call, data)
         codec = exchange.host.codec
         exchange.write(now, codec.chunk(produced) + (codec.end() if fault is not None else b""), out)
         state.passing = fault is None

@@ -57,7 +57,7 @@ from stargate_core.clock import MILLISECOND, NEVER, SECOND, TimerTable
 from stargate_core.dialects.face import Call, Dialect, Headers, Reply, Request, Translator
 from stargate_core.direction import Direction
 from stargate_core.entropy import Entropy
-from stargate_core.faults import Cause, Fault
+from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.gateway.authority import Authority
 from stargate_core.gateway.explain_header import explain_to_admin
 from stargate_core.gateway.plan import Chain, Hook, Plan
@@ -450,7 +450,7 @@ class Exchange:
         return SETTLED
 
     def run_hook(self, hook: Hook, phase: Phase) -> None:
-        """Call a hook of a phase that can neither wait nor refuse. Raises PluginFailed and nothing else."""
+        """Call a hook of a phase that cannot wait. Raises PluginFailed, and Refused from a body_filter."""
         ctx = self.ctx
         ctx.phase = phase
         ctx.plugin = hook.plugin
@@ -458,6 +458,8 @@ class Exchange:
             if hook.function(ctx) is not None:
                 raise ScriptMisuse("it gave something back, and this phase cannot wait for it")
         except Exception as error:
+            if isinstance(error, Refused) and phase is Phase.BODY_FILTER:
+                raise
             raise PluginFailed(plugin_failed(hook.plugin, phase, error)) from error
         finally:
             ctx.phase = 0

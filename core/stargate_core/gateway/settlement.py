@@ -146,6 +146,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         cache_write_tokens=0 if usage is None else usage.cache_write_tokens,
         usage_estimated=estimated,
         cost_usd=0.0 if usage is None or cache in _NOT_PAID else _cost_usd(exchange, usage),
+        redactions=ctx.redacted,
         cache=cache,
         request_bytes=len(request.body),
         response_bytes=exchange.response_bytes,

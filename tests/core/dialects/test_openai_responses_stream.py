@@ -461,6 +461,26 @@ class TestEnds:
 
 
 class TestFailures:
+    def test_what_plugins_have_made_of_the_events_counts(self) -> None:
+        """The error is numbered on behind them, and says no item again that they have changed."""
+        machine = translator()
+        start = {"contentBlockIndex": 1, "start": {"toolUse": {"toolUseId": "t", "name": "f"}}}
+        parts = [
+            part
+            for frame in frames([*text_events("secret")[:2], ("contentBlockStart", start)])
+            for part in machine.parts(frame)
+        ]
+        for at, part in enumerate(parts):
+            part.payload["sequence_number"] = at + 5
+            if part.name == "response.output_item.done":
+                part.payload["item"]["content"][0]["text"] = "[GONE]"
+                part.payload["sequence_number"] = "no number"
+            machine.render(part)
+        lines = machine.broken(Fault(Cause.STREAM_CUT)).decode().splitlines()
+        error, failed = [json.loads(line[6:]) for line in lines if line.startswith("data: ")]
+        assert (error["sequence_number"], failed["sequence_number"]) == (len(parts) + 5, len(parts) + 6)
+        assert failed["response"]["output"][0]["content"][0]["text"] == "[GONE]"
+
     def broken(self, fault: Fault, *events: Event) -> bytes:
         machine = translator()
         return b"".join(machine.frame(frame) for frame in frames(events)) + machine.broken(fault)

@@ -18,7 +18,7 @@ from stargate_core.config.schema import Gateway, TimeLimits
 from stargate_core.dialects.face import Part, PartKind
 from stargate_core.dialects.openai_chat_stream import KEEP_ALIVE
 from stargate_core.direction import Sharing
-from stargate_core.faults import Cause
+from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.answering import reply_whole
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Exchanging
@@ -913,6 +913,60 @@ class TestFilters:
         bench.answer(stream_head() + chunk(OPENAI.story.whole))
         assert bench.record["cause"] == "PLUGIN_FAILED"
         check_failed(bench, 500)
+
+
+def refuses(ctx: Any) -> None:
+    """A hook that refuses one word."""
+    if b"FORBIDDEN" in msgspec.json.encode(ctx.part.payload):
+        ctx.reject(Fault(Cause.ANSWER_REFUSED))
+
+
+class TestJudgements:
+    """A body filter may end an answer, and put parts of its own before others."""
+
+    def test_a_refused_plain_answer_is_an_error(self) -> None:
+        bench = Bench(filtered(refuses))
+        bench.ask(chat())
+        bench.open()
+        bench.answer(converse_answer("FORBIDDEN"))
+        assert bench.only.json["error"]["code"] == "content_filter"
+        assert bench.record["cause"] == "ANSWER_REFUSED"
+        check_failed(bench, 400)
+
+    @pytest.mark.parametrize("caller", CALLERS[:2], ids=repr)
+    @pytest.mark.parametrize("words", [False, True])
+    def test_a_refused_stream_has_no_good_end_even_if_bedrocks_has_come(
+        self, caller: Caller, words: bool
+    ) -> None:
+        bench = asked(caller, filtered(refuses))
+        bench.answer(stream_head())
+        if words:
+            bench.answer(chunk(caller.story.beginning + caller.story.middle))
+            assert bench.only.status == 200
+        bench.answer(chunk(converse_story(["FORBIDDEN"]).whole) + LAST_CHUNK)
+        assert bench.record["cause"] == "ANSWER_REFUSED"
+        if words:
+            assert caller.error_in_band(bench.only)[0] in ("content_filter", "validationException")
+        check_failed(bench, 200 if words else 400)
+
+    def test_a_part_put_before_another_is_seen_by_later_hooks_only(self) -> None:
+        seen: list[tuple[str, str]] = []
+
+        def put(ctx: Any) -> None:
+            seen.append(("first", ctx.part.name))
+            if not seen[1:]:
+                ctx.put_before(Part(PartKind.EVENT, "put", {"put": True}))
+
+        def look(ctx: Any) -> None:
+            seen.append(("second", ctx.part.name))
+
+        config = a_config(entry(), entry("later"))
+        later = plugin_of({"body_filter": look}, "later", 500)
+        bench = asked(OPENAI, a_plan(config, plugin_of({"body_filter": put}), later))
+        bench.answer(stream_head() + chunk(OPENAI.story.whole) + LAST_CHUNK)
+        assert seen[:3] == [("first", ""), ("second", "put"), ("second", "")]
+        assert sse(bench.only.body)[0] == {"put": True}
+        bench.settle()
 
 
 class TestWhatCannotBeWritten:
