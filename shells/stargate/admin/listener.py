@@ -1,13 +1,12 @@
 """The admin listener's sockets: who is let in, and how long anybody may take.
 
 All workers accept on the same sockets, opened before they were forked; whoever is awake first takes a
-connection. There are few: when `CONNECTIONS_MAX` are open, the one that has waited longest for its next
-request is closed for a new one, so that a forgotten browser keeps no health check out; if none waits, the new
-one is answered 503.
+connection. There are few: when all places are taken, the one that has waited longest for its next request is
+closed for a new one, so that a forgotten browser keeps no health check out; if none waits, the new one is
+answered 503.
 
-Nobody may hold the place without end: a request has `REQUEST_SECONDS` from its first byte, a client that
-reads nothing `STALL_SECONDS` for each piece, one that asks nothing `IDLE_SECONDS`. An answer is written in
-pieces, so what is kept for a slow reader is what the kernel keeps, and one piece.
+Nobody may hold a place without end (`Bounds`). An answer is written in pieces, so what is kept for a slow
+reader is what the kernel keeps, and one piece.
 
 While an answer comes piece by piece the client is listened to as well. When it ends its side, that is to say
 it leaves: what the answer was made of is cancelled, at Bedrock too.
@@ -21,27 +20,40 @@ import itertools
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeAlias, cast
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 
 from stargate.admin.dialogue import Dialogue, Judge, More, Over
-from stargate.admin.messages import Reply, Request, Streamed, problem
+from stargate.admin.messages import Answer, Awaited, Reply, Request, Streamed, problem
+from stargate.in_memory.call import Cut
+from stargate.shell_common.facts import bug
 from stargate.shell_common.listening import GONE_ALREADY, OUT_OF_DESCRIPTORS, RECOVERY_SECONDS
 from stargate_core.wire.http1 import Limits
 
-CONNECTIONS_MAX: Final = 64
-"""By each worker."""
-IDLE_SECONDS: Final = 75.0
-REQUEST_SECONDS: Final = 60.0
-STALL_SECONDS: Final = 20.0
 _READ_BYTES: Final = 65_536
 _WRITE_BYTES: Final = 65_536
 _LINGER_SECONDS: Final = 2.0
 _FULL: Final = problem(503, "too many connections to the admin listener; try again", closes=True)
 
-Answer = Callable[[Request], Awaitable[Reply | Streamed]]
+Answering: TypeAlias = Callable[[Request], Awaitable[Answer]]
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """How many there may be in each worker, and how long each may take."""
+
+    connections_max: int = 64
+    idle_seconds: float = 75.0
+    """Between two requests."""
+    request_seconds: float = 60.0
+    """For a request, from its first byte to its last."""
+    stall_seconds: float = 20.0
+    """In which a client takes nothing of what lies there for it."""
+
+
+USUAL: Final = Bounds()
 
 
 class _Gone(Exception):
@@ -51,9 +63,10 @@ class _Gone(Exception):
 class _Visit:
     """One connection."""
 
-    def __init__(self, sock: socket.socket, dialogue: Dialogue) -> None:
+    def __init__(self, sock: socket.socket, dialogue: Dialogue, bounds: Bounds) -> None:
         self.sock = sock
         self.dialogue = dialogue
+        self.bounds = bounds
         self.scope = anyio.CancelScope()
         self.waits = True
         """Whether it is between two requests."""
@@ -63,8 +76,14 @@ class Door:
     """Accepts connections and answers what is asked on them. judge, answer: the site's."""
 
     def __init__(
-        self, judge: Judge, answer: Answer, limits: Limits, note: Callable[[str, str], None]
+        self,
+        judge: Judge,
+        answer: Answering,
+        limits: Limits,
+        note: Callable[[str, str], None],
+        bounds: Bounds = USUAL,
     ) -> None:
+        self._bounds = bounds
         self._judge = judge
         self._answer = answer
         self._limits = limits
@@ -72,12 +91,24 @@ class Door:
         self._visits: dict[int, _Visit] = {}
         """By number; those that have waited longest come first."""
         self._numbers = itertools.count()
+        self._sockets: set[socket.socket] = set()
+        """All connections."""
+
+    @property
+    def connections(self) -> int:
+        """How many there are."""
+        return len(self._visits)
 
     async def serve(self, sockets: Sequence[socket.socket]) -> None:
         """Accept for ever."""
-        async with anyio.create_task_group() as group:
-            for sock in sockets:
-                group.start_soon(self._accept, sock, group)
+        try:
+            async with anyio.create_task_group() as group:
+                for sock in sockets:
+                    group.start_soon(self._accept, sock, group)
+        finally:
+            # asyncio does not begin a task that is cancelled before it has had its turn.
+            for sock in self._sockets:
+                sock.close()
 
     async def _accept(self, listening: socket.socket, group: TaskGroup) -> None:
         failing = False
@@ -99,9 +130,10 @@ class Door:
                 await anyio.sleep(RECOVERY_SECONDS)
                 continue
             failing = False
+            self._sockets.add(sock)
             sock.setblocking(False)
             peer = address[0] if isinstance(address, tuple) and address else "unix"
-            visit = _Visit(sock, Dialogue(self._limits, self._judge, str(peer)))
+            visit = _Visit(sock, Dialogue(self._limits, self._judge, str(peer)), self._bounds)
             group.start_soon(self._attend, visit)
 
     async def _attend(self, visit: _Visit) -> None:
@@ -113,12 +145,15 @@ class Door:
             self._visits[number] = visit
             with visit.scope, contextlib.suppress(_Gone):
                 await self._converse(visit, number)
+        except Exception as error:  # noqa: BLE001  (a bug of ours costs one connection, never the gateway)
+            self._note("error", f"admin listener: {bug(_first(error))}")
         finally:
             self._visits.pop(number, None)
             visit.sock.close()
+            self._sockets.discard(visit.sock)
 
     def _has_room(self) -> bool:
-        if len(self._visits) < CONNECTIONS_MAX:
+        if len(self._visits) < self._bounds.connections_max:
             return True
         for number, visit in self._visits.items():
             if visit.waits and visit.dialogue.idle:
@@ -135,12 +170,11 @@ class Door:
             if isinstance(asked, Over):
                 return
             visit.waits = False
-            if isinstance(asked, Reply):
-                answer: Reply | Streamed = asked
-            else:
-                answer = await self._answer(asked)
+            answer: Answer = asked if isinstance(asked, Reply) else await self._answer(asked)
+            if isinstance(answer, Awaited):
+                answer = await _begun(visit, answer)
             if isinstance(answer, Reply):
-                await _send(visit.sock, dialogue.whole(answer))
+                await _send(visit, dialogue.whole(answer))
             else:
                 await _stream(visit, answer)
             if not dialogue.go_on():
@@ -151,57 +185,75 @@ class Door:
                 self._visits[number] = self._visits.pop(number)
 
 
+def _first(error: BaseException) -> Exception:
+    """What a group was made for."""
+    while isinstance(error, BaseExceptionGroup):
+        error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
+    return error if isinstance(error, Exception) else RuntimeError()
+
+
 async def _request(visit: _Visit) -> Request | Reply | Over:
     """The next request. Raises _Gone."""
     dialogue = visit.dialogue
-    with anyio.move_on_after(IDLE_SECONDS) as limit:
+    with anyio.move_on_after(visit.bounds.idle_seconds) as limit:
         while True:
             asked = dialogue.next()
             if not isinstance(asked, More):
                 return asked
             if asked.say:
-                await _send(visit.sock, asked.say)
+                await _send(visit, asked.say)
             if visit.waits and not dialogue.idle:
                 visit.waits = False
-                limit.deadline = anyio.current_time() + REQUEST_SECONDS
+                limit.deadline = anyio.current_time() + visit.bounds.request_seconds
             dialogue.hear(await _receive(visit.sock))
     if dialogue.idle:
         raise _Gone
     return problem(408, "the request did not come in time", closes=True)
 
 
-async def _stream(visit: _Visit, answer: Streamed) -> None:
-    """Write an answer as it comes, and see whether the client leaves. Raises _Gone."""
-    dialogue = visit.dialogue
-    left = whole = False
-
-    async def listen(scope: anyio.CancelScope) -> None:
-        nonlocal left
-        try:
-            while data := await _receive(visit.sock):
-                dialogue.hear(data)  # Of a next request; the codec keeps no more of it than it may.
-        except _Gone:
-            pass
-        left = True
-        scope.cancel()
-
+async def _begun(visit: _Visit, answer: Awaited) -> Reply | Streamed:
+    """What it becomes. Raises _Gone where the client leaves before."""
+    begun: Reply | Streamed | None = None
     async with anyio.create_task_group() as group:
-        group.start_soon(listen, group.cancel_scope)
+        group.start_soon(_listen, visit, group.cancel_scope)
+        begun = await answer.begin()
+        group.cancel_scope.cancel()
+    if begun is None:
+        raise _Gone
+    return begun
+
+
+async def _stream(visit: _Visit, answer: Streamed) -> None:
+    """Write an answer as it comes, while the client is there. Raises _Gone."""
+    dialogue = visit.dialogue
+    whole = False
+    async with anyio.create_task_group() as group:
+        group.start_soon(_listen, visit, group.cancel_scope)
         try:
-            await _send(visit.sock, dialogue.begin(answer))
+            await _send(visit, dialogue.begin(answer))
             async for piece in answer.pieces:
-                await _send(visit.sock, dialogue.piece(piece))
-            await _send(visit.sock, dialogue.end())
+                await _send(visit, dialogue.piece(piece))
+            await _send(visit, dialogue.end())
             whole = True
-        except Exception:  # noqa: BLE001  (whoever made the pieces has told of it; here it is cut)
-            left = True
+        except (_Gone, Cut, OSError):
+            pass  # Here it is cut, and the client sees that.
         finally:
             with anyio.CancelScope(shield=True):
                 await answer.pieces.aclose()
             answer.leave()
             group.cancel_scope.cancel()
-    if left and not whole:
+    if not whole:
         raise _Gone
+
+
+async def _listen(visit: _Visit, scope: anyio.CancelScope) -> None:
+    """See whether the client leaves; then nothing of this scope is wanted any more."""
+    try:
+        while data := await _receive(visit.sock):
+            visit.dialogue.hear(data)  # Of a next request; the codec keeps no more of it than it may.
+    except _Gone:
+        pass
+    scope.cancel()
 
 
 def _turn_away(visit: _Visit) -> None:
@@ -223,15 +275,15 @@ async def _receive(sock: socket.socket) -> bytes:
             raise _Gone from None
 
 
-async def _send(sock: socket.socket, data: bytes) -> None:
+async def _send(visit: _Visit, data: bytes) -> None:
     """Raises _Gone, also when the client takes nothing for its time."""
     rest = memoryview(data)
     while rest:
         try:
-            rest = rest[sock.send(rest[:_WRITE_BYTES]) :]
+            rest = rest[visit.sock.send(rest[:_WRITE_BYTES]) :]
         except BlockingIOError:
-            with anyio.move_on_after(STALL_SECONDS):
-                await anyio.wait_writable(sock)
+            with anyio.move_on_after(visit.bounds.stall_seconds):
+                await anyio.wait_writable(visit.sock)
                 continue
             raise _Gone from None
         except OSError:

@@ -4,8 +4,8 @@ Answers are for programs and for one page of ours: nothing else may frame them, 
 or keep them. Every error is JSON, `{"error": {"message": …}}`, and its message says what to do about it.
 """
 
-from collections.abc import AsyncGenerator, Callable
-from typing import Any, ClassVar, Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any, ClassVar, Final, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
@@ -75,6 +75,17 @@ class Streamed(Private, msgspec.Struct, frozen=True):
     headers: Headers
     pieces: AsyncGenerator[bytes]
     leave: Callable[[], None] = _nothing
+
+
+class Awaited(Private, msgspec.Struct, frozen=True):
+    """An answer that may take long to begin: it is not waited for any longer once the client leaves."""
+
+    SHOWN: ClassVar[tuple[str, ...]] = ()
+
+    begin: Callable[[], Awaitable[Reply | Streamed]]
+
+
+Answer: TypeAlias = Reply | Streamed | Awaited
 
 
 class Refused(Exception):

@@ -14,7 +14,17 @@ import msgspec
 
 from stargate.admin.entry import Entry
 from stargate.admin.files import INDEX, File, serve_file
-from stargate.admin.messages import Refused, Reply, Request, Streamed, json_reply, problem, split_target
+from stargate.admin.messages import (
+    Answer,
+    Awaited,
+    Refused,
+    Reply,
+    Request,
+    Streamed,
+    json_reply,
+    problem,
+    split_target,
+)
 from stargate.admin.playground import Playground
 from stargate.shell_common.facts import bug
 from stargate_core.wire.http1 import RequestHead
@@ -65,7 +75,7 @@ class Site:
             return None
         return _unbounded(head)
 
-    async def answer(self, request: Request) -> Reply | Streamed:
+    async def answer(self, request: Request) -> Answer:
         """The answer to a request that was let in."""
         try:
             return await self._answer(request)
@@ -75,14 +85,14 @@ class Site:
             self._note("error", f"admin listener: {bug(error)}")
             return problem(500, "a bug in the gateway; its log on standard error says where", closes=True)
 
-    async def _answer(self, request: Request) -> Reply | Streamed:
+    async def _answer(self, request: Request) -> Answer:
         path = request.path
         if self._is_open(path):
             return self._open(request)
         found = _found(self._resources, path)
         if found is None:
             if self._playground.takes(request.head):
-                return await self._playground.answer(request)
+                return Awaited(lambda: self._playground.answer(request))
             return problem(404, _NOWHERE)
         resource, name = found
         _need(request, resource.method, head_too=not resource.streams)
