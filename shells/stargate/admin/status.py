@@ -9,13 +9,13 @@ it; of a limit that each counts for itself the fullest. A limit that all share i
 Places are counted from 1, as the supervisor names its workers.
 """
 
-import datetime
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any, Final
 
 from stargate.admin.history import History
 from stargate.observing.board import PlaceStatus
+from stargate.observing.state import rfc3339
 from stargate.shell_common.beside import Running
 
 LIMITS_MAX: Final = 200
@@ -26,12 +26,6 @@ _GUARDS: Final = ("api-key-auth", "jwt-auth")
 _SILENT_SECONDS: Final = 10.0
 """A worker that has said nothing for so long is not alive, whatever its process is."""
 VERSION: Final = metadata.version("stargate-gateway")
-
-
-def told_at(seconds: float) -> str:
-    """A moment, RFC 3339 in UTC with milliseconds."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def status_of(
@@ -51,13 +45,13 @@ def status_of(
     workers = [_worker(place, now) for place in places]
     shared = plan.config.gateway.store.is_shared
     return {
-        "now": told_at(now),
+        "now": rfc3339(now),
         "version": VERSION,
-        "started_at": told_at(started_at),
+        "started_at": rfc3339(started_at),
         "generation": plan.generation,
-        "loaded_at": told_at(started_at if reloader is None else reloader.loaded_at_ns / 1e9),
+        "loaded_at": rfc3339(started_at if reloader is None else reloader.loaded_at_ns / 1e9),
         "reload_error": None if refused is None else list(refused.lines),
-        "reload_failed_at": None if refused is None else told_at(refused.at_ns / 1e9),
+        "reload_failed_at": None if refused is None else rfc3339(refused.at_ns / 1e9),
         "workers": workers,
         "in_flight": sum(worker["in_flight"] for worker in workers),
         "series": history.series(),
@@ -83,13 +77,13 @@ def _worker(place: PlaceStatus, now: float) -> dict[str, Any]:
     return {
         "place": place.place + 1,
         "pid": place.pid,
-        "started_at": told_at(place.started_at),
-        "seen_at": told_at(place.told_at) if place.told_at else None,
+        "started_at": rfc3339(place.started_at),
+        "seen_at": rfc3339(place.told_at) if place.told_at else None,
         "alive": place.alive and now - (place.told_at or place.started_at) < _SILENT_SECONDS,
         "generation": place.status.get("generation", 0),
         "draining": bool(place.status.get("draining", False)),
         "clients": _number(statistics, "clients"),
-        "in_flight": lent,
+        "in_flight": _number(statistics, "exchanges"),
         "connections": {"open": idle + lent + _number(statistics, "opening"), "idle": idle},
     }
 
