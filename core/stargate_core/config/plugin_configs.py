@@ -20,6 +20,7 @@ from stargate_core.config.cors import Cors as Cors
 from stargate_core.config.ip_restriction import IpRestriction as IpRestriction
 from stargate_core.config.jwt_auth import JwtAuth as JwtAuth
 from stargate_core.config.problems import Misfit
+from stargate_core.config.prompt_template import PromptTemplate as PromptTemplate
 from stargate_core.config.rate_limiter import RateLimiter as RateLimiter
 from stargate_core.config.request_size import RequestSize as RequestSize
 from stargate_core.config.request_transform import RequestTransform as RequestTransform
@@ -76,6 +77,7 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
             PluginSchema("cors", Cors, _NOT_CONSUMERS),
             PluginSchema("bedrock-proxy", BedrockProxy),
             PluginSchema("ip-restriction", IpRestriction),
+            PluginSchema("prompt-template", PromptTemplate),
             PluginSchema("rate-limiter", RateLimiter),
             PluginSchema("request-logger", RequestLogger),
             PluginSchema("request-size", RequestSize),
@@ -101,6 +103,8 @@ KONG_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "request-transformer": "request-transform",
         "request-transformer-advanced": "request-transform",
         "response-transformer": "response-transform",
+        "ai-prompt-template": "prompt-template",
+        "ai-prompt-decorator": "prompt-template",
         "rate-limiting": "rate-limiter",
         "ai-rate-limiting-advanced": "rate-limiter",
         "proxy-cache": "response-cache",

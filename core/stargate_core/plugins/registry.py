@@ -9,6 +9,7 @@ from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
 from stargate_core.plugins.cors import CorsPlugin
 from stargate_core.plugins.ip_restriction import IpRestrictionPlugin
 from stargate_core.plugins.jwt_auth import JwtAuthPlugin
+from stargate_core.plugins.prompt_template import PromptTemplatePlugin
 from stargate_core.plugins.rate_limiter import RateLimiterPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin
 from stargate_core.plugins.request_size import RequestSizePlugin
@@ -27,6 +28,7 @@ BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
             CorsPlugin,
             IpRestrictionPlugin,
             JwtAuthPlugin,
+            PromptTemplatePlugin,
             RateLimiterPlugin,
             RequestLoggerPlugin,
             RequestSizePlugin,

@@ -25,6 +25,7 @@ import msgspec
 from stargate_core.config.plugin_configs import BUILT_IN, Names, Renames, Values
 from stargate_core.config.request_transform import RequestTransform, RequestValues
 from stargate_core.config.schema import Scope
+from stargate_core.dialects.conversations import is_object
 from stargate_core.dialects.face import Headers, Request
 from stargate_core.dialects.texts import opened
 from stargate_core.plugins.json_rules import JsonRules
@@ -95,7 +96,7 @@ class RequestTransformPlugin:
         if request.body and not (self._body.is_empty and not self._models):
             value: Any = opened(request.body).value
             self._body.apply(value)
-            if isinstance(value, dict):
+            if is_object(value):
                 self._rename_model(value)
             ctx.revise_request(body=msgspec.json.encode(value))
         if self._models:

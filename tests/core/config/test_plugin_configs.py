@@ -15,6 +15,7 @@ from stargate_core.config.schema import Scope
 
 IDLE: Final = {
     "ip-restriction": "expected allow or deny",
+    "prompt-template": "expected templates, or decorate",
     "rate-limiter": "at least one limit",
     "request-size": "at least one limit",
 }

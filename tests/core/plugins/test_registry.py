@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import msgspec
+
 from stargate_core.config import plugin_configs
 from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.views import schema_of
@@ -17,8 +19,9 @@ class TestRegistry:
     def test_each_can_be_made_with_the_least_it_must_be_told(self) -> None:
         least: dict[str, dict[str, Any]] = {
             "ip-restriction": {"deny": ["192.0.2.0/24"]},
+            "prompt-template": {"decorate": {"prepend": [{"role": "system", "content": "Be kind."}]}},
             "rate-limiter": {"minute": 1},
             "request-size": {"max_messages": 1},
         }
         for name, plugin in BUILT_IN.items():
-            assert name == plugin(plugin.CONFIG(**least.get(name, {}))).NAME
+            assert name == plugin(msgspec.convert(least.get(name, {}), plugin.CONFIG)).NAME
