@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from stargate_core.record import LogRecord, Outcome
+from stargate_core.record import Attempt, LogRecord, Outcome
 
 REQUEST_ID: Final = "0123456789abcdef0123456789abcdef"
 
@@ -32,8 +32,14 @@ def record(**changes: Any) -> LogRecord:
         "cost_usd": 0.000615,
         "request_bytes": 500,
         "response_bytes": 9000,
+        "calls": (Attempt("us-east-1/claude", "OK", 0.5, 2290.0, 0.25, 200),),
+        "output_events": 21,
         "lease_ms": 0.25,
         "first_byte_ms": 300.5,
+        "first_token_ms": 300.0,
+        "inter_token_ms": 100.0,
+        "upstream_ms": 2299.75,
+        "overhead_ms": 0.75,
         "total_ms": 2300.5,
     }
     return LogRecord(**{**members, **changes})

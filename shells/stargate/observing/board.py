@@ -15,7 +15,6 @@ word of each worker about itself (`statuses`).
 import os
 import time
 from bisect import bisect_left
-from collections.abc import Iterator
 from typing import Any, Final
 
 import msgspec
@@ -205,8 +204,10 @@ class Board:
         cells[self._slot(self._requests, key) if slot is None else slot] += 1
         self._use(record, model)
         self._time(record, model, outcome)
-        if record.target:
+        if record.attempts:
             self._attempt(record)
+        if record.limited_by:
+            self.count("refusals", record.limited_by)
         if record.cache:
             self.count("cache", record.cache)
 
@@ -262,25 +263,33 @@ class Board:
             self._lane.add(UNKEPT)
 
 
-def durations(record: LogRecord) -> Iterator[tuple[str, float]]:
+def durations(record: LogRecord) -> list[tuple[str, float]]:
     """How long what of an exchange took, in seconds, by the histograms' names."""
-    yield "duration", record.total_ms / 1000
+    found = [("duration", record.total_ms / 1000), ("overhead", record.overhead_ms / 1000)]
     if record.first_byte_ms:
-        yield "first_byte", record.first_byte_ms / 1000
-        if record.stream and record.output_tokens > 1 and not record.usage_estimated:
-            between = (record.total_ms - record.first_byte_ms) / (record.output_tokens - 1)
-            yield "between_tokens", between / 1000
+        found.append(("first_byte", record.first_byte_ms / 1000))
+    if record.first_token_ms:
+        found.append(("first_token", record.first_token_ms / 1000))
+    if record.inter_token_ms:
+        found.append(("between_tokens", record.inter_token_ms / 1000))
     if record.lease_ms:
-        yield "lease", record.lease_ms / 1000
+        found.append(("lease", record.lease_ms / 1000))
+    return found
 
 
-def attempts(record: LogRecord) -> Iterator[tuple[str, str]]:
+def attempts(record: LogRecord) -> list[tuple[str, str]]:
     """Each attempt at Bedrock: its target, and how it ended."""
+    if record.calls:
+        return [(call.target, call.result) for call in record.calls]
+    if not record.attempts:
+        return []
+    # They were made for several who share an answer, or for a batch: what is not told of went well.
+    told: list[tuple[str, str]] = []
     for tried in record.tried:
-        name, _, rest = tried.rpartition(" ")[0].rpartition(" ")
-        yield name, rest
-    if record.attempts and not record.tried and record.outcome is Outcome.COMPLETE:
-        yield record.region, "OK"
+        name, _, result = tried.rpartition(" ")[0].rpartition(" ")
+        told.append((name, result))
+    well = record.attempts - len(told) if record.outcome is Outcome.COMPLETE else 0
+    return told + [(f"{record.region}/{record.target}", "OK")] * well
 
 
 def _shortened(record: LogRecord) -> LogRecord:
@@ -290,7 +299,7 @@ def _shortened(record: LogRecord) -> LogRecord:
         for name in record.__struct_fields__
         if isinstance(value := getattr(record, name), str)
     }
-    return msgspec.structs.replace(record, tried=(), **cut)
+    return msgspec.structs.replace(record, tried=(), calls=(), **cut)
 
 
 class Boards:

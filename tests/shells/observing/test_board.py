@@ -11,7 +11,7 @@ import pytest
 from stargate.observing import lanes
 from stargate.observing.board import MODELS_MAX, Boards, attempts, durations
 from stargate.observing.memory import OTHER
-from stargate_core.record import Outcome
+from stargate_core.record import Attempt, LogRecord, Outcome
 from support.observing import REQUEST_ID, record
 
 forks: Final = pytest.mark.skipif(not hasattr(os, "fork"), reason="workers are forked")
@@ -114,24 +114,54 @@ class TestCounting:
 
 class TestTimes:
     def test_of_a_stream(self) -> None:
-        times = dict(durations(record()))
-        assert times == {"duration": 2.3005, "first_byte": 0.3005, "between_tokens": 0.1, "lease": 0.00025}
+        assert dict(durations(record())) == {
+            "duration": 2.3005,
+            "overhead": 0.00075,
+            "first_byte": 0.3005,
+            "first_token": 0.3,
+            "between_tokens": 0.1,
+            "lease": 0.00025,
+        }
 
-    def test_of_what_never_began(self) -> None:
-        times = dict(durations(record(first_byte_ms=0.0, lease_ms=0.0, total_ms=10.0, output_tokens=0)))
-        assert times == {"duration": 0.01}
+    def test_of_what_was_refused(self) -> None:
+        refused = LogRecord("2026-01-02T03:04:05.678Z", REQUEST_ID, 1, Outcome.FAILED, 401, total_ms=0.2)
+        assert dict(durations(refused)) == {"duration": 0.0002, "overhead": 0.0}
 
 
 class TestAttempts:
-    def test_the_first_that_goes_well(self) -> None:
-        assert list(attempts(record())) == [("us-east-1", "OK")]
+    def test_an_exchanges_own(self) -> None:
+        calls = (
+            Attempt("us-east-1/claude", "UPSTREAM_THROTTLED", 0.0, 12.0, status=429),
+            Attempt("eu-west-1/claude", "OK", 20.0, 700.0, status=200),
+        )
+        assert attempts(record(calls=calls, attempts=2)) == [
+            ("us-east-1/claude", "UPSTREAM_THROTTLED"),
+            ("eu-west-1/claude", "OK"),
+        ]
 
-    def test_those_that_were_repeated(self) -> None:
-        tried = ("us-east-1 UPSTREAM_THROTTLED 12ms", "eu west OK 700ms")
-        assert list(attempts(record(tried=tried, attempts=2))) == [
-            ("us-east-1", "UPSTREAM_THROTTLED"),
+    def test_those_that_were_made_for_several(self) -> None:
+        tried = ("us-east-1/claude UPSTREAM_THROTTLED 12ms", "eu west OK 700ms")
+        assert attempts(record(calls=(), tried=tried, attempts=2)) == [
+            ("us-east-1/claude", "UPSTREAM_THROTTLED"),
             ("eu west", "OK"),
         ]
+
+    def test_the_first_of_these_that_went_well(self) -> None:
+        assert attempts(record(calls=(), target="claude", attempts=2)) == [("us-east-1/claude", "OK")] * 2
+
+    def test_none_where_nothing_was_called(self) -> None:
+        assert attempts(record(calls=(), attempts=0)) == []
+
+    def test_they_are_counted(self) -> None:
+        boards = Boards(1)
+        boards.at(0).observe(record())
+        assert boards.table("attempts") == {("us-east-1/claude", "OK"): (1,)}
+
+
+def test_a_refusal_of_the_limiter_is_counted_by_its_limit() -> None:
+    boards = Boards(1)
+    boards.at(0).observe(record(status=429, limited_by="tokens_per_minute_by_key", attempts=0))
+    assert boards.table("counts") == {("refusals", "tokens_per_minute_by_key"): (1,)}
 
 
 class TestRecords:
