@@ -184,6 +184,10 @@ class Prices:
             self._known[model] = price
         return price
 
+    def is_known(self, price: Price) -> bool:
+        """Whether a price that `of` gave is the model's own, and not the dearest in its place."""
+        return price is not self.dearest
+
     def of_dearest(self, models: Iterable[str]) -> Price:
         """The price of the dearest of these models, which are one at least."""
         return _dearest(map(self.of, models))

@@ -99,6 +99,9 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     usage_estimated: bool = False
     """The tokens are not Bedrock's count: the stream broke off before it."""
     cost_usd: float = 0.0
+    """By the price list, rounded up to a nano-dollar."""
+    cost_estimated: bool = False
+    """No price of this model is known: the cost is what the dearest known one would have asked."""
     redactions: int = 0
     """Places in what was asked or answered where plugins have put something else for what was said."""
     cache: str = ""

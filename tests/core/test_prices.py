@@ -162,6 +162,11 @@ class TestOwn:
         dear = ModelPrice(input=100, output=1000)
         assert Prices({"my-model": dear}).of("another") == price_of(dear)
 
+    def test_it_is_told_whether_a_price_is_the_models_own(self) -> None:
+        prices = Prices({"mine": ModelPrice(input=1), "dear": ModelPrice(input=999_999, output=999_999)})
+        assert all(prices.is_known(prices.of(model)) for model in (SONNET, "mine", "dear"))
+        assert not prices.is_known(prices.of("some.model"))
+
     def test_of_several_the_dearest(self) -> None:
         prices = Prices()
         assert prices.of_dearest([SONNET, "amazon.nova-lite-v1:0"]) == prices.of(SONNET)

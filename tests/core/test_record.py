@@ -8,13 +8,14 @@ import pytest
 from stargate_core.record import Attempt, Failed, LogRecord, Outcome
 
 FIELDS = {
-    "agent_id", "attempts", "cache", "cache_read_tokens", "cache_write_tokens", "calls", "cause",
-    "client", "code", "consumer", "cost_usd", "detail", "dialect", "first_byte_ms", "first_token_ms",
-    "generation", "input_tokens", "inter_token_ms", "key_id", "lease_ms", "limited_by", "method", "model",
-    "operation", "outcome", "output_events", "output_tokens", "overhead_ms", "parent_agent_id", "region",
-    "request_bytes", "request_class", "request_id", "response_bytes", "route", "session_id", "span_id",
-    "redactions", "status", "stop_reason", "stream", "target", "time", "total_ms", "trace_id", "tried",
-    "upstream_exception", "upstream_ms", "upstream_request_id", "upstream_status", "usage_estimated",
+    "agent_id", "attempts", "cache", "cache_read_tokens", "cache_write_tokens", "calls", "cause", "client",
+    "code", "consumer", "cost_estimated", "cost_usd", "detail", "dialect", "first_byte_ms",
+    "first_token_ms", "generation", "input_tokens", "inter_token_ms", "key_id", "lease_ms", "limited_by",
+    "method", "model", "operation", "outcome", "output_events", "output_tokens", "overhead_ms",
+    "parent_agent_id", "redactions", "region", "request_bytes", "request_class", "request_id",
+    "response_bytes", "route", "session_id", "span_id", "status", "stop_reason", "stream", "target", "time",
+    "total_ms", "trace_id", "tried", "upstream_exception", "upstream_ms", "upstream_request_id",
+    "upstream_status", "usage_estimated",
 }  # fmt: skip
 
 

@@ -105,6 +105,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     estimated = usage is None and _has_used(exchange)
     if estimated:
         usage = _estimate(exchange)
+    cost_usd, cost_estimated = _cost_usd(exchange, None if cache in _NOT_PAID else usage)
     begun_at, sent_at, first_byte_at = exchange.begun_at, exchange.sent_at, exchange.first_byte_at
     total_ns, upstream_ns, overhead_ns = _time_spent(exchange, now, kept=cache == "hit")
     first_token_at, events, inter_token_ns = _stream_figures(exchange)
@@ -145,7 +146,8 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         cache_read_tokens=0 if usage is None else usage.cache_read_tokens,
         cache_write_tokens=0 if usage is None else usage.cache_write_tokens,
         usage_estimated=estimated,
-        cost_usd=0.0 if usage is None or cache in _NOT_PAID else _cost_usd(exchange, usage),
+        cost_usd=cost_usd,
+        cost_estimated=cost_estimated,
         redactions=ctx.redacted,
         cache=cache,
         request_bytes=len(request.body),
@@ -238,10 +240,14 @@ def _has_used(exchange: "Exchange") -> bool:
     return given_up and exchange.sent_at > 0 and upstream.status in (0, 200)
 
 
-def _cost_usd(exchange: "Exchange", usage: Usage) -> float:
-    """What these tokens cost."""
+def _cost_usd(exchange: "Exchange", usage: Usage | None) -> tuple[float, bool]:
+    """What these tokens cost, and whether that is only an upper bound, no price of the model being known."""
+    if usage is None:
+        return 0.0, False
     assert exchange.direction is not None
-    return cost_nano_usd(exchange.host.plan.prices.of(exchange.direction.target.model), usage) / 1e9
+    prices = exchange.host.plan.prices
+    price = prices.of(exchange.direction.target.model)
+    return cost_nano_usd(price, usage) / 1e9, usage.total_tokens > 0 and not prices.is_known(price)
 
 
 def _estimate(exchange: "Exchange") -> Usage:

@@ -254,6 +254,26 @@ def a_stream(**members: Any) -> Bench:
     return bench
 
 
+class TestCost:
+    @pytest.mark.parametrize(
+        ("model", "estimated"), [("anthropic.claude-3-haiku-20240307-v1:0", False), ("some.model", True)]
+    )
+    def test_a_cost_by_no_price_of_the_models_own_says_so(self, model: str, estimated: bool) -> None:
+        bench = Bench()
+        bench.ask(chat(model=model))
+        bench.open()
+        bench.answer(converse_answer("Hello."))
+        assert bench.record["cost_usd"] > 0
+        assert bench.record.get("cost_estimated", False) is estimated
+
+    def test_what_used_nothing_was_not_estimated(self) -> None:
+        bench = Bench()
+        bench.ask(chat(model="some.model"))
+        bench.open()
+        bench.upstream_ends()
+        assert not bench.record.get("cost_estimated", False)
+
+
 class TestUsageThatNobodyTold:
     """Bedrock counts at the end of an answer only; what never came to its end was paid for all the same."""
 
