@@ -34,7 +34,7 @@ class Gateway(Embedded):
         tls = upstream_contexts(self.plan.config.gateway.upstream_tls)
         escaped: Exception | None = None
         async with anyio.create_task_group() as sink_nursery:
-            sinks = Sinks(sink_nursery, level=self._log_level)
+            sinks = Sinks(sink_nursery, level=self._log_level, settings=self.plan.log_sinks)
             try:
                 async with anyio.create_task_group() as nursery:
                     with contextlib.closing(Shell(self.plan, nursery, sinks=sinks, tls=tls)) as shell:

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.config.clustered_url import ClusteredUrl
 from stargate_core.config.gateway_block import UpstreamTls
+from stargate_core.config.request_logger import Collector
 from stargate_core.config.schema import Listener
 from stargate_core.config.store_url import StoreServer
 from stargate_core.gateway.plan import Plan
@@ -63,6 +64,11 @@ def upstream_contexts(settings: UpstreamTls) -> UpstreamTlsOf:
 def store_context(server: StoreServer | ClusteredUrl) -> ssl.SSLContext | None:
     """The context for a Redis store; None when it is plain. Raises BadTls."""
     return _client_context("gateway.store.ca", server.ca, verify=server.verify) if server.tls else None
+
+
+def collector_context(settings: Collector) -> ssl.SSLContext:
+    """The context for a collector of log lines. Raises BadTls."""
+    return _client_context("http.ca", settings.ca, verify=settings.verify)
 
 
 def _client_context(whose: str, ca: str | None, *, verify: bool) -> ssl.SSLContext:

@@ -14,6 +14,7 @@ import msgspec
 from stargate_core.config.addresses import TcpAddress, UnixAddress, is_local, parse_address
 from stargate_core.config.bedrock_proxy import BedrockProxy
 from stargate_core.config.caller_checks import check_callers
+from stargate_core.config.log_checks import check_logs
 from stargate_core.config.plugin_configs import ApiKeyAuth
 from stargate_core.config.problems import Path, nearest, path_text, quoted
 from stargate_core.config.schema import (
@@ -51,6 +52,7 @@ def check(walk: Walk) -> None:
     _plugins(walk)
     _own_upstreams(walk)
     check_targets(walk)
+    check_logs(walk)
     _unique(walk)
     check_callers(walk)
     for path, gateway in _all(walk, Gateway):

@@ -22,6 +22,8 @@ from stargate_core.config.jwt_auth import JwtAuth as JwtAuth
 from stargate_core.config.problems import Misfit
 from stargate_core.config.prompt_template import PromptTemplate as PromptTemplate
 from stargate_core.config.rate_limiter import RateLimiter as RateLimiter
+from stargate_core.config.request_logger import LogSink as LogSink
+from stargate_core.config.request_logger import RequestLogger as RequestLogger
 from stargate_core.config.request_size import RequestSize as RequestSize
 from stargate_core.config.request_transform import RequestTransform as RequestTransform
 from stargate_core.config.response_cache import ResponseCache as ResponseCache
@@ -52,15 +54,6 @@ class ApiKeyAuth(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.hide_credentials:
             raise Misfit("hide_credentials", "expected true: a caller's key is never sent to Bedrock")
-
-
-# ------------------------------------------------------------------------------------------- request-logger
-
-
-class RequestLogger(msgspec.Struct, frozen=True, kw_only=True):
-    """Where log records go: JSON lines, metadata only."""
-
-    path: Text = "/dev/stdout"
 
 
 # --------------------------------------------------------------------------------------------- the registry

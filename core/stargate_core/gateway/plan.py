@@ -27,6 +27,7 @@ from stargate_core.aws.sigv4 import Signers
 from stargate_core.config.bedrock_proxy import BedrockProxy
 from stargate_core.config.callers import with_groups
 from stargate_core.config.gateway_block import nanoseconds
+from stargate_core.config.request_logger import LogSink, RequestLogger
 from stargate_core.config.schema import Config, Consumer, PluginEntry, Route
 from stargate_core.direction import Account
 from stargate_core.gateway.places import Place
@@ -204,6 +205,13 @@ class Plan:
                 for account in accounts_of(config):
                     wanted.setdefault(account.name, account)
         return tuple(wanted.values())
+
+    @property
+    def log_sinks(self) -> dict[str, LogSink]:
+        """The sinks of log records, by their paths: how the shell writes to each."""
+        loggers = (standing.entry.config for standing in self._standing)
+        sinks = (sink for config in loggers if isinstance(config, RequestLogger) for sink in config.every)
+        return {sink.path: sink for sink in sinks}
 
     # -------------------------------------------------------------------------------------------- compilation
 

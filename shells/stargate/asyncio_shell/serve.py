@@ -31,7 +31,7 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotListen and BadTls, in exception groups."""
     async with anyio.create_task_group() as sink_nursery:
-        sinks = Sinks(sink_nursery, level=level)
+        sinks = Sinks(sink_nursery, level=level, settings=plan.log_sinks)
         try:
             async with anyio.create_task_group() as nursery:
                 await _serve(plan, nursery, sinks, started, outside or Outside())

@@ -9,6 +9,7 @@ import sys
 import click
 
 from stargate.cli.configuration import examine_file
+from stargate.log_sinks.looking import doubts
 from stargate.plugins import BadPlugin, installed
 from stargate_core.config.load import Examined, digest
 from stargate_core.config.schema import Config
@@ -30,6 +31,9 @@ def check(file: str) -> None:
         click.echo(problem)
     for warning in examined.warnings:
         click.echo(f"warning: {warning}")
+    if examined.config is not None:
+        for doubt in doubts(examined.config):
+            click.echo(f"warning: {doubt}")
     click.echo(_summary(examined))
     sys.exit(0 if examined.config is not None else 1)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import click
 
+from stargate.log_sinks.looking import doubts
 from stargate.sources import STDIN, Source
 from stargate_core.config.load import Examined
 from stargate_core.config.schema import Config
@@ -33,4 +34,6 @@ def told(examined: Examined) -> Config:
         click.echo(f"warning: {warning}", err=True)
     if examined.config is None:
         sys.exit(1)
+    for doubt in doubts(examined.config):
+        click.echo(f"warning: {doubt}", err=True)
     return examined.config

@@ -27,13 +27,12 @@ _NOBODY: Final = "nobody reads it"
 class FileWriter:
     """Appends to what is at a path."""
 
-    __slots__ = ("_path", "_stopped", "progress")
-
-    gather_seconds: float = 0.05
+    __slots__ = ("_path", "_stopped", "gather_seconds", "progress")
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._stopped = False
+        self.gather_seconds = 0.05
         self.progress = 0
 
     def stop(self) -> None:
@@ -48,15 +47,14 @@ class FileWriter:
             if standard is not None:
                 trouble = self._fill(standard, data)
             else:
-                trouble = self._append(data)
+                trouble = self.append(data)
         except OSError as error:
             trouble = error.strerror or str(error)
         return Done(self.progress, trouble=trouble)
 
-    def _append(self, data: bytes) -> str:
-        # Not to wait for somebody to open the other end of a pipe.
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
-        descriptor = os.open(self._path, flags, 0o640)
+    def append(self, data: bytes) -> str:
+        """Append to the file at the path; what went wrong and is no exception. Raises OSError."""
+        descriptor = open_to_append(self._path)
         try:
             return self._fill(descriptor, data)
         finally:
@@ -65,7 +63,8 @@ class FileWriter:
     def _fill(self, descriptor: int, data: bytes) -> str:
         mode = os.fstat(descriptor).st_mode
         if stat.S_ISREG(mode):
-            return self._fill_file(descriptor, data)
+            self.fill_file(descriptor, data)
+            return ""
         for piece in pieces(data) if stat.S_ISFIFO(mode) else (data,):
             rest = memoryview(piece)
             while rest:
@@ -81,8 +80,8 @@ class FileWriter:
                 self.progress += count
         return ""
 
-    def _fill_file(self, descriptor: int, data: bytes) -> str:
-        """Append all of it, or as many whole lines as there is room for."""
+    def fill_file(self, descriptor: int, data: bytes) -> None:
+        """Append all of it, or as many whole lines as there is room for. Raises OSError."""
         begin = os.fstat(descriptor).st_size
         rest = memoryview(data)
         try:
@@ -94,10 +93,15 @@ class FileWriter:
             if whole < written and os.fstat(descriptor).st_size == begin + written:
                 os.ftruncate(descriptor, begin + whole)
                 written = whole
-            self.progress = written
+            self.progress += written
             raise
-        self.progress = len(data)
-        return ""
+        self.progress += len(data)
+
+
+def open_to_append(path: str) -> int:
+    """Open what is at a path, or a new file that others may not read. Raises OSError."""
+    # Not to wait for somebody to open the other end of a pipe.
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
 
 
 def _has_room(descriptor: int) -> bool:

@@ -118,6 +118,8 @@ class Gateway:
         self._nursery = nursery
         self.sinks = sinks
         """Where log lines and notes go."""
+        self.note = sinks.note
+        """Tells the operator something, by level and text."""
         self.observe: Callable[[LogRecord], None] = observe_nothing
         """Is told of each exchange that is settled, if the plan says that somebody watches."""
         self.tls = tls
@@ -359,7 +361,7 @@ class Gateway:
             case FlightBegan() | FlightSent() | FlightEnded():
                 self._facts.append(CacheFact(command))
             case Note(level, text):
-                self.sinks.note(level, text)
+                self.note(level, text)
             case CloseClient():
                 assert isinstance(client, Client)
                 client.channel.finish()
@@ -453,6 +455,7 @@ class Gateway:
         """This generation of the configuration counts from now on: for each session from its next request."""
         before, self.plan, self.tls = self.plan, plan, tls
         self._plans[plan.generation] = plan
+        self.sinks.use(plan.log_sinks)
         self._tell_all(Reconfigured(plan.generation))
         del self._plans[before.generation]
         self.tell_pool(BoundsChanged(*msgspec.structs.astuple(plan.limits.pool)))
@@ -482,10 +485,6 @@ class Gateway:
     def _failed(self, error: Exception) -> None:
         """A bug of ours outside the core, while serving one connection."""
         self.note("error", f"{bug(error)}; one connection was ended")
-
-    def note(self, level: str, text: str) -> None:
-        """Tell the operator something."""
-        self.sinks.note(level, text)
 
     def statistics(self) -> dict[str, int]:
         """How much of everything there is at this moment."""

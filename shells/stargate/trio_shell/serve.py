@@ -30,7 +30,7 @@ async def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotListen and BadTls, in exception groups."""
     async with trio.open_nursery() as sink_nursery:
-        sinks = Sinks(sink_nursery, level=level)
+        sinks = Sinks(sink_nursery, level=level, settings=plan.log_sinks)
         try:
             async with trio.open_nursery() as nursery:
                 await _serve(plan, nursery, sinks, started, outside or Outside())

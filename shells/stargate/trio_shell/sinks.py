@@ -8,13 +8,14 @@ that it can again, is a note. What is still unwritten at the end is counted too,
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 import trio
 
-from stargate.log_sinks import writer_for
+from stargate.log_sinks import NO_SETTINGS, writer_for
 from stargate.shell_common.lines import BUFFERED_BYTES_MAX, LEVELS, NOTES, Done, SinkState, Writer, loss
+from stargate_core.config.request_logger import LogSink
 
 _LAST_WORDS_SECONDS: Final = 2.0
 
@@ -116,7 +117,8 @@ class Sink:
     def _notice(self, done: Done) -> None:
         """Tell the operator where something has changed."""
         if done.trouble and not self._trouble:
-            self._note("error", f"cannot write to {self._path}: {done.trouble}; lines are kept for a while")
+            kept = "; lines are kept for a while" if self._left else ""
+            self._note("error", f"cannot write to {self._path}: {done.trouble}{kept}")
         elif self._trouble and not done.trouble:
             self._note("info", f"writing to {self._path} again; {self._untold} lines were lost")
         self._trouble = done.trouble
@@ -136,19 +138,30 @@ def _tell_nobody(level: str, text: str) -> None:
 
 
 class Sinks:
-    """All sinks of a process, opened as they are first used."""
+    """All sinks of a process, opened as they are first used. settings: the configuration's, by path."""
 
-    def __init__(self, nursery: trio.Nursery, *, level: str = "info") -> None:
+    def __init__(
+        self, nursery: trio.Nursery, *, level: str = "info", settings: Mapping[str, LogSink] = NO_SETTINGS
+    ) -> None:
         self._nursery = nursery
         self._level = LEVELS[level]
         self._sinks: dict[str, Sink] = {}
+        self._settings = settings
+
+    def use(self, settings: Mapping[str, LogSink]) -> None:
+        """From now on the configuration says this of its sinks, by their paths."""
+        before, self._settings = self._settings, settings
+        for path, sink in self._sinks.items():
+            if path in settings and settings[path] != before.get(path):
+                sink.writer = writer_for(path, settings[path])
 
     def emit(self, path: str, line: bytes) -> None:
         """Write a line to a sink, in its own time."""
         sink = self._sinks.get(path)
         if sink is None:
             # Of trouble with the notes themselves nobody can be told.
-            sink = self._sinks[path] = Sink(path, self.note if path != NOTES else _tell_nobody)
+            note = self.note if path != NOTES else _tell_nobody
+            sink = self._sinks[path] = Sink(path, note, writer_for(path, self._settings.get(path)))
             self._nursery.start_soon(sink.run)
         sink.put(line)
 

@@ -152,7 +152,7 @@ class TestGoodFiles:
                         },
                     ),
                 ),
-                PluginEntry(name="request-logger", config=RequestLogger()),
+                PluginEntry(name="request-logger", config=RequestLogger(path="/dev/stdout")),
             ],
         )
 

@@ -52,4 +52,4 @@ class TestApiKeyAuth:
 
 class TestRequestLogger:
     def test_it_writes_to_standard_output(self) -> None:
-        assert RequestLogger().path == "/dev/stdout"
+        assert [sink.path for sink in RequestLogger().every] == ["/dev/stdout"]

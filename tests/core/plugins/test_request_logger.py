@@ -22,9 +22,12 @@ from stargate_core.config.plugin_configs import (
     Retry,
     Values,
 )
+from stargate_core.config.request_logger import Fields, LogSink
 from stargate_core.config.schema import Config, Consumer, KeyCredential, PluginEntry, Sigv4Credential
 from stargate_core.gateway.session import Exchanging
 from stargate_core.messages import ClientStalled, CredentialsChanged, Draining, Emit, Trouble
+from stargate_core.plugins.request_logger import line_maker
+from stargate_core.record import LogRecord, Outcome
 from stargate_core.secret import Secret
 from support.bedrock import (
     BAD_FRAMES,
@@ -328,3 +331,87 @@ class TestLines:
         bench.open()
         bench.answer(stream_head() + chunk(event("novelty", {"x": "PLANTED"}) + STORY.whole) + LAST_CHUNK)
         assert b"PLANTED" not in bench.lines[0].replace(MARKS["COMPLETION"].encode(), b"")
+
+
+def a_record(number: int = 0, **fields: Any) -> LogRecord:
+    """A good answer, unless told otherwise."""
+    usual: dict[str, Any] = {"time": "2027-01-15T08:00:00.000Z", "request_id": f"id-{number}"}
+    usual |= {"generation": 1, "outcome": Outcome.COMPLETE, "status": 200, "consumer": "ann"}
+    return LogRecord(**(usual | fields))
+
+
+def read(sink: LogSink, record: LogRecord) -> dict[str, Any] | None:
+    """The line that a sink has of a record; None if none."""
+    line = line_maker(sink)(record)
+    return msgspec.json.decode(line) if line else None
+
+
+class TestSinks:
+    def test_each_has_its_line(self) -> None:
+        sinks = [LogSink(path="a"), LogSink(path="b", format="emf"), LogSink(path="c", sample_failures=0)]
+        logger = PluginEntry(name="request-logger", config=RequestLogger(sinks=sinks))
+        plan = a_plan(a_config(plugins=[logger]))
+        bench = Bench(plan)
+        commands = bench.ask(request("/nothing", b""))
+        emitted = {command.sink: command.line for command in commands if isinstance(command, Emit)}
+        assert set(emitted) == {"a", "b"}
+        assert b'"_aws"' in emitted["b"]
+        assert b'"_aws"' not in emitted["a"]
+        assert plan.log_sinks == {sink.path: sink for sink in sinks}
+
+    def test_a_plan_without_the_plugin_has_none(self) -> None:
+        assert a_plan(Config()).log_sinks == {}
+
+
+class TestFields:
+    def test_some_of_them(self) -> None:
+        sink = LogSink(path="a", fields=Fields(include=["consumer", "request_id", "tried"]))
+        assert read(sink, a_record()) == {"request_id": "id-0", "consumer": "ann"}
+        assert read(sink, a_record(tried=("x",)))["tried"] == ["x"]  # type: ignore[index]
+
+    @pytest.mark.parametrize("left_out", LogRecord.__struct_fields__)
+    def test_all_but_one(self, left_out: str) -> None:
+        record = a_record(detail="d", cost_usd=1.5, stream=True)
+        whole = read(LogSink(path="a"), record)
+        assert whole is not None
+        whole.pop(left_out, None)
+        assert read(LogSink(path="a", fields=Fields(exclude=[left_out])), record) == whole
+
+    def test_none_at_all(self) -> None:
+        nothing = Fields(exclude=list(LogRecord.__struct_fields__))
+        assert read(LogSink(path="a", fields=nothing), a_record()) == {}
+        assert read(LogSink(path="a", fields=nothing, sample=0.999_999), a_record()) == {"sample": 0.999_999}
+
+
+class TestSampling:
+    @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 1.0])
+    def test_about_so_many_are_written_and_each_says_for_how_many_it_stands(self, rate: float) -> None:
+        sink = LogSink(path="a", sample=rate)
+        written = [line for number in range(4000) if (line := read(sink, a_record(number)))]
+        # Five standard deviations at the most.
+        assert abs(len(written) - 4000 * rate) <= 5 * (4000 * rate * (1 - rate)) ** 0.5
+        assert all(line.get("sample", 1.0) == rate for line in written)
+
+    def test_the_same_ones_each_time_and_those_of_a_lower_rate_among_them(self) -> None:
+        def chosen(rate: float) -> set[int]:
+            sink = LogSink(path="a", sample=rate)
+            return {number for number in range(1000) if read(sink, a_record(number))}
+
+        assert chosen(0.3) == chosen(0.3)
+        assert chosen(0.1) < chosen(0.3) < chosen(0.9)
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"outcome": Outcome.FAILED, "status": 503},
+            {"outcome": Outcome.FAILED, "status": 200},
+            {"outcome": Outcome.FAILED, "status": 429},
+            {"outcome": Outcome.CLIENT_LEFT, "status": 0},
+            {"outcome": Outcome.COMPLETE, "status": 404},
+        ],
+    )
+    def test_what_went_wrong_is_always_written_unless_told_otherwise(self, fields: dict[str, Any]) -> None:
+        line = read(LogSink(path="a", sample=0), a_record(**fields))
+        assert line is not None
+        assert "sample" not in line
+        assert read(LogSink(path="a", sample_failures=0), a_record(**fields)) is None

@@ -10,7 +10,9 @@ import trio
 
 from stargate.shell_common.lines import BUFFERED_BYTES_MAX, SinkState
 from stargate.trio_shell.sinks import Sink, Sinks
+from stargate_core.config.request_logger import LogSink, Rotate
 from support.channels import until
+from support.collectors import BROKEN, http_collector
 
 pytestmark = pytest.mark.trio
 
@@ -215,6 +217,56 @@ class TestAll:
             sinks.emit(path, b"line\n")
             await sinks.close()
         assert capfd.readouterr().out == "line\n"
+
+
+class TestSettings:
+    async def test_a_sink_is_written_as_the_configuration_says_and_says_anew(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "log")
+        line = b"x" * 3000 + b"\n"
+        async with trio.open_nursery() as nursery:
+            sinks = Sinks(nursery, settings={path: LogSink(path=path, rotate=Rotate(max_bytes=4096))})
+            for number in range(2):
+                sinks.emit(path, line)
+                await until(lambda: sinks.statistics()[0].written_lines == number + 1)  # noqa: B023
+            assert (tmp_path / "log.1").read_bytes() == line
+            sinks.use({path: LogSink(path=path)})
+            for number in range(2):
+                sinks.emit(path, line)
+                await until(lambda: sinks.statistics()[0].written_lines == number + 3)  # noqa: B023
+            assert (tmp_path / "log").read_bytes() == line * 3
+            sinks.use({})
+            sinks.emit(path, line)
+            await sinks.close()
+        assert (tmp_path / "log").read_bytes() == line * 4
+
+    async def test_a_line_that_a_collector_gave_up_is_told_to_it(self) -> None:
+        with http_collector() as collector:
+            collector.answers = [BROKEN.replace(b"500", b"400")]
+            async with trio.open_nursery() as nursery:
+                sinks = Sinks(nursery)
+                sinks.emit(collector.url, b"one\n")
+                await until(lambda: sinks.statistics()[0].dropped_lines == 1)
+                sinks.emit(collector.url, b"two\n")
+                await sinks.close()
+                (state, _notes) = sinks.statistics()
+        assert collector.taken == [b"two", b'{"dropped_lines":1}']
+        assert state == SinkState(collector.url, 0, 1, 1, "")
+
+    async def test_a_collector_that_hangs_holds_up_nobody_and_its_lines_are_told(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        with http_collector() as collector:
+            collector.answer = None
+            async with trio.open_nursery() as nursery:
+                sinks = Sinks(nursery)
+                sinks.emit(collector.url, b"one\n")
+                await until(lambda: bool(collector.batches))
+                sinks.emit(collector.url, b"two\n")
+                await sinks.close()
+                nursery.cancel_scope.cancel()
+        assert capfd.readouterr().err.endswith(
+            f"warning: 2 lines for {collector.url} could not be written, and are lost\n"
+        )
 
 
 class TestCounting:
