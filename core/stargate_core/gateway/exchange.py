@@ -311,7 +311,7 @@ class Exchange:
         """The status line and headers of a stream: from here on an error goes in-band."""
         assert self.translator is not None
         headers = answer_headers(self.dialect, self.request, self.translator.stream_headers(upstream_headers))
-        self._tell_attempts(headers)
+        self._tell_attempts(headers, whole=False)
         self._filter_headers(200, headers)
         try:
             head = self.host.codec.response_head(200, headers, close=self.host.draining)
@@ -471,9 +471,9 @@ class Exchange:
             text = f"{self.ctx.plugin} raised {type(error).__name__} when it was abandoned"
             out.append(Note("error", text))
 
-    def _tell_attempts(self, headers: Headers) -> None:
+    def _tell_attempts(self, headers: Headers, *, whole: bool = True) -> None:
         """Name the attempts in a header, where an operator wants that; to operators themselves tell more."""
-        explain_to_admin(self, headers)
+        explain_to_admin(self, headers, whole=whole)
         direction = self.direction
         if not self.ctx.persistence.tell_attempts or direction is None:
             return

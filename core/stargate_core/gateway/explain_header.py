@@ -12,6 +12,9 @@ So it does for plain answers, streams, refusals and failures; of what is not HTT
   Nor can the answer's be kept or shared: what a cache holds is Bedrock's answer, before it becomes anybody's.
 - It is ASCII, and of at most `BYTES_MAX`: proxies and clients have bounds for a whole head that are not much
   larger. Names may be of any length and in any script, so they are escaped, and cut where they must be.
+- What the request has cost stands beside it, in a header that scripts can read: in dollars, as the log record
+  has it. It is told of whole answers and failures. Of a stream nothing is known when its head is written, and
+  what would come after its body, HTTP's trailers, hardly a client can read; there the log has it.
 - It says nothing that the log does not say as well, limits aside: no prompt, no completion, no key.
 """
 
@@ -23,6 +26,7 @@ import msgspec
 
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.dialects.face import Headers
+from stargate_core.gateway.settlement import cost_so_far
 from stargate_core.messages import Source
 from stargate_core.plugins.rate_limiter import RateLimiterPlugin, Taken
 from stargate_core.plugins.response_cache import ResponseCachePlugin
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
     from stargate_core.gateway.exchange import Exchange
 
 NAME: Final = b"x-stargate-explain"
+COST: Final = b"x-stargate-cost-usd"
+"""With nine decimals: costs are counted in nano-dollars."""
+COST_ESTIMATED: Final = b"x-stargate-cost-estimated"
+"""No price of the model is known, and the dearest one's was taken."""
 BYTES_MAX: Final = 4096
 _CHARS_MAX: Final = (256, 64, 16)
 """Of each text: what is tried in turn, until all fits."""
@@ -87,14 +95,22 @@ class _Told(Private, msgspec.Struct, frozen=True):
     SHOWN: ClassVar[tuple[str, ...]] = ("request_id", "cause")
 
 
-def explain_to_admin(exchange: "Exchange", headers: Headers) -> None:
-    """Add the header to an answer's, if the request shows that an operator wants it."""
+def explain_to_admin(exchange: "Exchange", headers: Headers, *, whole: bool) -> None:
+    """Add the headers to an answer's, if the request shows that an operator wants them.
+
+    whole: whether all of the answer is known, and so its cost.
+    """
     token = exchange.host.plan.config.gateway.admin_token
     if token is None or not token:
         return
     shown = exchange.request.header(NAME)
     if shown is not None and token.matches(shown.decode("utf-8", "replace")):
         headers.append((NAME, _line(_told(exchange))))
+        if whole:
+            cost_usd, estimated = cost_so_far(exchange)
+            headers.append((COST, b"%.9f" % cost_usd))
+            if estimated:
+                headers.append((COST_ESTIMATED, b"true"))
 
 
 def _told(exchange: "Exchange") -> _Told:

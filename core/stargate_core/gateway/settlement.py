@@ -100,12 +100,9 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     request, ctx, host = exchange.request, exchange.ctx, exchange.host
     upstream, translator, fault = exchange.upstream, exchange.translator, exchange.fault
     ask, direction, consumer, call = ctx.known_ask, exchange.direction, ctx.consumer, exchange.call
-    usage = translator.usage if translator is not None else None
     cache = "" if ctx.answer_source is None else _CACHE[ctx.answer_source]
-    estimated = usage is None and _has_used(exchange)
-    if estimated:
-        usage = _estimate(exchange)
-    cost_usd, cost_estimated = _cost_usd(exchange, None if cache in _NOT_PAID else usage)
+    usage, estimated = _usage(exchange)
+    cost_usd, cost_estimated = cost_of(exchange, usage)
     begun_at, sent_at, first_byte_at = exchange.begun_at, exchange.sent_at, exchange.first_byte_at
     total_ns, upstream_ns, overhead_ns = _time_spent(exchange, now, kept=cache == "hit")
     first_token_at, events, inter_token_ns = _stream_figures(exchange)
@@ -240,9 +237,23 @@ def _has_used(exchange: "Exchange") -> bool:
     return given_up and exchange.sent_at > 0 and upstream.status in (0, 200)
 
 
-def _cost_usd(exchange: "Exchange", usage: Usage | None) -> tuple[float, bool]:
+def _usage(exchange: "Exchange") -> tuple[Usage | None, bool]:
+    """The tokens that were used, if any, and whether that is an estimate."""
+    usage = None if exchange.translator is None else exchange.translator.usage
+    if usage is None and _has_used(exchange):
+        return _estimate(exchange), True
+    return usage, False
+
+
+def cost_so_far(exchange: "Exchange") -> tuple[float, bool]:
+    """What an exchange has cost that is about to be answered whole: as its record will have it."""
+    return cost_of(exchange, _usage(exchange)[0])
+
+
+def cost_of(exchange: "Exchange", usage: Usage | None) -> tuple[float, bool]:
     """What these tokens cost, and whether that is only an upper bound, no price of the model being known."""
-    if usage is None:
+    source = exchange.ctx.answer_source
+    if usage is None or (source is not None and _CACHE[source] in _NOT_PAID):
         return 0.0, False
     assert exchange.direction is not None
     prices = exchange.host.plan.prices

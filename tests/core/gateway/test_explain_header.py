@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stargate_core.clock import SECOND
 from stargate_core.config.bedrock_proxy import ModelTarget, ProxyTarget
 from stargate_core.config.plugin_configs import ApiKeyAuth, Retry
 from stargate_core.config.rate_limiter import Limit, RateLimiter
@@ -31,6 +32,7 @@ from support.machines import LOG, MODEL, Answer, Bench, a_config, a_plan, chat, 
 TOKEN: Final = "planted-admin-token"
 NAME: Final = "x-stargate-explain"
 SHOWN: Final = {NAME: TOKEN}
+NATIVE: Final = b'{"messages": [{"role": "user", "content": [{"text": "Hi."}]}]}'
 KEY: Final = "sk-planted-0123456789abcdef"
 CONSUMERS: Final = [
     Consumer(username="ann", keyauth_credentials=[KeyCredential(key=Secret(KEY), id="laptop")])
@@ -310,3 +312,73 @@ class TestBounds:
         assert (said["cut"], said["limits"], said["plugins"]["access"]) == (True, [], [])
         assert said["consumer"] == name[:16]
         assert said["request_id"] == bench.only.header("x-request-id")
+
+
+class TestCost:
+    def costs(self, bench: Bench) -> tuple[str | None, str | None]:
+        """What the answer says it has cost, and whether that is an estimate."""
+        return bench.only.header("x-stargate-cost-usd"), bench.only.header("x-stargate-cost-estimated")
+
+    @pytest.mark.parametrize(
+        ("model", "estimated"), [("anthropic.claude-3-haiku-20240307-v1:0", None), ("some.model", "true")]
+    )
+    @pytest.mark.parametrize("api", ["openai", "native"])
+    def test_a_whole_answer_says_what_the_log_does(self, model: str, estimated: str | None, api: str) -> None:
+        bench = Bench(watched(LOG))
+        native = request(f"/model/{model}/converse", NATIVE, headers=SHOWN)
+        bench.ask(chat(model=model, headers=SHOWN) if api == "openai" else native)
+        bench.open()
+        bench.answer(converse_answer("Hello."))
+        cost, told_estimated = self.costs(bench)
+        assert cost is not None
+        assert float(cost) == pytest.approx(bench.record["cost_usd"], abs=1e-12)
+        assert float(cost) > 0
+        assert "e" not in cost
+        assert told_estimated == estimated
+
+    def test_a_refusal_costs_nothing(self) -> None:
+        bench = Bench(watched(LOG, AUTH, consumers=CONSUMERS))
+        bench.ask(chat(headers=SHOWN))
+        assert (bench.only.status, *self.costs(bench)) == (401, "0.000000000", None)
+
+    def test_a_failure_says_what_bedrock_has_worked_for(self) -> None:
+        bench = Bench(watched(LOG))
+        bench.ask(chat(model=MODEL, headers=SHOWN))
+        bench.open()
+        bench.advance(1000 * SECOND)
+        assert bench.only.status == 504
+        cost, _ = self.costs(bench)
+        assert float(cost or 0) == pytest.approx(bench.record.get("cost_usd", 0.0), abs=1e-12)
+
+    def test_of_a_stream_it_is_not_known_yet(self) -> None:
+        bench = Bench(watched(LOG))
+        bench.ask(chat(stream=True, headers=SHOWN))
+        bench.open()
+        bench.answer(stream_head() + chunk(converse_story(("One.",)).whole) + LAST_CHUNK)
+        assert bench.only.header(NAME) is not None
+        assert self.costs(bench) == (None, None)
+        assert bench.record["cost_usd"] > 0
+
+    @pytest.mark.parametrize("headers", [{}, {NAME: "wrong"}])
+    def test_others_are_told_nothing(self, headers: dict[str, str]) -> None:
+        bench = Bench(watched(LOG))
+        bench.ask(chat(headers=headers))
+        bench.open()
+        bench.answer(converse_answer("Hello."))
+        assert self.costs(bench) == (None, None)
+
+    @pytest.mark.parametrize(
+        ("source", "paid"), [(Source.KEPT, False), (Source.JOINED, False), (Source.MADE, True)]
+    )
+    def test_an_answer_that_was_not_made_for_it_costs_nothing(self, source: Source, paid: bool) -> None:
+        bench = Bench(watched(LOG, CACHE))
+        bench.ask(chat(headers=SHOWN))
+        [ticket] = bench.followed
+        body = converse_answer().partition(b"\r\n\r\n")[2]
+        bench.tell(AnswerBegan(ticket, source, [(b"content-type", b"application/json")]))
+        bench.tell(AnswerSent(ticket, body))
+        bench.tell(AnswerEnded(ticket))
+        del bench.followed[ticket]
+        cost, estimated = self.costs(bench)
+        assert (float(cost or 0) > 0, estimated) == (paid, None)
+        assert float(cost or 0) == pytest.approx(bench.record["cost_usd"], abs=1e-12)
