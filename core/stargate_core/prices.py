@@ -160,12 +160,26 @@ SHIPPED: Final[tuple[tuple[str, ModelPrice], ...]] = (
 _EMPTY: Final[Mapping[str, ModelPrice]] = MappingProxyType({})
 
 
+class Row(msgspec.Struct, frozen=True):
+    """One row of the list."""
+
+    glob: str
+    price: ModelPrice
+    shipped: bool
+    """Not the operator's own."""
+
+
 class Prices:
     """The shipped list behind the operator's own."""
 
-    __slots__ = ("_known", "_own", "_shipped", "dearest")
+    __slots__ = ("_known", "_own", "_shipped", "dearest", "rows")
 
     def __init__(self, own: Mapping[str, ModelPrice] = _EMPTY) -> None:
+        self.rows = (
+            *(Row(glob, told, shipped=False) for glob, told in own.items()),
+            *(Row(glob, told, shipped=True) for glob, told in SHIPPED),
+        )
+        """In the order in which they count."""
         self._own = GlobTable((glob, price_of(told)) for glob, told in own.items())
         self._shipped = GlobTable((glob, price_of(told)) for glob, told in SHIPPED)
         told = (*own.values(), *(told for _, told in SHIPPED))
@@ -183,6 +197,16 @@ class Prices:
                 self._known.clear()
             self._known[model] = price
         return price
+
+    def row_of(self, model: str) -> Row | None:
+        """The row that prices a model; None: none does, and it costs what the dearest one does."""
+        names = (model, base_model(model))
+        for shipped in (False, True):
+            rows = GlobTable((row.glob, row) for row in self.rows if row.shipped is shipped)
+            found = rows.find(*names)
+            if found is not None:
+                return found
+        return None
 
     def is_known(self, price: Price) -> bool:
         """Whether a price that `of` gave is the model's own, and not the dearest in its place."""

@@ -162,6 +162,33 @@ class TestOwn:
         dear = ModelPrice(input=100, output=1000)
         assert Prices({"my-model": dear}).of("another") == price_of(dear)
 
+    @pytest.mark.parametrize(
+        "model",
+        [
+            "mine",
+            "eu.mine",
+            "arn:aws:bedrock:us-east-1:1:x/us." + SONNET,
+            SONNET,
+            "nova",
+            "x",
+        ],
+    )
+    def test_the_row_that_is_shown_is_the_one_that_counts(self, model: str) -> None:
+        prices = Prices({"mine*": ModelPrice(input=7), "*nova": ModelPrice(input=8, cache_read=1)})
+        row = prices.row_of(model)
+        assert prices.of(model) == (prices.dearest if row is None else price_of(row.price))
+        assert (row is None) is not prices.is_known(prices.of(model))
+
+    def test_the_operators_rows_come_first_and_say_so(self) -> None:
+        own = {SONNET: ModelPrice(input=7)}
+        rows = Prices(own).rows
+        assert (rows[0].glob, rows[0].price.input, rows[0].shipped) == (SONNET, 7, False)
+        assert [(row.glob, row.price) for row in rows[1:]] == list(SHIPPED)
+        assert all(row.shipped for row in rows[1:])
+        found = Prices(own).row_of(SONNET)
+        assert found is not None
+        assert not found.shipped
+
     def test_it_is_told_whether_a_price_is_the_models_own(self) -> None:
         prices = Prices({"mine": ModelPrice(input=1), "dear": ModelPrice(input=999_999, output=999_999)})
         assert all(prices.is_known(prices.of(model)) for model in (SONNET, "mine", "dear"))

@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 from anyio.abc import TaskGroup
 
-from stargate.log_sinks import NO_SETTINGS, writer_for
+from stargate.log_sinks.choice import NO_SETTINGS, writer_for
 from stargate.shell_common.lines import BUFFERED_BYTES_MAX, LEVELS, NOTES, Done, SinkState, Writer, loss
 from stargate.shell_common.threads import in_thread
 from stargate_core.config.request_logger import LogSink

@@ -41,6 +41,7 @@ COMMANDS: Final = MappingProxyType(
             "import_kong",
             "Turn Kong's declarative configuration into Stargate's.",
         ),
+        "prices": _Entry("stargate.cli.prices", "prices", "Show what models cost, and why."),
         "openapi": _Entry("stargate.cli.openapi", "openapi", "Print the gateway's own OpenAPI document."),
         "version": _Entry("stargate.cli.main", "version", "Print the version."),
     }

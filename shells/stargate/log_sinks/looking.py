@@ -9,8 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from stargate.tls import BadTls, collector_context
-from stargate_core.config.request_logger import LogSink, RequestLogger, kind_of
+from stargate_core.config.request_logger import Collector, LogSink, RequestLogger, kind_of
 from stargate_core.config.schema import Config, Consumer, ConsumerGroup, PluginEntry, Route, Service
 
 
@@ -49,10 +48,18 @@ def _doubt(sink: LogSink) -> str:
             there = sink.path in ("-", "/dev/stdout", "/dev/stderr") or os.access(sink.path, os.W_OK)
             return "" if there else "it is not there, or may not be written"
         case "http" if sink.path.startswith("https:") and sink.http is not None:
-            try:
-                collector_context(sink.http)
-            except BadTls as error:
-                return str(error)
+            return _doubt_of_tls(sink.http)
+    return ""
+
+
+def _doubt_of_tls(settings: Collector) -> str:
+    # Checking a file should not take what only a few files need.
+    from stargate.tls import BadTls, collector_context
+
+    try:
+        collector_context(settings)
+    except BadTls as error:
+        return str(error)
     return ""
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from stargate.log_sinks import NO_SETTINGS, writer_for
+from stargate.log_sinks.choice import NO_SETTINGS, writer_for
 from stargate.shell_common.lines import BUFFERED_BYTES_MAX, LEVELS, NOTES, Done, SinkState, Writer, loss
 from stargate_core.config.request_logger import LogSink
 

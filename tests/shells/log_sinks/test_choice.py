@@ -2,7 +2,7 @@
 
 import pytest
 
-from stargate.log_sinks import writer_for
+from stargate.log_sinks.choice import writer_for
 from stargate_core.config.request_logger import Collector, LogSink, Rotate
 
 
