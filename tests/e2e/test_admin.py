@@ -92,7 +92,7 @@ class Behind(msgspec.Struct):
 
 def admin_of(gateway: RunningGateway) -> Admin:
     """The listener that it has told of."""
-    (line,) = [line for line in gateway.told if "admin" in line and "http" in line]
+    (line,) = [line for line in gateway.told if line.startswith("stargate: admin listens on ")]
     return Admin(next(word for word in line.split() if word.startswith("http")))
 
 
@@ -171,12 +171,18 @@ class TestRequests:
     def test_the_newest_come_first_and_can_be_chosen(self, behind: Behind) -> None:
         ids = [asked(behind) for _ in range(3)]
         failed = asked(behind, model="simulator.error:ValidationException")
-        told = behind.admin.ask("/api/requests?limit=4").value["requests"]
-        assert [one["request_id"] for one in told] == [failed, *reversed(ids)]
-        chosen = behind.admin.ask("/api/requests?consumer=team-a&model=claude&limit=2").value["requests"]
-        assert [one["request_id"] for one in chosen] == [ids[2], ids[1]]
-        earlier = behind.admin.ask(f"/api/requests?before={ids[1]}&limit=1").value["requests"]
-        assert [one["request_id"] for one in earlier] == [ids[0]]
+
+        def listed(query: str) -> list[str]:
+            told = behind.admin.ask(f"/api/requests?{query}").value["requests"]
+            times = [one["time"] for one in told]
+            assert times == sorted(times, reverse=True)
+            return [one["request_id"] for one in told]
+
+        # A record is there a moment after its answer.
+        eventually(lambda: set(listed("limit=4")) == {failed, *ids})
+        assert set(listed("consumer=team-a&model=claude&limit=3")) == set(ids)
+        newest = listed("limit=4")
+        assert listed(f"before={newest[1]}&limit=2") == newest[2:]
         assert behind.admin.ask("/api/requests?consumer=nobody").value == {"requests": []}
 
     @pytest.mark.parametrize("query", ["limit=0", "limit=x", "limit=9999", "outcome=bad", "what=1"])

@@ -196,7 +196,7 @@ class TestDescriptors:
                 assert gateway.wait_until_ended() == 0
             finally:
                 process.kill()
-        assert f"stargate: a process may have {FEW_DESCRIPTORS} files open here" in gateway.told[0]
+        assert f"attention        a process may have {FEW_DESCRIPTORS} files open here" in gateway.told[0]
         assert "gateway.max_connections: 10000" in gateway.told[0]
 
     def test_a_call_that_finds_none_fails_and_the_next_one_is_made(self, gateway: RunningGateway) -> None:

@@ -142,7 +142,7 @@ class RunningGateway(Served):
         for line in self.process.stderr:
             self.told.append(line.rstrip())
             if line.startswith("stargate: listening on "):
-                self.urls.append(line.rstrip().partition("listening on ")[2])
+                self.urls.append(line.partition("listening on ")[2].strip())
             if line.startswith("stargate: ready"):
                 self._ready.set()
         self._ready.set()

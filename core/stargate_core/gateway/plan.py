@@ -191,9 +191,14 @@ class Plan:
         return any(standing.entry.name == plugin for standing in self._standing)
 
     @property
+    def entries(self) -> tuple[PluginEntry, ...]:
+        """The uses of plugins that are switched on, in the order of the file; of a group for each member."""
+        return tuple(standing.entry for standing in self._standing)
+
+    @property
     def switched_on(self) -> tuple[str, ...]:
         """The plugins that are switched on anywhere, each once, in the order of the file."""
-        return tuple(dict.fromkeys(standing.entry.name for standing in self._standing))
+        return tuple(dict.fromkeys(entry.name for entry in self.entries))
 
     @property
     def accounts(self) -> tuple[Account, ...]:

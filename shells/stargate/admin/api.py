@@ -1,4 +1,4 @@
-"""The API: what each path below `/api` answers.
+"""The API: what each path below `/api` answers, and `/metrics`.
 
 Everything is told by whichever worker is asked, for all of them. Of requests the metadata of the last few
 hundred of each worker are at hand, no words of a prompt or an answer.
@@ -15,6 +15,7 @@ from stargate.admin.messages import (
     Reply,
     Request,
     Streamed,
+    data_reply,
     json_reply,
     problem,
     streamed,
@@ -26,6 +27,7 @@ from stargate.admin.watching import Watch
 from stargate.explaining.asked import request_of_json
 from stargate.explaining.shown import lines
 from stargate.observing.board import Boards
+from stargate.observing.exposition import exposition
 from stargate.shell_common.beside import Running
 from stargate_core.gateway.explanation import NotWhole, explain
 from stargate_core.record import LogRecord, Outcome
@@ -54,6 +56,7 @@ class Api:
     def resources(self) -> dict[str, Resource]:
         """By path."""
         return {
+            "/metrics": Resource("GET", self._metrics),
             "/api/status": Resource("GET", self._status),
             "/api/stream": Resource("GET", self._stream, streams=True),
             "/api/requests": Resource("GET", self._requests),
@@ -65,6 +68,11 @@ class Api:
     @property
     def _directory(self) -> str | None:
         return self._running.gateway.plan.config.gateway.journal.directory
+
+    async def _metrics(self, request: Request, _name: str) -> Reply:
+        accept = (request.header(b"accept") or b"").decode("latin-1")
+        kind, body = await anyio.to_thread.run_sync(exposition, self._boards, accept)
+        return data_reply(body, kind.encode())
 
     async def _status(self, _request: Request, _name: str) -> Reply:
         return json_reply(self.watch.status())

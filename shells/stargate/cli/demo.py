@@ -152,7 +152,7 @@ def _gateway(configuration: Path) -> Generator[_Running]:
             url = url or (address.strip() if found else "")
             if line.startswith("stargate: ready"):
                 break
-            if not found:
+            if "attention" in line or not line.startswith("stargate: "):
                 click.echo(line.rstrip(), err=True)
         else:
             raise click.ClickException("the gateway did not start")

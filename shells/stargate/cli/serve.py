@@ -11,6 +11,7 @@ from typing import cast
 import click
 import trio
 
+from stargate.cli import telling
 from stargate.cli.configuration import told
 from stargate.cli.sockets import changed_by, handed_in
 from stargate.operations import Operations
@@ -23,7 +24,7 @@ from stargate.shell_common.threads import left_behind
 from stargate.sources import Source
 from stargate.supervisor import Share, Supervisor
 from stargate.tls import BadTls, listener_context, upstream_contexts
-from stargate_core.config.schema import Config, Gateway
+from stargate_core.config.schema import Gateway
 from stargate_core.gateway.plan import Plan
 
 
@@ -100,7 +101,7 @@ def serve(
     plan = Plan(config, plugins)
     too_little = make_room(config.gateway)  # Before workers are forked: they inherit the limit.
     if too_little is not None:
-        _echo([too_little])
+        telling.tell([telling.labelled(telling.ATTENTION, too_little)])
 
     def run(plan: Plan, outside: Outside, started: Callable[[Started], None]) -> int:
         try:
@@ -125,7 +126,8 @@ def serve(
     outside = Outside(
         source if source.is_file else None, watch=watch, sockets=opened, beside=operations.at(0)
     )
-    run(plan, outside, lambda what: _echo([*_news(plan, what), *_beside(operations), _ready(config)]))
+    of_gateway = telling.of_gateway(plan, operations)
+    run(plan, outside, lambda what: _tell(plan, telling.of_worker(plan, what), of_gateway))
 
 
 def _supervise(
@@ -143,7 +145,7 @@ def _supervise(
 
     def work(plan: Plan, share: Share, line: Line, place: int) -> int:
         outside = Outside(source, sockets=share, line=line, beside=operations.at(place))
-        return run(plan, outside, lambda what: line.tell(ready=_news(plan, what)))
+        return run(plan, outside, lambda what: line.tell(ready=telling.of_worker(plan, what)))
 
     def note(of: str, text: str) -> None:
         if LEVELS[of] >= LEVELS[level]:
@@ -162,16 +164,21 @@ def _supervise(
     except (CannotListen, BadTls) as error:
         click.echo(f"error: {error}", err=True)
         return 1
+    of_gateway = telling.of_gateway(plan, operations)
     supervisor = Supervisor(
         plan,
         source,
         shares,
         work=work,
         note=note,
-        ready=lambda news: _echo([*news, *_beside(operations), _ready(plan.config)]),
+        ready=lambda news: _tell(plan, news, of_gateway),
         watch=watch,
     )
     return supervisor.run()
+
+
+def _tell(plan: Plan, of_worker: Sequence[str], of_gateway: Sequence[str]) -> None:
+    telling.tell([*of_worker, *of_gateway, telling.ready(plan.config)])
 
 
 def _serve_on_trio(plan: Plan, started: Callable[[Started], None], level: str, outside: Outside) -> None:
@@ -233,34 +240,3 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
                 yield from _leaves(part)
         case _:
             yield error
-
-
-def _news(plan: Plan, started: Started) -> list[str]:
-    """What a person wants to know when it runs."""
-    lines = [f"listening on {url}" for url in started.urls]
-    for account, found in started.credentials.items():
-        name = f"credentials for account {account}" if account else "AWS credentials"
-        if found.credentials is None:
-            lines.append(f"no {name}: {found.problem}; calls will be answered 503 until there are some")
-        else:
-            lines.append(f"{name} from {found.method}")
-    if not plan.has("bedrock-proxy"):
-        lines.append("no plugin bedrock-proxy: calls have nowhere to go")
-    return lines
-
-
-def _beside(operations: Operations) -> list[str]:
-    """Where the operator finds the rest."""
-    return [] if operations.admin is None else [f"admin listens on {url}" for url in operations.admin.urls]
-
-
-def _ready(config: Config) -> str:
-    """That it runs."""
-    consumers, workers = len(config.consumers), config.gateway.workers
-    beside = f", {workers} workers" if workers > 1 else ""
-    return f"ready ({consumers} consumer{'' if consumers == 1 else 's'}{beside})"
-
-
-def _echo(lines: Sequence[str]) -> None:
-    for line in lines:
-        click.echo(f"stargate: {line}", err=True)

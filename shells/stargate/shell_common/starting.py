@@ -59,7 +59,8 @@ def make_room(gateway: Gateway) -> str | None:
         return None
     return (
         f"a process may have {soft} files open here (ulimit -n), and gateway.max_connections: {clients} with "
-        f"as many connections to Bedrock as they may use takes {wanted}: what is beyond that waits or fails"
+        f"as many connections to Bedrock as they may use takes {wanted}: what is beyond that waits or fails; "
+        f"raise the hard limit (ulimit -Hn, or LimitNOFILE of systemd), or lower max_connections"
     )
 
 

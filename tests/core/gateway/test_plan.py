@@ -360,6 +360,7 @@ class TestFacts:
         assert a_plan(config, Tag).has("tag")
         assert not a_plan(config, Tag).has("api-key-auth")
         assert a_plan(config, Tag).switched_on.count("tag") == 1
+        assert [entry.name for entry in a_plan(config, Tag).entries].count("tag") == 1
 
     def test_accounts_are_those_whose_credentials_must_be_found(self) -> None:
         def proxies(*configs: BedrockProxy) -> Plan:
