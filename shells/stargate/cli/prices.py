@@ -15,10 +15,11 @@ import click
 import msgspec
 
 from stargate.cli.configuration import examine_file
+from stargate.log_sinks.looking import entries_of
 from stargate.plugins import BadPlugin, installed
 from stargate_core.config.bedrock_proxy import BedrockProxy, targets_of
 from stargate_core.config.gateway_block import ModelPrice
-from stargate_core.config.schema import Config, PluginEntry
+from stargate_core.config.schema import Config
 from stargate_core.prices import AS_OF, Prices, Row
 
 _OLD_MONTHS: Final = 6
@@ -82,20 +83,10 @@ def prices(models: Sequence[str], path: str | None, as_json: bool) -> None:
                 click.echo(line)
 
 
-def _entries(config: Config) -> Iterator[PluginEntry]:
-    yield from config.plugins
-    for service in config.services:
-        yield from service.plugins
-        for route in service.routes:
-            yield from route.plugins
-    for owner in (*config.routes, *config.consumers, *config.consumer_groups):
-        yield from owner.plugins
-
-
 def _names(config: Config) -> dict[str, list[str]]:
     """The names that callers use, and the model ids each stands for."""
     names: dict[str, dict[str, None]] = {}
-    for entry in _entries(config):
+    for entry in entries_of(config):
         if entry.enabled and isinstance(entry.config, BedrockProxy):
             for name, model in entry.config.models.items():
                 for place in targets_of(entry.config, model):

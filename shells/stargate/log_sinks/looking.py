@@ -21,7 +21,7 @@ def doubts(config: Config) -> list[str]:
 def _sinks(config: Config) -> Iterator[LogSink]:
     """Each of them once."""
     seen: set[str] = set()
-    for entry in _entries(config):
+    for entry in entries_of(config):
         if entry.enabled and isinstance(entry.config, RequestLogger):
             for sink in entry.config.every:
                 if sink.path not in seen:
@@ -29,7 +29,8 @@ def _sinks(config: Config) -> Iterator[LogSink]:
                     yield sink
 
 
-def _entries(config: Config) -> Iterator[PluginEntry]:
+def entries_of(config: Config) -> Iterator[PluginEntry]:
+    """Each entry of a plugin, wherever it stands."""
     yield from config.plugins
     routes = [*config.routes, *(route for service in config.services for route in service.routes)]
     owners: tuple[Service | Route | Consumer | ConsumerGroup, ...] = (
