@@ -225,8 +225,7 @@ class Session:
     @property
     def deadline(self) -> int | None:
         """When to call with Ticked at the latest; None: nothing is due."""
-        due = self.timers.deadline
-        state = self.state
+        due, state = self.timers.deadline, self.state
         if type(state) is Exchanging:
             due = min(due, state.exchange.timers.deadline)
         return None if due == NEVER else due

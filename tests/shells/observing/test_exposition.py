@@ -1,6 +1,8 @@
 """The exposition: prometheus_client's own parsers read it, in both formats, and find what was counted."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
@@ -181,6 +183,12 @@ class TestExemplars:
     def test_the_plain_format_has_none(self) -> None:
         _, body = exposition(busy_boards(), "text/plain")
         assert b"request_id" not in body
+
+
+def test_a_gateway_that_nobody_scrapes_does_not_import_the_library() -> None:
+    seen = "import stargate.cli.main, stargate.operations, sys; print('prometheus_client' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "False"
 
 
 class TestNames:
