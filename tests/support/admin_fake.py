@@ -12,21 +12,14 @@ import threading
 import urllib.parse
 from collections.abc import Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from importlib import resources
 from typing import Any, ClassVar, Final
 
+from stargate.admin.files import INDEX, page_files, serve_file
+from stargate.admin.messages import Request
+from stargate_core.wire.http1 import RequestHead
 from support import admin_states
 
-KINDS: Final = {
-    "html": "text/html; charset=utf-8",
-    "js": "text/javascript; charset=utf-8",
-    "css": "text/css; charset=utf-8",
-    "svg": "image/svg+xml",
-}
-POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
+_FILES: Final = page_files()
 STREAM_ENDED: Final = "[DONE]"
 WAIT_SECONDS: Final = 20
 _EXPLAINED: Final = (
@@ -126,14 +119,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     admin: ClassVar[FakeAdmin]
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (its base's name)
         """Nothing is said."""
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
         self.admin.asked.append(f"GET {self.path}")
         if path == "/" or path.startswith("/page/"):
-            self._file("index.html" if path == "/" else path.removeprefix("/page/"))
+            self._file(INDEX if path == "/" else path.removeprefix("/page/"))
         elif self._is_let_in():
             self._get(path, {name: values[0] for name, values in urllib.parse.parse_qs(query).items()})
 
@@ -176,7 +169,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.admin.chats.append({"headers": dict(self.headers), "body": told})
             self._stream(self.admin.chat())
 
-    # --------------------------------------------------------------------------------------------- what is said
+    # ------------------------------------------------------------------------------------------ what is said
 
     def _is_let_in(self) -> bool:
         if self.admin.token is None or self.headers.get("authorization") == f"Bearer {self.admin.token}":
@@ -187,12 +180,14 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _file(self, name: str) -> None:
-        path = resources.files("stargate.admin").joinpath("page", name)
-        kind = KINDS.get(name.rpartition(".")[2])
-        if kind is None or not path.is_file():
+        file = _FILES.get(name)
+        if file is None:
             self._json(404, {"error": {"message": "nothing is at this path"}})
             return
-        self._bytes(200, kind, path.read_bytes(), {"content-security-policy": POLICY})
+        head = RequestHead(b"GET", self.path.encode(), b"1.1", [])
+        reply = serve_file(file, Request(head, b"", self.path, {}))
+        headers = {key.decode(): value.decode() for key, value in reply.headers}
+        self._bytes(reply.status, headers.pop("content-type"), reply.body, headers)
 
     def _json(self, status: int, told: Any) -> None:
         self._bytes(status, "application/json", json.dumps(told).encode())

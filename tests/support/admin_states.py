@@ -72,6 +72,10 @@ def _limit(name: str, scope: str, used: int, limit: int, window: float) -> dict[
     }
 
 
+def _target(name: str, state: str, until: str | None = None) -> dict[str, Any]:
+    return {"name": name, "state": state, "until": until, "places": [1, 2, 4]}
+
+
 def _worker(place: int) -> dict[str, Any]:
     return {
         "place": place,
@@ -99,7 +103,7 @@ def busy() -> dict[str, Any]:
         "loaded_at": told_at(2_700),
         "reload_error": None,
         "reload_failed_at": None,
-        "workers": [_worker(place) for place in range(4)],
+        "workers": [_worker(place) for place in range(1, 5)],
         "in_flight": 22,
         "series": {
             "step_seconds": 1,
@@ -129,7 +133,9 @@ def busy() -> dict[str, Any]:
             _limit("calls at a time", "research-notebooks", 6, 20, 0),
             _limit("dollars a day", "research-notebooks", 41, 200, 86_400),
         ],
-        "targets": [{"name": name, "state": "closed", "until": None, "places": [0, 1, 2, 3]} for name in TARGETS],
+        "targets": [
+            {"name": name, "state": "closed", "until": None, "places": [0, 1, 2]} for name in TARGETS
+        ],
         "store": {"kind": "redis", "state": "up"},
         "cache": {"hit": 1830, "miss": 6410, "coalesced": 212, "bypass": 790},
         "journals": {"directory": "/var/lib/stargate/journals", "written": 3, "skipped": 0},
@@ -144,7 +150,7 @@ def quiet() -> dict[str, Any]:
     """Just started: nobody has asked anything."""
     nothing = [0] * STEPS
     empty = {"p50": None, "p90": None, "p99": None, "buckets": [[bound, 0] for bound in (*BOUNDS_MS, "inf")]}
-    series = {name: nothing for name in ("requests", "errors", "input_tokens", "output_tokens", "cost_usd")}
+    series = dict.fromkeys(("requests", "errors", "input_tokens", "output_tokens", "cost_usd"), nothing)
     return {
         **busy(),
         "in_flight": 0,
@@ -182,9 +188,9 @@ def broken() -> dict[str, Any]:
     told = busy()
     told["workers"][2] |= {"alive": False, "seen_at": told_at(41), "clients": 0, "in_flight": 0}
     told["targets"] = [
-        {"name": TARGETS[0], "state": "open", "until": told_at(-18), "places": [0, 1, 3]},
-        {"name": TARGETS[1], "state": "closed", "until": None, "places": [0, 1, 3]},
-        {"name": TARGETS[2], "state": "half_open", "until": None, "places": [1]},
+        _target(TARGETS[0], "open", told_at(-18)),
+        _target(TARGETS[1], "closed"),
+        _target(TARGETS[2], "half_open"),
     ]
     told["series"]["errors"] = [0] * 84 + [3, 9, 14, 17, 15, 12] * 6
     told["store"] = {"kind": "redis", "state": "down"}
@@ -192,7 +198,7 @@ def broken() -> dict[str, Any]:
     told["reload_failed_at"] = told_at(95)
     told["reload_error"] = [
         "stargate.yaml:41: plugins[2].config.windows[0].limit: expected a whole number from 1, found -5",
-        "stargate.yaml:58: consumers[3].keyauth_credentials: the key of research is shorter than 16 characters",
+        "stargate.yaml:58: consumers[3].keyauth_credentials: fewer than 16 characters",
     ]
     return told
 
@@ -203,7 +209,7 @@ def hostile() -> dict[str, Any]:
     for rows in ("consumers", "models"):
         told[rows] = [_usage(INJECTION, 10, 1, 5000)]
     told["limits"] = [_limit(INJECTION, INJECTION, 99, 100, 60)]
-    told["targets"] = [{"name": INJECTION, "state": "open", "until": told_at(-9), "places": [0]}]
+    told["targets"] = [_target(INJECTION, "open", told_at(-9))]
     told["reload_error"] = [INJECTION]
     told["store"] = {"kind": INJECTION, "state": INJECTION}
     told["credentials"] = {INJECTION: INJECTION}

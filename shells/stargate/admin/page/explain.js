@@ -15,7 +15,7 @@ const NAME_COLUMNS = 11;
 
 export function explain() {
   const form = byId("explain-form");
-  const { method, path, headers, body } = form.elements;
+  const { method, path, key, headers, body } = form.elements;
   const problem = byId("explain-problem");
 
   function written() {
@@ -27,6 +27,7 @@ export function explain() {
       const value = line.slice(colon + 1).trim();
       fields[name] = name in fields ? [fields[name], value].flat() : value;
     }
+    if (key.value.trim()) fields["x-api-key"] = key.value.trim();
     const told = { method: method.value, path: path.value.trim(), headers: fields };
     const text = body.value.trim();
     if (!text) return told;
@@ -72,7 +73,10 @@ export function explain() {
     fill(request) {
       method.value = request.method;
       path.value = request.path;
-      headers.value = Object.entries(request.headers).map(([name, value]) => `${name}: ${value}`).join("\n");
+      // The key goes where it can't be read over a shoulder.
+      const { "x-api-key": shown = "", ...others } = request.headers;
+      key.value = shown;
+      headers.value = Object.entries(others).map(([name, value]) => `${name}: ${value}`).join("\n");
       body.value = JSON.stringify(request.body, null, 2);
       run();
     },

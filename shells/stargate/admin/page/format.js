@@ -45,7 +45,7 @@ export function money(dollars) {
 
 export function milliseconds(value) {
   if (!isNumber(value)) return DASH;
-  if (value < 1) return `${value.toFixed(1)} ms`;
+  if (value > 0 && value < 1) return `${value.toFixed(1)} ms`;
   if (value < 1000) return `${whole.format(value)} ms`;
   const seconds = value / 1000;
   if (seconds < 10) return `${seconds.toFixed(2)} s`;

@@ -3,12 +3,13 @@
 
 import { meter } from "./charts.js";
 import { byId, el, icon, keyed, setAttribute, setHidden, setText, setVariable } from "./dom.js";
-import { ago, count, moment, percent, plural, span } from "./format.js";
+import { ago, clock, count, moment, percent, plural, span } from "./format.js";
 
 const NEAR = 0.8;
 const FULL = 1;
 const STATE_WORDS = { closed: "closed, in use", open: "open, left alone", half_open: "half open, being tried" };
-const GOOD_STORE = new Set(["up", "closed", "ok", "", undefined, null]);
+// A store that has not told its state yet ("unknown", just after the start) is no news.
+const storeTone = (state) => ({ up: "good", unknown: "none" })[state ?? "unknown"] ?? "bad";
 
 // ------------------------------------------------------------------------------------------------- the notices
 
@@ -32,7 +33,7 @@ export function notices(status) {
   for (const target of targets.filter(({ state }) => state === "half_open")) {
     add(`target-${target.name}`, "warn", `Target ${target.name} is being tried again.`, "#system");
   }
-  if (!GOOD_STORE.has(status.store?.state)) {
+  if (storeTone(status.store?.state) === "bad") {
     add("store", "bad", `The ${status.store.kind} store is ${status.store.state}.`, "#system");
   }
   const full = (status.limits ?? []).filter(({ fraction }) => fraction >= FULL);
@@ -152,6 +153,8 @@ function configuration(status) {
   setHidden(byId("reload-error"), lines.length === 0);
   setHidden(byId("reload-good"), lines.length > 0);
   setText(byId("reload-error-text"), lines.join("\n"));
+  const at = status.reload_failed_at;
+  setText(byId("reload-failed-at"), at ? `${clock(at)}, ${ago(at, status.now)}` : "");
 }
 
 function workers({ workers: all = [], now, generation }) {
@@ -193,8 +196,7 @@ function targets({ targets: all = [], now }) {
 
 function services(status) {
   const { store = {}, cache = {}, journals = {}, logs = {} } = status;
-  const good = GOOD_STORE.has(store.state);
-  stateMark(byId("store-state"), good ? "good" : "bad", `${store.kind ?? "none"}, ${store.state ?? "in use"}`);
+  stateMark(byId("store-state"), storeTone(store.state), `${store.kind ?? "none"}, ${store.state ?? "unknown"}`);
   const parts = ["hit", "coalesced", "miss", "bypass"];
   const all = parts.reduce((total, part) => total + (cache[part] ?? 0), 0);
   const saved = (cache.hit ?? 0) + (cache.coalesced ?? 0);
@@ -210,6 +212,7 @@ function services(status) {
   const dropped = logs.dropped ?? 0;
   stateMark(byId("logs-state"), dropped > 0 ? "warn" : "good",
     dropped > 0 ? `${plural(dropped, "record", "records")} dropped` : "none dropped");
+  setHidden(byId("credentials-title"), Object.keys(status.credentials ?? {}).length === 0);
   keyed(byId("credentials"), Object.entries(status.credentials ?? {}), ([name]) => name,
     () => el("div", {}, el("dt", {}, ""), el("dd", {}, "")),
     (node, [name, method]) => {

@@ -72,6 +72,7 @@ export function playground({ explainThis }) {
   const { key, model, api, system, user, tokens, stream } = form.elements;
   const answer = answerPane();
   let running = null;
+  let isOpen = false;
 
   key.value = kept.read(forThisTab, "key") ?? "";
 
@@ -140,6 +141,11 @@ export function playground({ explainThis }) {
 
   async function listModels() {
     const told = byId("models-told");
+    setAttribute(told, "data-tone", null);
+    if (!key.value.trim() && !isOpen) {
+      setText(told, "With a consumer's key, its models are listed here.");
+      return;
+    }
     const headers = key.value.trim() ? { "x-api-key": key.value.trim() } : {};
     try {
       const response = await send("v1/models", { headers, limitMs: LIST_LIMIT_MS });
@@ -148,7 +154,6 @@ export function playground({ explainThis }) {
       keyed(byId("playground-models"), names, (name) => name, (name) => el("option", { value: name }), () => {});
       if (!model.value && names.length > 0) model.value = names[0];
       setText(told, `${names.length} to choose from`);
-      setAttribute(told, "data-tone", null);
     } catch (error) {
       setText(told, error.message);
       setAttribute(told, "data-tone", "bad");
@@ -160,7 +165,15 @@ export function playground({ explainThis }) {
     listModels();
   });
 
-  return { show: listModels, stop };
+  return {
+    update(status) {
+      if (status.open === isOpen) return;
+      isOpen = status.open;
+      listModels();
+    },
+    show: listModels,
+    stop,
+  };
 }
 
 // What comes back. Each of its functions is one thing that may happen to an answer.
