@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         if file is None:
             self._json(404, {"error": {"message": "nothing is at this path"}})
             return
-        head = RequestHead(b"GET", self.path.encode(), b"1.1", [])
+        head = RequestHead(b"GET", self.path.encode(), b"1.1", [], True, False, None, False)
         reply = serve_file(file, Request(head, b"", self.path, {}))
         headers = {key.decode(): value.decode() for key, value in reply.headers}
         self._bytes(reply.status, headers.pop("content-type"), reply.body, headers)

@@ -112,15 +112,17 @@ export function playground({ explainThis }) {
   }
 
   function setBusy(busy) {
-    setHidden(byId("playground-stop"), !busy);
-    setHidden(byId("playground-send"), busy);
-    if (busy && document.activeElement === document.body) byId("playground-stop").focus();
+    // The focus must not be lost with the button that goes.
+    const [stopping, sending] = [byId("playground-stop"), byId("playground-send")];
+    const [shown, hidden] = busy ? [stopping, sending] : [sending, stopping];
+    setHidden(shown, false);
+    if (document.activeElement === hidden) shown.focus();
+    setHidden(hidden, true);
   }
 
   function stop() {
     if (running === null) return false;
     running.abort();
-    byId("playground-send").focus();
     return true;
   }
 
