@@ -269,7 +269,7 @@ def _turn(number: int) -> dict[str, Any]:
     """What is different about a request in this place of the list."""
     match number % 13:
         case 4:
-            attempts = ("us-east-1: 503 in 212 ms", "us-west-2: 503 in 190 ms")
+            attempts = ["us-east-1: 503 in 212 ms", "us-west-2: 503 in 190 ms"]
             return {
                 "outcome": "failed",
                 "status": 503,

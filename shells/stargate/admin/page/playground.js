@@ -154,7 +154,8 @@ export function playground({ explainThis }) {
       if (!response.ok) throw await problemOf(response);
       const names = ((await response.json()).data ?? []).map(({ id }) => id);
       keyed(byId("playground-models"), names, (name) => name, (name) => el("option", { value: name }), () => {});
-      if (!model.value && names.length > 0) model.value = names[0];
+      // Not under the hand of somebody who is about to type a name.
+      if (!model.value && names.length > 0 && document.activeElement !== model) model.value = names[0];
       setText(told, `${names.length} to choose from`);
     } catch (error) {
       setText(told, error.message);

@@ -5,6 +5,7 @@ a person reads it; what a person without a mouse, without eyes or on a phone mee
 """
 
 import json
+import re
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -400,7 +401,9 @@ def test_a_request_is_explained(opened: Tab, admin: FakeAdmin) -> None:
     opened.page.focus("#explain-form [name=body]")
     opened.page.keyboard.press("Control+Enter")
     opened.wait_for_text("#explain-answer", "would be sent to Bedrock")
-    rows = dict(row.split("\n", 1) for row in opened.page.locator(".told > div").all_inner_texts())
+    rows = dict(
+        re.split(r"\n+", row, maxsplit=1) for row in opened.page.locator(".told > div").all_inner_texts()
+    )
     assert list(rows) == ["time", "route", "plugins", "caller", "asks for", "goes to", "takes"]
     assert rows["plugins"].split("\n")[-1] == "log: request-logger (10)"
     assert opened.text("#explain-answer pre").splitlines()[0].startswith("POST https://bedrock-runtime")
