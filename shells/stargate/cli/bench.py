@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from stargate.cli.examples import examples
+
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
 
@@ -32,7 +34,15 @@ _RATE: Final = click.FloatRange(min=0.001, max=100_000)
 _SECONDS: Final = click.FloatRange(min=0.001, max=604_800)
 
 
-@click.command("bench", context_settings={"show_default": True})
+@click.command(
+    "bench",
+    context_settings={"show_default": True},
+    epilog=examples(
+        "stargate bench http://127.0.0.1:8080 --model claude --rate 20 --duration 60",
+        "OPENAI_API_KEY=KEY stargate bench https://llm.example/v1 --model claude --no-stream",
+        "stargate bench http://127.0.0.1:8080 --model claude --json figures.json --plot figures.svg",
+    ),
+)
 @click.argument("url")
 @click.option("--model", required=True, help="The model to ask.")
 @click.option(

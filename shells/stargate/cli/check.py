@@ -9,13 +9,20 @@ import sys
 import click
 
 from stargate.cli.configuration import examine_file
+from stargate.cli.examples import examples
 from stargate.log_sinks.looking import doubts
 from stargate.plugins import BadPlugin, installed
 from stargate_core.config.load import Examined, digest
 from stargate_core.config.schema import Config
 
 
-@click.command
+@click.command(
+    epilog=examples(
+        "stargate check stargate.yaml",
+        "stargate check - < stargate.yaml",
+        "stargate check stargate.yaml && kill -HUP $(pidof -s stargate)",
+    )
+)
 @click.argument("file", type=click.Path(path_type=str, allow_dash=True))
 def check(file: str) -> None:
     """Check a configuration FILE (- for standard input) and name everything that is wrong with it.

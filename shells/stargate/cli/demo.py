@@ -18,6 +18,8 @@ from typing import IO, Final
 
 import click
 
+from stargate.cli.examples import examples
+
 _CONFIGURATION: Final = """\
 gateway:
   listen: ["{listen}"]
@@ -77,7 +79,12 @@ _WELCOME: Final = """
 _STOP_SECONDS: Final = 10
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "stargate demo",
+        "stargate demo --listen 127.0.0.1:9090 --pace 5",
+    )
+)
 @click.option(
     "--listen",
     default="127.0.0.1:8080",

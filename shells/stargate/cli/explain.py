@@ -20,6 +20,7 @@ import click
 import msgspec
 
 from stargate.cli.configuration import STDIN, read_configuration
+from stargate.cli.examples import examples
 from stargate.explaining.asked import request_of_json
 from stargate.explaining.shown import lines
 from stargate.plugins import BadPlugin, installed
@@ -37,7 +38,15 @@ from stargate_core.secret import Secret
 _REQUEST_LINE: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+ [^ \r\n]+ HTTP/[0-9.]+\r?\n")
 
 
-@click.command("explain", context_settings={"show_default": True})
+@click.command(
+    "explain",
+    context_settings={"show_default": True},
+    epilog=examples(
+        "stargate explain -c stargate.yaml --request request.json",
+        'echo \'{"path": "/v1/models"}\' | stargate explain -c stargate.yaml --request -',
+        "stargate explain -c stargate.yaml --request request.http --json | jq .refusal",
+    ),
+)
 @click.option("-c", "--config", "path", type=click.Path(), help="The configuration, as YAML.")
 @click.option(
     "--request",

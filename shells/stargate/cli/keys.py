@@ -19,6 +19,7 @@ import click
 import msgspec
 
 from stargate.cli.configuration import read_configuration
+from stargate.cli.examples import examples
 from stargate.cli.key_store import KeyStore, StoreTrouble, open_key_store
 from stargate.plugins import BadPlugin, installed
 from stargate_core.config.expand import escape
@@ -79,12 +80,24 @@ def _options(*names: str) -> Callable[[Callable[..., None]], Callable[..., None]
     return add
 
 
-@click.group
+@click.group(
+    epilog=examples(
+        "stargate keys new",
+        "stargate keys new -c stargate.yaml --consumer team-a --expires 90d",
+        "stargate keys list -c stargate.yaml",
+    ),
+)
 def keys() -> None:
     """Make, add, list and revoke the keys that callers show."""
 
 
-@keys.command
+@keys.command(
+    epilog=examples(
+        "stargate keys new",
+        "stargate keys new -c stargate.yaml --consumer team-a --expires 90d --model 'claude*'",
+        "STARGATE_STORE=redis://store.internal stargate keys new --consumer team-a --id laptop",
+    ),
+)
 @_options("config", "store", "prefix", "consumer", "expires", "id", "model")
 def new(
     path: str | None,
@@ -112,13 +125,23 @@ def new(
     click.echo("The key is shown only now.", err=True)
 
 
-@keys.command(name="hash")
+@keys.command(
+    name="hash",
+    epilog=examples(
+        'printf %s "$KEY" | stargate keys hash',
+    ),
+)
 def hash_() -> None:
     """Print the SHA-256 of a key that standard input holds."""
     click.echo(_digest_of_stdin())
 
 
-@keys.command
+@keys.command(
+    epilog=examples(
+        "stargate keys add -c stargate.yaml --consumer team-a < key.txt",
+        "stargate keys add -c stargate.yaml --consumer team-a --id ci $KEY_SHA256",
+    ),
+)
 @click.argument("key_sha256", required=False)
 @_options("config", "store", "prefix", "consumer", "expires", "id", "model")
 def add(
@@ -149,7 +172,11 @@ def add(
     )
 
 
-@keys.command
+@keys.command(
+    epilog=examples(
+        "stargate keys journal journal.key",
+    ),
+)
 @click.argument("file", type=click.Path(dir_okay=False))
 def journal(file: str) -> None:
     """Make a pair of keys for journals: the private one into a new FILE, the public one for gateways."""
@@ -166,7 +193,13 @@ def journal(file: str) -> None:
     click.echo(f"Who has {file} can read the journals: stargate replay --key {file} …", err=True)
 
 
-@keys.command(name="list")
+@keys.command(
+    name="list",
+    epilog=examples(
+        "stargate keys list -c stargate.yaml",
+        "stargate keys list --store redis://store.internal",
+    ),
+)
 @_options("config", "store", "prefix")
 def list_(path: str | None, store: str | None, prefix: str) -> None:
     """List keys: whose they are, when they end, where they are from; never a key."""
@@ -181,7 +214,11 @@ def list_(path: str | None, store: str | None, prefix: str) -> None:
         click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
-@keys.command
+@keys.command(
+    epilog=examples(
+        "stargate keys revoke -c stargate.yaml laptop",
+    ),
+)
 @click.argument("which", metavar="ID_OR_SHA256")
 @_options("config", "store", "prefix")
 def revoke(which: str, path: str | None, store: str | None, prefix: str) -> None:

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 import click
 
+from stargate.cli.examples import examples
+
 
 class _Entry(NamedTuple):
     module: str
@@ -77,12 +79,17 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
 
 
-@click.group(cls=_Lazy)
+@click.group(
+    cls=_Lazy,
+    epilog=examples(
+        "stargate demo", "stargate serve -c stargate.yaml", "stargate top", "stargate COMMAND --help"
+    ),
+)
 def main() -> None:
     """An LLM gateway for AWS Bedrock, with your own keys and limits."""
 
 
-@click.command
+@click.command(epilog=examples("stargate version"))
 def version() -> None:
     """Print the version."""
     from importlib import metadata  # as slow as all the rest together

@@ -6,10 +6,18 @@ import click
 import msgspec
 import yaml
 
+from stargate.cli.examples import examples
 from stargate_core.dialects.openapi import document
 
 
-@click.command("openapi", context_settings={"show_default": True})
+@click.command(
+    "openapi",
+    context_settings={"show_default": True},
+    epilog=examples(
+        "stargate openapi > openapi.json",
+        "stargate openapi --yaml --server https://llm.example",
+    ),
+)
 @click.option("--yaml", "as_yaml", is_flag=True, help="YAML instead of JSON.")
 @click.option("--server", default="http://127.0.0.1:8080", metavar="URL", help="Where the gateway listens.")
 def openapi(as_yaml: bool, server: str) -> None:

@@ -15,6 +15,7 @@ import click
 import msgspec
 
 from stargate.cli.configuration import examine_file
+from stargate.cli.examples import examples
 from stargate.log_sinks.looking import entries_of
 from stargate.plugins import BadPlugin, installed
 from stargate_core.config.bedrock_proxy import BedrockProxy, targets_of
@@ -43,7 +44,14 @@ class _Priced(msgspec.Struct, frozen=True, omit_defaults=True):
     """Which row of the list counts."""
 
 
-@click.command("prices")
+@click.command(
+    "prices",
+    epilog=examples(
+        "stargate prices",
+        "stargate prices -c stargate.yaml claude",
+        "stargate prices --json | jq .",
+    ),
+)
 @click.argument("models", nargs=-1, metavar="[MODEL]...")
 @click.option("-c", "--config", "path", type=click.Path(), help="The configuration, as YAML.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")

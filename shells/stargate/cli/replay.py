@@ -18,6 +18,7 @@ from typing import Final
 import click
 import msgspec
 
+from stargate.cli.examples import examples
 from stargate.plugins import BadPlugin, installed
 from stargate_core.journal.format import SEALED_MAGIC, Journal, Unreadable, read
 from stargate_core.journal.living import Living
@@ -62,7 +63,15 @@ class Folded(msgspec.Struct, frozen=True):
     raised: str
 
 
-@click.command("replay")
+@click.command(
+    "replay",
+    epilog=examples(
+        "stargate replay journals/20260102T030405Z-0123.session.journal",
+        "stargate replay --key journal.key sealed.journal",
+        "stargate replay --against /opt/old/bin/python failed.journal",
+        "stargate replay --to-test tests/regressions failed.journal",
+    ),
+)
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--quiet", is_flag=True, help="Print the verdict only.")
 @click.option("--whole", is_flag=True, help="Print long streams whole.")

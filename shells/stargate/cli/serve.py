@@ -13,6 +13,7 @@ import trio
 
 from stargate.cli import telling
 from stargate.cli.configuration import told
+from stargate.cli.examples import examples
 from stargate.cli.sockets import changed_by, handed_in
 from stargate.operations import Operations
 from stargate.outside import Line, Outside
@@ -29,7 +30,13 @@ from stargate_core.gateway.plan import Plan
 
 
 @click.command(
-    epilog="Without -c it serves on 127.0.0.1:8080, open to this machine, with AWS's usual credentials."
+    epilog=examples(
+        "stargate serve",
+        "stargate serve -c stargate.yaml --watch",
+        "stargate serve -c stargate.yaml --workers 4 --shell asyncio",
+        "stargate serve -c stargate.yaml --listen 0.0.0.0:8080 --listen unix:/run/stargate.sock",
+        "kill -HUP $(pidof -s stargate)                # read the configuration again",
+    )
 )
 @click.option("-c", "--config", "path", type=click.Path(dir_okay=False), help="The configuration, as YAML.")
 @click.option(
@@ -84,7 +91,10 @@ def serve(
     watch: bool,
     log_level: str,
 ) -> None:
-    """Serve OpenAI's and Bedrock's own API in front of AWS Bedrock."""
+    """Serve OpenAI's, Anthropic's and Bedrock's own API in front of AWS Bedrock.
+
+    Without -c it serves on 127.0.0.1:8080, open to this machine, with AWS's usual credentials.
+    """
     try:
         plugins = installed()
     except BadPlugin as error:

@@ -11,13 +11,24 @@ from typing import Any, Final
 
 import click
 
+from stargate.cli.examples import examples
+
 _MILLISECOND: Final = 1_000_000
 _LISTEN: Final = "127.0.0.1:8443"
 _FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 _FOLDER: Final = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
-@click.command("simulate", context_settings={"show_default": True})
+@click.command(
+    "simulate",
+    context_settings={"show_default": True},
+    epilog=examples(
+        "stargate simulate",
+        "stargate simulate --listen 127.0.0.1:9000 --pace 30 --first-token-ms 400",
+        "stargate simulate --scenario 'slow ms=200'",
+        "stargate simulate --list-scenarios",
+    ),
+)
 @click.option(
     "--listen", default=_LISTEN, metavar="HOST:PORT", help="Where to listen; port 0 takes a free one."
 )

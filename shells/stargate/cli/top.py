@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from stargate.cli.examples import examples
 from stargate.cli.top_view import Look, State, line, page
 
 _USUAL: Final = "http://127.0.0.1:8001"
@@ -50,7 +51,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-@click.command("top")
+@click.command(
+    "top",
+    epilog=examples(
+        "stargate top",
+        "stargate top http://127.0.0.1:8001 --once",
+        "STARGATE_ADMIN_TOKEN=TOKEN stargate top https://admin.example",
+        "stargate top unix:/run/stargate/admin.sock",
+        "stargate top | tee traffic.log",
+    ),
+)
 @click.argument("url", default=_USUAL, metavar="[URL]")
 @click.option(
     "--token",

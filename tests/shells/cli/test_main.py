@@ -24,7 +24,9 @@ class TestTable:
         result = CliRunner().invoke(main, ["--help"])
         assert result.exit_code == 0
         listed = [
-            line.split()[0] for line in result.output.partition("Commands:")[2].splitlines() if line.strip()
+            line.split()[0]
+            for line in result.output.partition("Commands:")[2].partition("Examples:")[0].splitlines()
+            if line.strip()
         ]
         assert listed == list(COMMANDS)
 
