@@ -41,6 +41,8 @@ class HttpCollector:
         self.answers: list[bytes | None] = []
         self.closes = False
         """Whether it closes each connection after an answer, without a word."""
+        self.pause_seconds = 0.0
+        """How long it thinks before it answers."""
         self.connections = 0
         self.closing = threading.Event()
         scheme = "http" if context is None else "https"
@@ -79,6 +81,7 @@ class HttpCollector:
                     if answer is None:
                         self.closing.wait()
                         return
+                    self.closing.wait(self.pause_seconds)
                     sock.sendall(answer)
                     if self.closes or b"close" in answer:
                         return
