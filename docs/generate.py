@@ -1,4 +1,4 @@
-"""The pages that are printed from the program: states, faults, parameters.
+"""The pages that are printed from the program: states, faults, parameters, the log record.
 
     python docs/generate.py
 
@@ -6,6 +6,7 @@ writes them beside this file; tests/test_docs.py fails when one of them is not w
 stands in them is changed where it is decided: in the transition tables, the fault table, the docstrings.
 """
 
+import ast
 import inspect
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stargate_core import record
 from stargate_core.dialects import (
     anthropic_converse_parameters,
     openai_chat_parameters,
@@ -31,7 +33,12 @@ PRINTED: Final = "Printed by `python docs/generate.py` from [{name}]({source}); 
 
 def pages() -> dict[str, str]:
     """Each page's text, by its file's name."""
-    return {"states.md": states(), "faults.md": faults(), "parameters.md": parameters()}
+    return {
+        "states.md": states(),
+        "faults.md": faults(),
+        "parameters.md": parameters(),
+        "log-record.md": log_record(),
+    }
 
 
 # ----------------------------------------------------------------------------------------------------- states
@@ -298,6 +305,50 @@ def _json(value: Any) -> str:
 
 def _values(values: Iterable[str]) -> str:
     return ", ".join(f"`{value}`" for value in values)
+
+
+# ------------------------------------------------------------------------------------------------- log record
+
+
+_RECORD: Final = f"""\
+# The log record
+
+{PRINTED.format(name="record.py", source=f"{SOURCES}/record.py")}
+
+What `request-logger` writes of each request, one JSON object a line ([logging.md](logging.md) says where to,
+and how to have less of it). Only the first five fields are always there; others may be left out where they
+say nothing. A sampled record has `sample` beside these. Times are in milliseconds, sizes in bytes.
+"""
+
+_TYPES: Final = {
+    "str": "text",
+    "int": "number",
+    "float": "number",
+    "bool": "true or false",
+    "Outcome": "text",
+}
+
+
+def log_record() -> str:
+    """The fields of the record."""
+    columns = ["Field", "Type", "What it says"]
+    whole, attempt = (_table(columns, _fields(struct)) for struct in (record.LogRecord, record.Attempt))
+    return "\n".join([_RECORD, *whole, "", "Each of `calls` has:", "", *attempt, ""])
+
+
+def _fields(struct: type[msgspec.Struct]) -> Iterator[list[str]]:
+    """Each field of a Struct, with the text that stands below it in its source."""
+    (body,) = (
+        node.body
+        for node in ast.parse(inspect.getsource(record)).body
+        if isinstance(node, ast.ClassDef) and node.name == struct.__name__
+    )
+    for node, told in zip(body, [*body[1:], None], strict=True):
+        if isinstance(node, ast.AnnAssign):
+            has_words = isinstance(told, ast.Expr) and isinstance(told.value, ast.Constant)
+            words = told.value.value if has_words else ""
+            kind = _TYPES.get(ast.unparse(node.annotation), "list")
+            yield [f"`{ast.unparse(node.target)}`", kind, " ".join(str(words).split())]
 
 
 # ----------------------------------------------------------------------------------------------------- tables

@@ -26,7 +26,7 @@ DOCUMENTS: Final = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md", "changelog.d/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-PRINTED: Final = ("states.md", "faults.md", "parameters.md")
+PRINTED: Final = ("states.md", "faults.md", "parameters.md", "log-record.md")
 
 LINK: Final = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 FENCE: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

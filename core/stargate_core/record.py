@@ -51,27 +51,37 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     time: str
     """When the request had arrived whole, RFC 3339 in UTC."""
     request_id: str
+    """Under which the caller has heard of it too, in `x-request-id`."""
     generation: int
     """Which generation of the configuration served it."""
     outcome: Outcome
+    """complete, failed or client_left."""
     status: int
     """The HTTP status the client was given; 0: none before it left."""
     code: str = ""
     """The fault's code; empty when there was none."""
     cause: str = ""
+    """Which of the causes of faults it was."""
     detail: str = ""
     """What the gateway knows of a fault and does not tell the caller."""
     client: str = ""
+    """The caller's address."""
     method: str = ""
+    """Of HTTP."""
     route: str = ""
+    """The configuration's route, or the built-in one."""
     dialect: str = ""
+    """The API in which it was asked."""
     consumer: str = ""
+    """Who has asked; empty: nobody whom the configuration knows."""
     key_id: str = ""
     """Which of the consumer's keys: its name, or the last four digits of its hash."""
     session_id: str = ""
-    """Whose turn it is, as Claude Code has it: its session, the agent in it, and who has called for that."""
+    """Whose turn it is, as Claude Code has it: its session."""
     agent_id: str = ""
+    """The agent in that session."""
     parent_agent_id: str = ""
+    """Who has called for that agent."""
     request_class: str = ""
     """What Claude Code says a request is for: main, subagent, workflow, compaction, auxiliary."""
     model: str = ""
@@ -79,9 +89,13 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str = ""
     """The model id or ARN at Bedrock."""
     region: str = ""
+    """Where Bedrock was asked."""
     operation: str = ""
+    """Bedrock's, such as ConverseStream."""
     stream: bool = False
+    """Whether the caller wanted a stream."""
     attempts: int = 0
+    """Calls that were written to Bedrock."""
     tried: tuple[str, ...] = ()
     """Each attempt at Bedrock: which target, how it went, how long it took. Empty if the first went well."""
     calls: tuple[Attempt, ...] = ()
@@ -89,13 +103,21 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     wait for a shared answer, or is one of a batch, is in `tried` alone.
     """
     upstream_status: int = 0
+    """Of Bedrock's last answer; 0: none came."""
     upstream_request_id: str = ""
+    """Bedrock's own id of it, for its support."""
     upstream_exception: str = ""
+    """The name of the exception that Bedrock answered with."""
     stop_reason: str = ""
+    """Why the model stopped, in the words of Bedrock."""
     input_tokens: int = 0
+    """Without those of the prompt cache."""
     output_tokens: int = 0
+    """What the model has written."""
     cache_read_tokens: int = 0
+    """Input that Bedrock's prompt cache had."""
     cache_write_tokens: int = 0
+    """Input that went into it."""
     usage_estimated: bool = False
     """The tokens are not Bedrock's count: the stream broke off before it."""
     cost_usd: float = 0.0
@@ -107,7 +129,9 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     cache: str = ""
     """What the response cache had to do with it: hit, miss, coalesced, bypass; empty: nothing."""
     request_bytes: int = 0
+    """The request's body."""
     response_bytes: int = 0
+    """All that was written to the client, heads included."""
     output_events: int = 0
     """Events of Bedrock's stream that gave the caller something, from the first that is worth a status line
     on.
@@ -121,6 +145,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     off.
     """
     span_id: str = ""
+    """The span of this exchange."""
     lease_ms: float = 0.0
     """How long the call waited for its upstream connection."""
     first_byte_ms: float = 0.0
@@ -139,6 +164,7 @@ class LogRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     nothing of an answer that was there.
     """
     total_ms: float = 0.0
+    """Until all of the answer was given."""
 
 
 class Failed(msgspec.Struct, frozen=True):
