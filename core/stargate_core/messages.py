@@ -39,6 +39,7 @@ from stargate_core.questions import (
 )
 from stargate_core.record import LogRecord
 from stargate_core.secret import Private
+from stargate_core.spans import Span
 
 
 class Trouble(enum.Enum):
@@ -368,6 +369,8 @@ class Publish(msgspec.Struct, frozen=True, tag=True):
     """
 
     record: LogRecord
+    spans: tuple[Span, ...] = ()
+    """Those of an exchange that is traced and sampled."""
 
 
 class Note(msgspec.Struct, frozen=True, tag=True, gc=False):

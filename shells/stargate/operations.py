@@ -30,4 +30,9 @@ class Operations:
             parts.append(Observer(self.boards.at(place)))
         if self.admin is not None:
             parts.append(Admin(self.admin))
+        tracing = self._config.gateway.tracing
+        if tracing is not None:
+            from stargate.tracing.export import Traces  # An optional library, and a slow one to import.
+
+            parts.append(Traces(tracing))
         return Together(parts) if parts else None

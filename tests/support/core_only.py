@@ -18,6 +18,7 @@ ORACLES: Final = (
     "anthropic",
     "boto3",
     "botocore",
+    "opentelemetry",
     "cryptography",
     "httpx",
     "jwt",

@@ -268,6 +268,8 @@ class Bench:
         self.paused: set[int] = set()
         self.records: list[dict[str, Any]] = []
         self.published: list[LogRecord] = []
+        self.publications: list[Publish] = []
+        """The same, with their spans."""
         self.lines: list[bytes] = []
         self.notes: list[Note] = []
         self.closed: SessionCommand | None = None
@@ -451,6 +453,7 @@ class Bench:
                 self.lines.append(line)
                 self.records.append(msgspec.json.decode(line))
             case Publish(record):
+                self.publications.append(command)
                 self.published.append(record)
             case Note():
                 self.notes.append(command)

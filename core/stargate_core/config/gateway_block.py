@@ -15,6 +15,7 @@ from stargate_core.config.addresses import Address, parse_address
 from stargate_core.config.clustered_url import CLUSTER, SENTINEL, ClusteredUrl, parse_clustered_url
 from stargate_core.config.problems import Misfit
 from stargate_core.config.store_url import TIMEOUT_MS_MAX, StoreServer, parse_store_url
+from stargate_core.config.tracing import Tracing
 from stargate_core.secret import Secret
 
 Seconds: TypeAlias = Annotated[
@@ -268,6 +269,8 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True):
     http_codec: Literal["fast", "reference"] = "fast"
     """fast: httptools; reference: h11."""
     journal: Journal = field(default_factory=Journal)
+    tracing: Tracing | None = None
+    """None: no exchange is traced."""
     prices: dict[ModelGlob, ModelPrice] = field(default_factory=dict[str, ModelPrice])
     """What models cost here, before the shipped list; the first name that matches counts."""
 

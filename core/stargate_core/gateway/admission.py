@@ -55,6 +55,9 @@ def begin(exchange: Exchange, now: int, out: list[SessionCommand]) -> None:
     state = exchange.state
     assert isinstance(state, Admitting)
     exchange.quiet = exchange.request.path in _HEALTHY_PATHS
+    tracing = exchange.host.plan.tracing
+    if tracing is not None and not exchange.quiet:
+        exchange.begin_trace(tracing)
     exchange.state = _admit(exchange, state, now, out)
 
 
@@ -146,10 +149,24 @@ def _wait_for(exchange: Exchange, state: Admitting, pending: Pending[Any], now: 
     if isinstance(pending, Asking):
         state.ticket = exchange.host.next_ticket()
         exchange.ctx.out.append(Ask(state.ticket, pending.question))
+        _trace_wait(exchange, state, now, type(pending.question).__name__)
     elif isinstance(pending, Sleep):
         exchange.timers.arm(Timer.STEP, now + pending.duration_ns)
+        _trace_wait(exchange, state, now, "Sleep")
     else:
         raise ScriptMisuse(f"nothing here answers a {type(pending).__name__}")
+
+
+def _trace_wait(exchange: Exchange, state: Admitting, now: int, question: str) -> None:
+    if exchange.tracer is not None:
+        plugin, phase = exchange.ctx.plugin, state.phase.name.lower()
+        exchange.tracer.wait(
+            now,
+            f"{phase} {plugin}",
+            ("stargate.plugin", plugin),
+            ("stargate.phase", phase),
+            ("stargate.question", question),
+        )
 
 
 def _route(exchange: Exchange) -> tuple[Hook, ...]:
@@ -217,6 +234,8 @@ def _wake(exchange: Exchange, state: Admitting, now: int, _event: Ticked, out: l
     if exchange.timers.due(Timer.TOTAL, now):
         return exchange.fail(now, Fault(Cause.TOTAL_TIMEOUT), out)
     exchange.timers.disarm(Timer.STEP)
+    if exchange.tracer is not None:
+        exchange.tracer.waited(now)
     return _admit(exchange, state, now, out)
 
 
@@ -228,6 +247,8 @@ def _answered(
     if event.ticket != state.ticket:
         return state
     state.ticket, state.answer = 0, event.answer
+    if exchange.tracer is not None:
+        exchange.tracer.waited(now)
     return _admit(exchange, state, now, out)
 
 
@@ -239,6 +260,8 @@ def _unanswered(
     if event.ticket != state.ticket:
         return state
     state.ticket, state.answer = 0, WaitFailed(event.why)
+    if exchange.tracer is not None:
+        exchange.tracer.waited(now, failed=True)
     return _admit(exchange, state, now, out)
 
 

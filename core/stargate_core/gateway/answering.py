@@ -469,6 +469,8 @@ def _ticked(
         fault = Fault(Cause.IDLE_TIMEOUT if silent else Cause.FIRST_TOKEN_TIMEOUT)
         return call_failed(exchange, now, fault, out)
     head = b""
+    if exchange.tracer is not None:
+        exchange.tracer.note(now, "keep-alive")
     if not exchange.head_written:
         try:
             head = exchange.write_stream_head(state.call.headers)

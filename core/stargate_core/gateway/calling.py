@@ -47,6 +47,7 @@ from stargate_core.gateway.states import (
     Streaming,
     Tailing,
 )
+from stargate_core.gateway.tracing import Tracer
 from stargate_core.gateway.upstream import SharedAnswer, UpstreamCall
 from stargate_core.messages import (
     Answered,
@@ -117,7 +118,7 @@ def call_failed(exchange: Exchange, now: int, fault: Fault, out: list[SessionCom
     if exchange.head_written or exchange.host.draining:
         return exchange.fail(now, fault, out)
     if fault.cause is Cause.UPSTREAM_CREDENTIALS and _may_refresh(exchange):
-        return _refresh(exchange, fault, out)
+        return _refresh(exchange, now, fault, out)
     if exchange.repeats >= exchange.ctx.persistence.count:
         return exchange.fail(now, fault, out)
     at = _next(exchange, fault)
@@ -223,6 +224,8 @@ def _turn_to(
             return _call(exchange, number, fault, now, out)
         ticket = exchange.host.next_ticket()
         out.append(Ask(ticket, Turn(direction.name, direction.breaker, repeats=fault is not None)))
+        if exchange.tracer is not None:
+            exchange.tracer.wait(now, "turn", ("stargate.target", direction.name))
         return Asking(ticket, number, fault)
     return exchange.fail(now, fault or missing or _left_alone(exchange, now), out)
 
@@ -265,12 +268,14 @@ def _may_refresh(exchange: Exchange) -> bool:
     return not exchange.refreshed and direction.credentials is None and direction.api_key is None
 
 
-def _refresh(exchange: Exchange, fault: Fault, out: list[SessionCommand]) -> Asking:
+def _refresh(exchange: Exchange, now: int, fault: Fault, out: list[SessionCommand]) -> Asking:
     """Once, ask for newer credentials."""
     assert exchange.direction is not None
     exchange.refreshed = True
     ticket, account = exchange.host.next_ticket(), exchange.direction.account
     out.append(Ask(ticket, RefreshCredentials(account, exchange.host.authority.access_key_id(account))))
+    if exchange.tracer is not None:
+        exchange.tracer.wait(now, "newer credentials", ("stargate.account", account))
     return Asking(ticket, _at(exchange), fault)
 
 
@@ -284,8 +289,22 @@ def open_upstream(exchange: Exchange, now: int, out: list[SessionCommand], *, fr
     exchange.sent_at = 0
     exchange.reported = False
     exchange.upstream = None  # What an earlier attempt has heard says nothing of this one.
+    if exchange.tracer is not None and exchange.attempts:
+        _note_repetition(exchange, now, exchange.tracer)
     out.append(OpenUpstream(ticket, exchange.direction.endpoint, fresh))
     return Opening(ticket, fresh)
+
+
+def _note_repetition(exchange: Exchange, now: int, tracer: Tracer) -> None:
+    """The call is made again: at the target that has failed, at another, or on a fresh connection."""
+    last, direction = exchange.tried[-1:], exchange.direction
+    assert direction is not None
+    name = direction.name or direction.region
+    if not exchange.repeats and not last:
+        tracer.note(now, "fresh connection", ("stargate.target", name))
+    else:
+        kind = "retry" if last and last[0].startswith(f"{name} ") else "failover"
+        tracer.note(now, kind, ("stargate.target", name))
 
 
 # -------------------------------------------------------------------------------------------------- the rules
@@ -299,6 +318,8 @@ def _answered(
     if event.ticket != state.ticket:
         return state
     exchange.state = SETTLED  # Nothing is held until the next lease is asked for.
+    if exchange.tracer is not None:
+        exchange.tracer.waited(now, failed=isinstance(event, Unanswered))
     directions, fault = exchange.ctx.directions, state.fault
     if isinstance(event, Answered) and event.answer is False:
         others = range(state.at + 1, len(directions)) if fault is None else _behind(exchange, state.at, fault)
@@ -341,8 +362,9 @@ def _opened(
         return exchange.fail_without_lease(now, Fault(Cause.CREDENTIALS_MISSING), out)
     codec = client_codec(codec=exchange.host.plan.limits.http_codec)
     upstream = UpstreamCall(call, direction, codec, event.lease, event.reused and not state.fresh)
+    unsigned = None if exchange.trace is None else exchange.trace_of_call(exchange.trace)
     try:
-        data = upstream.request(signer, exchange.ctx.wall_ns)
+        data = upstream.request(signer, exchange.ctx.wall_ns, unsigned)
     except ValueError:
         # A key or token of the configuration that no header can bear: one with a line end, say.
         out.append(ReleaseUpstream(event.lease))

@@ -63,7 +63,9 @@ from stargate_core.gateway.explain_header import explain_to_admin
 from stargate_core.gateway.plan import Chain, Hook, Plan
 from stargate_core.gateway.settlement import answer_headers, attempt_of, fault_headers, settle
 from stargate_core.gateway.states import (
-    SETTLED,
+    SETTLED as SETTLED,
+)
+from stargate_core.gateway.states import (
     Admitting,
     Asking,
     Awaiting,
@@ -73,6 +75,7 @@ from stargate_core.gateway.states import (
     State,
     Tailing,
 )
+from stargate_core.gateway.tracing import TracePlan, Tracer, place_in_trace
 from stargate_core.gateway.upstream import IncomingAnswer, SharedAnswer
 from stargate_core.messages import (
     AnswerBegan,
@@ -108,6 +111,7 @@ from stargate_core.record import Attempt, Failed, Outcome
 from stargate_core.script import Runner, ScriptMisuse
 from stargate_core.transitions import Table
 from stargate_core.wire.http1 import ServerCodec
+from stargate_core.wire.trace_context import TraceContext
 
 HELD_BYTES_MAX: Final = 64 * 1024
 """What may wait for a meaningful event; more than that is meaningful by itself."""
@@ -205,6 +209,7 @@ class Exchange:
         "not_before",
         "opened_at",
         "outcome",
+        "published",
         "quiet",
         "refreshed",
         "repeats",
@@ -218,6 +223,8 @@ class Exchange:
         "state",
         "status",
         "timers",
+        "trace",
+        "tracer",
         "translator",
         "tried",
         "upstream",
@@ -244,6 +251,12 @@ class Exchange:
         self.outcome = Outcome.COMPLETE
         self.quiet = False
         """No record: the gateway was asked about itself."""
+        self.published = True
+        """Whether whoever watches is told of it; of a call that is made for others its followers tell."""
+        self.trace: TraceContext | None = None
+        """Where it stands in a trace; None: nothing is traced."""
+        self.tracer: Tracer | None = None
+        """Gathers its spans; None: nothing is traced, or this is not."""
         self.head_written = False
         self.status = 0
         self.attempts = 0
@@ -293,6 +306,19 @@ class Exchange:
             self.state = self.end_tail(state, now, out)
         elif state is not SETTLED:
             self.state = self.fail(now, fault, out)
+
+    def begin_trace(self, plan: TracePlan) -> None:
+        """Take a place in the caller's trace, or begin one."""
+        host = self.host
+        self.trace, parent_id = place_in_trace(plan, self.request.headers, host.chance)
+        if self.trace.sampled:
+            self.tracer = Tracer(self.trace, parent_id, host.chance, host.wall_epoch_ns)
+
+    def trace_of_call(self, trace: TraceContext) -> Headers | None:
+        """What the call that is made now tells of the trace."""
+        tracing = self.host.plan.tracing
+        context = trace if self.tracer is None else self.tracer.call_context()
+        return context.headers() if tracing is not None and tracing.propagate else None
 
     # ----------------------------------------------------------------------------------- what the rules share
 
@@ -367,7 +393,7 @@ class Exchange:
         """Nobody is there to be answered: free what is held, and settle."""
         self.let_go(out)
         if self.upstream is not None and self.upstream.started:
-            self.conclude(now, None)
+            self.conclude(now, None, left=True)
         return self.settle(now, Outcome.CLIENT_LEFT, out)
 
     def fail_without_lease(self, now: int, fault: Fault, out: list[SessionCommand]) -> Settled:
@@ -399,10 +425,10 @@ class Exchange:
             if self.translator.keepalive() and self.timers.when(Timer.KEEPALIVE) == NEVER:
                 self.timers.arm(Timer.KEEPALIVE, now + keepalive_ns)
 
-    def conclude(self, now: int, fault: Fault | None) -> None:
+    def conclude(self, now: int, fault: Fault | None, *, left: bool = False) -> None:
         """The attempt at hand is over: keep it for the log, and tell the breaker, once for each.
 
-        fault: None for an answer that is whole.
+        fault: None for an answer that is whole, and where the caller has left.
         """
         direction = self.direction
         if self.reported or direction is None:
@@ -414,6 +440,8 @@ class Exchange:
             took_ms = (now - self.opened_at) // MILLISECOND
             self.tried.append(f"{direction.name or direction.region} {word} {took_ms}ms")
             self.calls.append(attempt_of(self, now, direction, word, fault))
+        if self.tracer is not None:
+            self.tracer.attempt(self, now, direction, fault, left=left)
         ailing = fault is not None and fault.row.ails
         # What has neither failed nor answered says nothing: no connection was free, or the time was up.
         if ailing or (self.upstream is not None and self.upstream.started):
@@ -474,6 +502,8 @@ class Exchange:
     def _tell_attempts(self, headers: Headers, *, whole: bool = True) -> None:
         """Name the attempts in a header, where an operator wants that; to operators themselves tell more."""
         explain_to_admin(self, headers, whole=whole)
+        if self.trace is not None:
+            self._tell_trace(self.trace, headers)
         direction = self.direction
         if not self.ctx.persistence.tell_attempts or direction is None:
             return
@@ -483,6 +513,12 @@ class Exchange:
             attempts.append(direction.name or direction.region)
         if attempts:
             headers.append((b"x-stargate-attempts", ", ".join(attempts).encode("ascii", "replace")))
+
+    def _tell_trace(self, trace: TraceContext, headers: Headers) -> None:
+        """Name the trace in a header, where an operator wants that (Trace Context 2, 3.4)."""
+        tracing = self.host.plan.tracing
+        if tracing is not None and tracing.respond:
+            headers.append((b"traceresponse", trace.headers()[0][1]))
 
     def _filter_headers(self, status: int, headers: Headers) -> None:
         if self.chain.header_filter:

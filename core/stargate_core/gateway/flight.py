@@ -274,6 +274,7 @@ def _exchange(flight: Flight, order: Order, now: int) -> Exchange:
     )
     exchange = Exchange(flight, request, now, [])
     exchange.route = "flight"
+    exchange.published = False
     exchange.chain = Chain(Place())
     exchange.dialect = dialect = _Composed(order)
     exchange.timers.arm(Timer.TOTAL, now + order.total_ns)

@@ -33,6 +33,7 @@ from stargate_core.direction import Account
 from stargate_core.gateway.places import Place
 from stargate_core.gateway.pool import PoolLimits
 from stargate_core.gateway.routes import Routes
+from stargate_core.gateway.tracing import trace_plan
 from stargate_core.phases import Phase
 from stargate_core.plugins.bedrock_proxy import accounts_of
 from stargate_core.prices import Prices
@@ -157,6 +158,8 @@ class Plan:
         self.prices = Prices(config.gateway.prices)
         self.observed = config.gateway.admin_listen is not None
         """Whether somebody watches: each settled exchange is published."""
+        self.tracing = trace_plan(config.gateway.tracing)
+        """How exchanges are traced; None: not at all."""
         self.plugins = plugins
         """The plugins there are, switched on or not."""
         self._standing = list(self._entries())

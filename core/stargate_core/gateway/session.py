@@ -37,11 +37,10 @@ from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.admission import begin
 from stargate_core.gateway.authority import Authority
-from stargate_core.gateway.exchange import Exchange
+from stargate_core.gateway.exchange import SETTLED, Exchange
 from stargate_core.gateway.framing import fault_of_framing, origin
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.settlement import answer_headers, fault_headers
-from stargate_core.gateway.states import SETTLED
 from stargate_core.messages import (
     AbortClient,
     AnswerBegan,

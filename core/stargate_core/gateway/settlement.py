@@ -69,12 +69,13 @@ def settle(exchange: "Exchange", now: int, out: list[SessionCommand]) -> None:
     """Make the record and run the log phase."""
     if exchange.status >= 500 or (exchange.outcome is Outcome.FAILED and exchange.status < 400):
         _note_failure(exchange)
-    hooks, observed = exchange.chain.log, exchange.host.plan.observed
-    if not (hooks or observed):
+    hooks, tracer = exchange.chain.log, exchange.tracer
+    published = exchange.published and (exchange.host.plan.observed or tracer is not None)
+    if not (hooks or published):
         return
     record = _record(exchange, now)
-    if observed:
-        out.append(Publish(record))
+    if published:
+        out.append(Publish(record, () if tracer is None else tracer.finish(exchange, now, record)))
     if not hooks:
         return
     ctx = exchange.ctx
@@ -106,6 +107,7 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
     begun_at, sent_at, first_byte_at = exchange.begun_at, exchange.sent_at, exchange.first_byte_at
     total_ns, upstream_ns, overhead_ns = _time_spent(exchange, now, kept=cache == "hit")
     first_token_at, events, inter_token_ns = _stream_figures(exchange)
+    trace = exchange.trace
     session = _NO_SESSION if exchange.dialect.NAME not in _SESSION_DIALECTS else session_of(request.headers)
     return LogRecord(
         time=rfc3339(host.wall_epoch_ns + begun_at),
@@ -151,6 +153,8 @@ def _record(exchange: "Exchange", now: int) -> LogRecord:
         response_bytes=exchange.response_bytes,
         output_events=events,
         limited_by="" if fault is None else fault.limit,
+        trace_id="" if trace is None else trace.trace_id,
+        span_id="" if trace is None else trace.span_id,
         lease_ms=(sent_at - exchange.opened_at) // 1000 / 1000 if sent_at else 0.0,
         first_byte_ms=(first_byte_at - begun_at) // 1000 / 1000 if first_byte_at else 0.0,
         first_token_ms=(first_token_at - begun_at) // 1000 / 1000 if first_token_at else NO_TIME,

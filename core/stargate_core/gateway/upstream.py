@@ -190,13 +190,18 @@ class UpstreamCall(IncomingAnswer):
         self.direction = direction
         self.reused = reused
 
-    def request(self, signer: Authorizer, wall_ns: int) -> bytes:
-        """The request's bytes, signed now, or with a bearer token."""
+    def request(self, signer: Authorizer, wall_ns: int, unsigned: Headers | None = None) -> bytes:
+        """The request's bytes, signed now, or with a bearer token.
+
+        unsigned: headers that whoever stands between may change.
+        """
         call = self._call
         endpoint = self.direction.endpoint
         headers = [(b"host", endpoint.authority), *call.headers]
         target = endpoint.prefix.encode() + call.target if endpoint.prefix else call.target
         headers += signer.authorize(call.method, target, headers, call.body, wall_ns)
+        if unsigned is not None:
+            headers += unsigned
         return request_bytes(call.method, target, headers, call.body)
 
     def receive(self, data: bytes) -> bytes:

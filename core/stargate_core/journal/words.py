@@ -167,8 +167,12 @@ class Words:
                 return f"question #{ticket}: {_question(question)}", ()
             case Emit(sink, line):
                 return f"a record for {sink}", [shown(line.rstrip(b"\n"), 4000)]
-            case Publish(record):
-                return "the same record for whoever watches", [f"{record.outcome.value} {record.status}"]
+            case Publish(record, spans):
+                traced = [f"span: {plain(span.name)}" for span in spans]
+                return "the same record for whoever watches", [
+                    f"{record.outcome.value} {record.status}",
+                    *traced,
+                ]
             case Follow(ticket, order):
                 return f"order #{ticket}: {_order(order)}", ()
             case _:

@@ -6,6 +6,7 @@ had is told before anything starts, and reads the page's files. Each worker runs
 
 import socket
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
@@ -22,6 +23,7 @@ from stargate.shell_common.listening import names, open_listener
 from stargate_core.config.gateway_block import Gateway
 from stargate_core.config.schema import Config, Listener
 from stargate_core.record import LogRecord
+from stargate_core.spans import Span
 from stargate_core.wire.http1 import Limits
 
 _HEAD_BYTES_MAX: Final = 65_536
@@ -54,6 +56,9 @@ class Admin:
 
     def observe(self, record: LogRecord) -> None:
         """Nothing is kept here: figures are the board's."""
+
+    def trace(self, spans: Sequence[Span]) -> None:
+        """Nor spans."""
 
     async def run(self, running: Running) -> None:
         """Serve until cancelled."""

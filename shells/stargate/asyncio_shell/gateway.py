@@ -29,7 +29,7 @@ from stargate.asyncio_shell.sinks import Sinks
 from stargate.asyncio_shell.ticker import Look, Ticker, Timed, now_ns
 from stargate.fetcher import Fetcher
 from stargate.journals import Journals
-from stargate.shell_common.beside import observe_nothing
+from stargate.shell_common.beside import tell_nobody
 from stargate.shell_common.channels import ClientChannel, SelfEnding
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
 from stargate.shell_common.standing import Standing, Told
@@ -94,7 +94,6 @@ from stargate_core.messages import (
     WriteUpstream,
 )
 from stargate_core.questions import Answer
-from stargate_core.record import LogRecord
 
 LINGER_SECONDS: Final = 2.0
 
@@ -123,7 +122,7 @@ class Gateway:
         """Where log lines and notes go."""
         self.note = sinks.note
         """Tells the operator something, by level and text."""
-        self.observe: Callable[[LogRecord], None] = observe_nothing
+        self.observe: Callable[[Publish], None] = tell_nobody
         """Is told of each exchange that is settled, if the plan says that somebody watches."""
         self.tls = tls
         """The TLS context for an endpoint."""
@@ -337,8 +336,8 @@ class Gateway:
                 self.enquiries.ask(self._tickets.issue(client, ticket), question)
             case Emit(sink, line):
                 self.sinks.emit(sink, line)
-            case Publish(record):
-                self.observe(record)
+            case Publish():
+                self.observe(command)
             case ReleaseUpstream(lease) | DropUpstream(lease):
                 self._give_back(lease, clean=type(command) is ReleaseUpstream)
             case WithdrawUpstream(ticket):

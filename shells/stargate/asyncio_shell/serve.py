@@ -18,7 +18,7 @@ from stargate.asyncio_shell.store import RedisStore
 from stargate.credentials import Keeper
 from stargate.outside import Orders, Outside
 from stargate.reloading import Reloader
-from stargate.shell_common.beside import Running
+from stargate.shell_common.beside import Running, telling
 from stargate.shell_common.listening import Door, names, open_listeners
 from stargate.shell_common.starting import CREDENTIALS_SECONDS, Started, settle_memory
 from stargate.shell_common.threads import in_thread
@@ -52,7 +52,7 @@ async def _serve(
     gateway = Gateway(plan, nursery, sinks=sinks, tls=upstream_contexts(plan.config.gateway.upstream_tls))
     beside = outside.beside
     if beside is not None:
-        gateway.observe = beside.observe
+        gateway.observe = telling(beside)
     orders = Orders(outside)
     with anyio.open_signal_receiver(*outside.signals) as signals:
         listeners = plan.config.gateway.listen

@@ -10,6 +10,7 @@ import click
 
 from stargate.cli.configuration import examine_file
 from stargate.cli.examples import examples
+from stargate.cli.libraries import missing_libraries
 from stargate.log_sinks.looking import doubts
 from stargate.plugins import BadPlugin, installed
 from stargate_core.config.load import Examined, digest
@@ -41,6 +42,8 @@ def check(file: str) -> None:
     if examined.config is not None:
         for doubt in doubts(examined.config):
             click.echo(f"warning: {doubt}")
+        for missing in missing_libraries(examined.config.gateway):
+            click.echo(f"warning: {missing}")
     click.echo(_summary(examined))
     sys.exit(0 if examined.config is not None else 1)
 

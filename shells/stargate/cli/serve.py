@@ -14,6 +14,7 @@ import trio
 from stargate.cli import telling
 from stargate.cli.configuration import told
 from stargate.cli.examples import examples
+from stargate.cli.libraries import missing_libraries
 from stargate.cli.sockets import changed_by, handed_in
 from stargate.operations import Operations
 from stargate.outside import Line, Outside
@@ -25,7 +26,6 @@ from stargate.shell_common.threads import left_behind
 from stargate.sources import Source
 from stargate.supervisor import Share, Supervisor
 from stargate.tls import BadTls, listener_context, upstream_contexts
-from stargate_core.config.schema import Gateway
 from stargate_core.gateway.plan import Plan
 
 
@@ -104,7 +104,8 @@ def serve(
     if watch and not source.is_file:
         raise click.BadParameter("there is no file to watch", param_hint="--watch")
     config = told(source.examine_now())
-    _need_libraries(config.gateway)
+    for missing in missing_libraries(config.gateway):
+        raise click.ClickException(missing)
     if shell == "trio" and loop != "auto":
         raise click.BadParameter("trio is a loop of its own", param_hint="--loop")
     new_loop = _new_loop(loop) if shell == "asyncio" else None
@@ -226,20 +227,6 @@ def _new_loop(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
             return None
         raise click.ClickException("it needs uvloop: pip install 'stargate-gateway[uvloop]'") from None
     return uvloop.new_event_loop
-
-
-def _need_libraries(gateway: Gateway) -> None:
-    """End the command where a setting takes an optional library that is not there."""
-    needed = {
-        "stargate.clustered_store": gateway.store.cluster is not None,
-        "stargate.journal_keys": gateway.journal.encrypt_to is not None,
-    }
-    for module, is_needed in needed.items():
-        if is_needed:
-            try:
-                importlib.import_module(module)
-            except ImportError as error:
-                raise click.ClickException(str(error)) from None
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

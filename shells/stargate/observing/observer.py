@@ -8,7 +8,7 @@ that is killed the last second's growth is lost, of nothing else.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import anyio
@@ -18,6 +18,7 @@ from stargate.observing.board import Board
 from stargate.observing.state import rfc3339, state_of
 from stargate.shell_common.beside import Running
 from stargate.shell_common.facts import bug
+from stargate_core.spans import Span
 
 TELL_SECONDS: Final = 1.0
 _LINE_CHARS_MAX: Final = 1000
@@ -34,6 +35,9 @@ class Observer:
         """What each sum was when it was counted last."""
         self._started_at = time.time()
         self._silent = False
+
+    def trace(self, spans: Sequence[Span]) -> None:
+        """Spans are for others."""
 
     async def run(self, running: Running) -> None:
         """Tell how it stands, until cancelled."""

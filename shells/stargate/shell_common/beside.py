@@ -18,8 +18,9 @@ from stargate.shell_common.levels import Levels
 from stargate.shell_common.lines import SinkState
 from stargate.shell_common.standing import Standing
 from stargate_core.gateway.plan import Plan
-from stargate_core.messages import HealthChanged
+from stargate_core.messages import HealthChanged, Publish
 from stargate_core.record import LogRecord
+from stargate_core.spans import Span
 
 
 class Stated(Protocol):
@@ -123,13 +124,29 @@ class Beside(Protocol):
         """An exchange is settled. Returns at once, and never raises."""
         ...
 
+    def trace(self, spans: Sequence[Span]) -> None:
+        """An exchange that is sampled is settled: its spans. Returns at once, and never raises."""
+        ...
+
     async def run(self, running: Running) -> None:
         """Run until cancelled."""
         ...
 
 
-def observe_nothing(record: LogRecord) -> None:
+def tell_nobody(settled: Publish) -> None:
     """Nobody watches."""
+
+
+def telling(beside: Beside) -> Callable[[Publish], None]:
+    """How it is told of a settled exchange."""
+    observe, trace = beside.observe, beside.trace
+
+    def tell(settled: Publish) -> None:
+        observe(settled.record)
+        if settled.spans:
+            trace(settled.spans)
+
+    return tell
 
 
 class Together:
@@ -142,6 +159,11 @@ class Together:
         """Each is told."""
         for part in self._parts:
             part.observe(record)
+
+    def trace(self, spans: Sequence[Span]) -> None:
+        """Each is told."""
+        for part in self._parts:
+            part.trace(spans)
 
     async def run(self, running: Running) -> None:
         """All of them run."""

@@ -19,7 +19,7 @@ import trio
 
 from stargate.fetcher import Fetcher
 from stargate.journals import Journals
-from stargate.shell_common.beside import observe_nothing
+from stargate.shell_common.beside import tell_nobody
 from stargate.shell_common.channels import ClientChannel, SelfEnding
 from stargate.shell_common.facts import LAST, CacheFact, SharedFact, bug
 from stargate.shell_common.standing import Standing, Told
@@ -91,7 +91,6 @@ from stargate_core.messages import (
     WriteUpstream,
 )
 from stargate_core.questions import Answer
-from stargate_core.record import LogRecord
 
 LINGER_SECONDS: Final = 2.0
 
@@ -120,7 +119,7 @@ class Gateway:
         """Where log lines and notes go."""
         self.note = sinks.note
         """Tells the operator something, by level and text."""
-        self.observe: Callable[[LogRecord], None] = observe_nothing
+        self.observe: Callable[[Publish], None] = tell_nobody
         """Is told of each exchange that is settled, if the plan says that somebody watches."""
         self.tls = tls
         """The TLS context for an endpoint."""
@@ -334,8 +333,8 @@ class Gateway:
                 self.enquiries.ask(self._tickets.issue(client, ticket), question)
             case Emit(sink, line):
                 self.sinks.emit(sink, line)
-            case Publish(record):
-                self.observe(record)
+            case Publish():
+                self.observe(command)
             case ReleaseUpstream(lease) | DropUpstream(lease):
                 self._give_back(lease, clean=type(command) is ReleaseUpstream)
             case WithdrawUpstream(ticket):

@@ -22,8 +22,8 @@ _STAY: Final = frozenset(
         b"accept", b"accept-encoding", b"amz-sdk-invocation-id", b"amz-sdk-request", b"anthropic-beta",
         b"anthropic-dangerous-direct-browser-access", b"anthropic-version", b"cache-control", b"connection",
         b"content-encoding", b"content-length", b"content-type", b"date", b"expect", b"keep-alive",
-        b"openai-beta", b"retry-after", b"server", b"te", b"transfer-encoding", b"upgrade", b"user-agent",
-        b"x-amz-date", b"x-amz-target", b"x-amzn-requestid", b"x-should-retry",
+        b"openai-beta", b"retry-after", b"server", b"te", b"traceparent", b"transfer-encoding", b"upgrade",
+        b"user-agent", b"x-amz-date", b"x-amz-target", b"x-amzn-requestid", b"x-should-retry",
     }
 )  # fmt: skip
 _STAY_PREFIXES: Final = (b"x-stainless-", b"x-ratelimit-")
