@@ -90,6 +90,7 @@ class Cause(enum.Enum):
     DRAINING = enum.auto()
     POOL_TIMEOUT = enum.auto()
     STORE_UNAVAILABLE = enum.auto()
+    GUARDRAIL_UNAVAILABLE = enum.auto()
     TOKEN_UNVERIFIED = enum.auto()
     # The path to Bedrock.
     CIRCUIT_OPEN = enum.auto()
@@ -262,6 +263,11 @@ TABLE: Final[dict[Cause, Row]] = {
     Cause.STORE_UNAVAILABLE: Row(
         _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
         "The limits could not be checked", should_retry=True, retry_after_seconds=1,
+    ),
+    # Why it can't be applied is the operator's business; the caller's request is not at fault.
+    Cause.GUARDRAIL_UNAVAILABLE: Row(
+        _G, 503, "SERVICE_UNAVAILABLE", _SERVER, None, "api_error", "ServiceUnavailableException",
+        "The request could not be checked by the guardrail", should_retry=True, retry_after_seconds=5,
     ),
     # The issuer's keys can't be had: the token may well be good.
     Cause.TOKEN_UNVERIFIED: Row(

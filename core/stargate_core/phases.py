@@ -19,11 +19,12 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from stargate_core.asking import Asking
+from stargate_core.asking import Asking, Calling
 from stargate_core.aws.surfaces import Surface
 from stargate_core.config.schema import Consumer
 from stargate_core.dialects.face import (
     Ask,
+    Call,
     Dialect,
     Fetched,
     Headers,
@@ -81,6 +82,8 @@ CAPABILITIES: Final[dict[str, int]] = {
     "verify_token": Phase.ACCESS,
     "fetch": Phase.ACCESS,
     "list_models": Phase.ACCESS,
+    "call": Phase.ACCESS,
+    "say": Phase.ACCESS,
     "speaks": Phase.ACCESS,
     "live_keys": Phase.ACCESS,
     "chance": Phase.ACCESS,
@@ -151,6 +154,7 @@ class Context:
         "_status",
         "age_seconds",
         "answer_source",
+        "beside",
         "consumer",
         "directions",
         "entropy",
@@ -169,6 +173,7 @@ class Context:
         "route",
         "sharing",
         "wall_epoch_ns",
+        "words",
     )
 
     def __init__(self, request: Request, now: int, wall_epoch_ns: int, out: list[Any]) -> None:
@@ -183,6 +188,8 @@ class Context:
         """The name of the route; empty until one is found."""
         self.directions: tuple[Direction, ...] = ()
         """Where the call may go, in the order of trying."""
+        self.beside: Direction | None = None
+        """Where calls of plugins' own go."""
         self.persistence = _ONCE
         self.sharing: Sharing | None = None
         self.answer_source: Source | None = None
@@ -193,6 +200,8 @@ class Context:
         self._kept: dict[str, Any] | None = None
         self.models: Sequence[ModelCard] = ()
         self.ready_reply: Reply | None = None
+        self.words: str | None = None
+        """What is said for the model."""
         self.ledger: Ledger | None = None
         self.put: list[Part] = []
         """What a hook has put before the part at hand."""
@@ -237,8 +246,11 @@ class Context:
         if self._ask is None or self._revised:
             assert self._dialect is not None
             _check_coding(self._request)
-            self._ask = self._dialect.read(self._request)
+            before, self._ask = self._ask, self._dialect.read(self._request)
             self._revised = False
+            if before is not None:
+                # What was fetched for it, or looked up, serves the revised one as well.
+                self._ask.fetched, self._ask.recalled = before.fetched, before.recalled
         return self._ask
 
     def know_answer(self, status: int, headers: Headers) -> None:
@@ -350,11 +362,21 @@ class Context:
         self.consumer = consumer
         self.key_id = key_id
 
-    def direct(self, *directions: Direction, persistence: Persistence | None = None) -> None:
-        """The call goes to the first of these; to the next ones where that fails, as `persistence` says."""
+    def direct(
+        self,
+        *directions: Direction,
+        persistence: Persistence | None = None,
+        beside: Direction | None = None,
+    ) -> None:
+        """The call goes to the first of these; to the next ones where that fails, as `persistence` says.
+
+        beside: where calls of plugins' own go; None: where they went before.
+        """
         if not self.phase & _DIRECT:
             self._forbidden("direct")
         self.directions = directions
+        if beside is not None:
+            self.beside = beside
         if persistence is not None:
             self.persistence = persistence
 
@@ -389,6 +411,20 @@ class Context:
         """The models there are; to be yielded from. Raises WaitFailed where AWS does not say."""
         self._must("list_models")
         return Asking(self._ledger(), question)
+
+    def call(self, call: Call, *, timeout_ns: int) -> Calling:
+        """Make a call to Bedrock beside the caller's own, at its first target's place and with its authority;
+        to be yielded from. The answer is the body. Raises CallFailed where there is no good one.
+        """
+        self._must("call")
+        return Calling(self._ledger(), call, timeout_ns)
+
+    def say(self, text: str) -> None:
+        """Answer instead of the model, as where a guardrail has blocked what was asked: with this text, in
+        the caller's dialect, streamed if it wants a stream. No later hook of this phase runs.
+        """
+        self._must("say")
+        self.words = text
 
     @property
     def speaks(self) -> tuple[Surface, ...]:

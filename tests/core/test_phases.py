@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from stargate_core.aws.endpoints import Endpoint
+from stargate_core.aws.operations import Operation
 from stargate_core.config.schema import Consumer
-from stargate_core.dialects.face import Ask, ModelCard, Part, PartKind, Reply, Request, Target
+from stargate_core.dialects.face import Ask, Call, ModelCard, Part, PartKind, Reply, Request, Target
 from stargate_core.dialects.registry import OPENAI_CHAT
 from stargate_core.direction import Direction, Persistence, Sharing
 from stargate_core.entropy import Entropy
@@ -24,6 +25,7 @@ ASK: Final = Ask("claude", False)
 DIRECTION: Final = Direction(Endpoint("https", "h", 443, "bedrock", "r"), Target("m"), "r")
 RECORD: Final = LogRecord("now", "0" * 32, 1, Outcome.COMPLETE, 200)
 TOKEN: Final = VerifyToken("https://issuer/keys", "RS256", "", b"signed", b"signature")
+CALL: Final = Call(Operation.APPLY_GUARDRAIL, b"POST", b"/x", [], b"", stream=False)
 PART: Final = Part(PartKind.EVENT, "", {})
 
 
@@ -68,6 +70,8 @@ MEMBERS: Final[dict[str, tuple[Callable[[Context], Any], frozenset[Phase]]]] = {
         lambda ctx: ctx.list_models(ListModels(DIRECTION.endpoint, "", None, None, 1)),
         frozenset({A}),
     ),
+    "call": (lambda ctx: ctx.call(CALL, timeout_ns=1), frozenset({A})),
+    "say": (lambda ctx: ctx.say("No."), frozenset({A})),
     "speaks": (lambda ctx: ctx.speaks, frozenset({A})),
     "identify": (lambda ctx: ctx.identify(Consumer(username="a"), "k"), frozenset({A})),
     "direct": (lambda ctx: ctx.direct(DIRECTION), frozenset({A})),

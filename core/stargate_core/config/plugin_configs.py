@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, field
 
+from stargate_core.config.bedrock_guardrail import BedrockGuardrail as BedrockGuardrail
 from stargate_core.config.bedrock_proxy import AwsCredentials as AwsCredentials
 from stargate_core.config.bedrock_proxy import BedrockProxy as BedrockProxy
 from stargate_core.config.bedrock_proxy import ModelTarget as ModelTarget
@@ -68,6 +69,7 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
             PluginSchema("api-key-auth", ApiKeyAuth, _NOT_CONSUMERS),
             PluginSchema("jwt-auth", JwtAuth, _NOT_CONSUMERS),
             PluginSchema("cors", Cors, _NOT_CONSUMERS),
+            PluginSchema("bedrock-guardrail", BedrockGuardrail),
             PluginSchema("bedrock-proxy", BedrockProxy),
             PluginSchema("ip-restriction", IpRestriction),
             PluginSchema("prompt-template", PromptTemplate),
@@ -98,6 +100,7 @@ KONG_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "response-transformer": "response-transform",
         "ai-prompt-template": "prompt-template",
         "ai-prompt-decorator": "prompt-template",
+        "ai-aws-guardrails": "bedrock-guardrail",
         "rate-limiting": "rate-limiter",
         "ai-rate-limiting-advanced": "rate-limiter",
         "proxy-cache": "response-cache",

@@ -25,7 +25,8 @@ MEMBER: Final = "guardrailConfig"
 _IDENTIFIER: Final = b"x-amzn-bedrock-guardrailidentifier"
 _VERSION: Final = b"x-amzn-bedrock-guardrailversion"
 _TRACE: Final = b"x-amzn-bedrock-trace"
-_NAMING: Final = frozenset({_IDENTIFIER, _VERSION})
+HEADERS: Final = frozenset({_IDENTIFIER, _VERSION})
+"""The headers that name one."""
 _TRACES: Final = {"enabled", "disabled", "enabled_full"}
 
 
@@ -45,7 +46,7 @@ def guardrail_of(request: Request, member: Guardrail | None = None) -> Guardrail
     """The guardrail that a request names. member: `guardrailConfig` of its body. Raises Refused."""
     if member is not None:
         return member
-    if not request.has_any(_NAMING):
+    if not request.has_any(HEADERS):
         return None  # As nearly always.
     identifier, version, trace = (request.header(name) for name in (_IDENTIFIER, _VERSION, _TRACE))
     if not identifier or not version:

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import msgspec
 
-from stargate_core.asking import Asking
+from stargate_core.asking import Asking, CallFailed, Calling
 from stargate_core.dialects.face import Reply, Request
 from stargate_core.faults import Cause, Fault, Refused
+from stargate_core.gateway.beside import call_beside, say
 from stargate_core.gateway.calling import begin_call, compose
 from stargate_core.gateway.exchange import TABLE, Exchange, Timer
 from stargate_core.gateway.following import follow
@@ -86,6 +87,8 @@ def _admit(exchange: Exchange, state: Admitting, now: int, out: list[SessionComm
             return state
         if exchange.ctx.ready_reply is not None:
             return exchange.reply(now, exchange.ctx.ready_reply, out)
+        if exchange.ctx.words is not None:
+            return say(exchange, exchange.ctx.words, now, out)
         return _dispatch(exchange, now, out)
     except Refused as refused:
         return exchange.fail(now, refused.fault, out)
@@ -101,7 +104,7 @@ def _run(exchange: Exchange, state: Admitting, now: int) -> bool:
         if not _step(exchange, state, hook, now):
             return False
         state.index += 1
-        if ctx.ready_reply is not None:
+        if ctx.ready_reply is not None or ctx.words is not None:
             return True
         if ctx.consumer is not state.consumer:
             # From here on the consumer's own configuration counts.
@@ -150,6 +153,9 @@ def _wait_for(exchange: Exchange, state: Admitting, pending: Pending[Any], now: 
         state.ticket = exchange.host.next_ticket()
         exchange.ctx.out.append(Ask(state.ticket, pending.question))
         _trace_wait(exchange, state, now, type(pending.question).__name__)
+    elif isinstance(pending, Calling):
+        call_beside(exchange, state, pending, now)
+        _trace_wait(exchange, state, now, pending.call.operation.value)
     elif isinstance(pending, Sleep):
         exchange.timers.arm(Timer.STEP, now + pending.duration_ns)
         _trace_wait(exchange, state, now, "Sleep")
@@ -265,6 +271,58 @@ def _unanswered(
     return _admit(exchange, state, now, out)
 
 
+@TABLE.on(Admitting, AnswerBegan)
+def _call_began(
+    _exchange: Exchange, state: Admitting, _now: int, event: AnswerBegan, _out: list[SessionCommand]
+) -> State:
+    """The head of the answer to a plugin's own call."""
+    if state.call is not None and event.ticket == state.ticket:
+        state.call.begin(200, event.headers)
+    return state
+
+
+@TABLE.on(Admitting, AnswerSent)
+def _call_sent(
+    _exchange: Exchange, state: Admitting, _now: int, event: AnswerSent, _out: list[SessionCommand]
+) -> State:
+    """More of its body; what is longer than an answer may be is no good one."""
+    if state.call is not None and event.ticket == state.ticket:
+        state.call.receive(event.data)
+    return state
+
+
+@TABLE.on(Admitting, AnswerEnded)
+def _call_ended(
+    exchange: Exchange, state: Admitting, now: int, event: AnswerEnded, out: list[SessionCommand]
+) -> State:
+    """Go on with the hook that has made it."""
+    call = state.call
+    if call is None or event.ticket != state.ticket:
+        return state
+    fault = call.error()
+    if call.failure is not None:
+        fault = Fault(Cause.UPSTREAM_GARBLED, detail=f"not HTTP: {call.failure.reason}")
+    if exchange.tracer is not None:
+        exchange.tracer.waited(now, failed=fault is not None)
+    state.ticket, state.call = 0, None
+    state.answer = call.body if fault is None else CallFailed(fault)
+    return _admit(exchange, state, now, out)
+
+
+@TABLE.on(Admitting, AnswerFailed)
+def _call_failed(
+    exchange: Exchange, state: Admitting, now: int, event: AnswerFailed, out: list[SessionCommand]
+) -> State:
+    """The same: it decides what that means."""
+    if state.call is None or event.ticket != state.ticket:
+        return state
+    if exchange.tracer is not None:
+        exchange.tracer.waited(now, failed=True)
+    exchange.tried += event.attempts
+    state.ticket, state.call, state.answer = 0, None, CallFailed(event.fault)
+    return _admit(exchange, state, now, out)
+
+
 @TABLE.on(Admitting, ClientEnded, ClientLost)
 def _left(exchange: Exchange, _state: State, now: int, _event: object, out: list[SessionCommand]) -> State:
     """Nobody waits for the answer: withdraw what was asked."""
@@ -277,11 +335,7 @@ TABLE.ignore(
     UpstreamSent,
     UpstreamEnded,
     UpstreamLost,
-    AnswerBegan,
-    AnswerSent,
-    AnswerEnded,
-    AnswerFailed,
-    because="a late fact: no call of this exchange is under way yet",
+    because="a late fact: no call of this exchange's own is under way yet",
 )
 TABLE.ignore(
     Admitting,

@@ -459,7 +459,7 @@ class Exchange:
                 out.append(ReleaseUpstream(call.lease) if call.reusable else DropUpstream(call.lease))
         elif isinstance(state, Admitting):
             if state.ticket:
-                out.append(Withdraw(state.ticket))
+                out.append(Withdraw(state.ticket) if state.call is None else Unfollow(state.ticket))
             if state.runner is not None:
                 self._abandon(state.runner, out)
         elif isinstance(state, Opening):

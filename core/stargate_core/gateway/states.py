@@ -18,7 +18,7 @@ from stargate_core.script import Runner
 class Admitting:
     """Hooks run; `runner` is the script of the one that waits."""
 
-    __slots__ = ("answer", "consumer", "hooks", "index", "phase", "runner", "ticket")
+    __slots__ = ("answer", "call", "consumer", "hooks", "index", "phase", "runner", "ticket")
 
     def __init__(self, phase: Phase, hooks: tuple[Hook, ...]) -> None:
         self.phase = phase
@@ -26,7 +26,9 @@ class Admitting:
         self.index = 0
         self.runner: Runner | None = None
         self.ticket = 0
-        """Of the question that the script waits for; 0: it sleeps."""
+        """Of the question, or the call, that the script waits for; 0: it sleeps."""
+        self.call: SharedAnswer | None = None
+        """The answer to the call that it waits for; None: it waits for no call."""
         self.answer: Any = None
         """What the script goes on with; WaitFailed where there is no answer."""
         self.consumer: Consumer | None = None

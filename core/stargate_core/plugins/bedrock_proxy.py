@@ -145,9 +145,9 @@ class BedrockProxyPlugin:
             # Bedrock's control plane: about the model, and not to it.
             ctx.direct(self._control_of(model or ModelTarget(name)), persistence=self._persistence)
         elif operation is Operation.START_ASYNC_INVOKE:
-            ctx.direct(directions[0], persistence=self._once)
+            ctx.direct(directions[0], persistence=self._once, beside=choice.beside)
         else:
-            ctx.direct(*directions, persistence=self._persistence)
+            ctx.direct(*directions, persistence=self._persistence, beside=choice.beside)
 
     def _place_of(self, ctx: Access, operation: Operation) -> Direction:
         """Where what an operation without a model is about lives."""
@@ -208,7 +208,8 @@ class BedrockProxyPlugin:
             directions = [msgspec.structs.replace(direction, breaker=policy) for direction in directions]
         weights = [target.weight or 1 for target in targets]
         is_weighted = len(targets) > 1 and (model.balance or config.balance) == "weighted"
-        return _Choice(tuple(directions), tuple(weights) if is_weighted else None)
+        drawn = tuple(weights) if is_weighted else None
+        return _Choice(tuple(directions), drawn, self._nameless(targets[0]))
 
     def _nameless(self, target: ProxyTarget) -> Direction:
         """A call to this target that is to no model: its breaker and the log know it by its place alone."""
@@ -270,6 +271,8 @@ class _Choice(NamedTuple):
     directions: tuple[Direction, ...]
     weights: tuple[int, ...] | None
     """None: in this order."""
+    beside: Direction
+    """Where plugins' own calls for a request go: to the first target's place, and to no model."""
 
 
 def _drawn(ctx: Access, choice: _Choice) -> list[Direction]:

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Final
 
 from stargate_core.plugins.api_key_auth import ApiKeyAuthPlugin
+from stargate_core.plugins.bedrock_guardrail import BedrockGuardrailPlugin
 from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
 from stargate_core.plugins.cors import CorsPlugin
 from stargate_core.plugins.ip_restriction import IpRestrictionPlugin
@@ -24,6 +25,7 @@ BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
         plugin.NAME: plugin
         for plugin in (
             ApiKeyAuthPlugin,
+            BedrockGuardrailPlugin,
             BedrockProxyPlugin,
             CorsPlugin,
             IpRestrictionPlugin,

@@ -14,6 +14,7 @@ from stargate_core.config.problems import Misfit
 from stargate_core.config.schema import Scope
 
 IDLE: Final = {
+    "bedrock-guardrail": "expected the id of a guardrail",
     "ip-restriction": "expected allow or deny",
     "prompt-template": "expected templates, or decorate",
     "rate-limiter": "at least one limit",

@@ -319,9 +319,16 @@ class Drawn:
         """The next one."""
         return next(self._chances)
 
-    def direct(self, *directions: Direction, persistence: Persistence | None = None) -> None:
+    def direct(
+        self,
+        *directions: Direction,
+        persistence: Persistence | None = None,
+        beside: Direction | None = None,
+    ) -> None:
         """Where the call goes."""
-        self.directions, self.persistence = directions, persistence
+        self.directions, self.persistence, self.beside = directions, persistence, beside
+
+    beside: Direction | None
 
     @property
     def names(self) -> list[str]:

@@ -18,6 +18,7 @@ class TestRegistry:
 
     def test_each_can_be_made_with_the_least_it_must_be_told(self) -> None:
         least: dict[str, dict[str, Any]] = {
+            "bedrock-guardrail": {"identifier": "abc123"},
             "ip-restriction": {"deny": ["192.0.2.0/24"]},
             "prompt-template": {"decorate": {"prepend": [{"role": "system", "content": "Be kind."}]}},
             "rate-limiter": {"minute": 1},
