@@ -50,7 +50,8 @@ def _doubt(sink: LogSink) -> str:
             return "" if there else "it is not there, or may not be written"
         case "http" if sink.path.startswith("https:") and sink.http is not None:
             return _doubt_of_tls(sink.http)
-    return ""
+        case _:
+            return ""
 
 
 def _doubt_of_tls(settings: Collector) -> str:
