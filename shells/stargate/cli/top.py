@@ -76,7 +76,7 @@ def top(url: str, token: str | None, once: bool) -> None:
 
     Exit status: 0, or 1 if there is no gateway at the URL or it wants another token.
     """
-    source = _Source(url, token)
+    source = Source(url, token)
     with contextlib.suppress(KeyboardInterrupt):
         if once:
             _print(source.state())
@@ -91,7 +91,7 @@ def _print(state: State) -> None:
     click.echo("\n".join(part.rstrip() for part in page(state, look)))
 
 
-def _log(source: "_Source") -> None:
+def _log(source: "Source") -> None:
     for told in source.states():
         if isinstance(told, str):
             click.echo(f"stargate: {told}", err=True)
@@ -100,7 +100,7 @@ def _log(source: "_Source") -> None:
             sys.stdout.flush()
 
 
-def _watch(source: "_Source") -> None:
+def _watch(source: "Source") -> None:
     states = source.states()
     first = next(states)  # Where there is nothing at all, that is told on the screen as it is.
     colours, unicode = not os.environ.get("NO_COLOR"), _has_unicode()
@@ -126,10 +126,14 @@ def _has_unicode() -> bool:
     return (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
 
 
-class _Source:
-    """Where the state comes from. Raises click.BadParameter for a URL that is none."""
+class Source:
+    """Where the state comes from. Raises click.BadParameter for a URL that is none.
 
-    def __init__(self, url: str, token: str | None) -> None:
+    pause_seconds: before the first new attempt; doubled each time.
+    """
+
+    def __init__(self, url: str, token: str | None, *, pause_seconds: float = 1.0) -> None:
+        self._pause_seconds = pause_seconds
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._path = url.removeprefix("unix:") if url.startswith("unix:") else ""
@@ -152,16 +156,16 @@ class _Source:
         except (_Lost, ValueError) as error:
             raise click.ClickException(str(error)) from None
 
-    def states(self) -> Iterator[State | str]:
+    def states(self) -> Generator[State | str]:
         """The state each second, for ever; or what to tell while there is none. Raises click.ClickException
         where there never was one.
         """
-        ever, pause = False, 1.0
+        ever, pause = False, self._pause_seconds
         while True:
             try:
                 with self._asked("/api/stream") as answer:
                     for state in _events(answer):
-                        ever, pause = True, 1.0
+                        ever, pause = True, self._pause_seconds
                         yield state
                 why = "the gateway has ended the stream"
             except (_Lost, OSError, http.client.HTTPException, ValueError) as error:

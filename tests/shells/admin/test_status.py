@@ -21,10 +21,6 @@ class TestLimits:
         {"limits": [limit(4, "2026-01-02")]},
         {},
     )
-        {"limits": [limit(9, "2026-01-01")]},
-        {"limits": [limit(4, "2026-01-02")]},
-        {},
-    )
 
     def test_of_one_that_is_shared_the_newest_word_counts(self) -> None:
         (told,) = limits_of(self.WORDS, shared=True)
