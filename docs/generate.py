@@ -1,4 +1,4 @@
-"""The pages that are printed from the program: states, faults, parameters, the log record.
+"""The pages that are printed from the program: states, faults, parameters, the log record, settings, commands.
 
     python docs/generate.py
 
@@ -8,6 +8,7 @@ stands in them is changed where it is decided: in the transition tables, the fau
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -27,6 +28,7 @@ from stargate_core.gateway import exchange, session
 from stargate_core.transitions import Rule, Table
 
 FOLDER: Final = Path(__file__).parent
+sys.path.insert(0, str(FOLDER))
 SOURCES: Final = "../core/stargate_core"
 PRINTED: Final = "Printed by `python docs/generate.py` from [{name}]({source}); change it there."
 
@@ -39,6 +41,13 @@ def pages() -> dict[str, str]:
         "parameters.md": parameters(),
         "log-record.md": log_record(),
     }
+
+
+def reference() -> dict[str, str]:
+    """The pages of settings and commands."""
+    from printing import commands, configuration  # They lie beside this file, wherever it is run from.
+
+    return {"configuration.md": configuration.page(), "commands.md": commands.page()}
 
 
 # ----------------------------------------------------------------------------------------------------- states
@@ -367,5 +376,5 @@ def _row(cells: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    for file, text in pages().items():
+    for file, text in (pages() | reference()).items():
         (FOLDER / file).write_text(text, encoding="utf-8")

@@ -24,11 +24,13 @@ from stargate_core.transitions import Table
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md", "changelog.d/README.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 ]
 PRINTED: Final = ("states.md", "faults.md", "parameters.md", "log-record.md")
 
 LINK: Final = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
+TOCTREE: Final = re.compile(r"^:::\{toctree\}\n(?::.*\n)*\n(.*?)^:::$", re.MULTILINE | re.DOTALL)
+"""Sphinx's lists of pages, in docs/index.md."""
 FENCE: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -51,7 +53,8 @@ def named(path: Path) -> str:
 def links(path: Path) -> list[str]:
     """Where a document leads, within this project."""
     prose = FENCE.sub("", path.read_text())
-    return [to for to in LINK.findall(prose) if "://" not in to and not to.startswith("mailto:")]
+    told = [f"{entry}.md" for tree in TOCTREE.findall(prose) for entry in tree.split()]
+    return told + [to for to in LINK.findall(prose) if "://" not in to and not to.startswith("mailto:")]
 
 
 def examples(language: str) -> list[tuple[str, str]]:
@@ -60,7 +63,7 @@ def examples(language: str) -> list[tuple[str, str]]:
         (named(path), text)
         for path in DOCUMENTS
         for tongue, text in FENCE.findall(path.read_text())
-        if tongue == language
+        if tongue == language and not text.startswith("apiVersion:")  # Kubernetes has files of its own.
     ]
 
 
@@ -136,7 +139,7 @@ class TestLinks:
                 continue
             reached.add(path)
             ahead += [(path.parent / to.partition("#")[0]).resolve() for to in links(path)]
-        assert [named(page) for page in (ROOT / "docs").glob("*.md") if page.resolve() not in reached] == []
+        assert [named(page) for page in (ROOT / "docs").rglob("*.md") if page.resolve() not in reached] == []
 
 
 class TestExamples:

@@ -11,10 +11,14 @@ import sys
 import textwrap
 from collections.abc import Generator
 from pathlib import Path
+from typing import Final
 
+import httpx
 import pytest
 
 from support.gateway import STOP_SECONDS, eventually, on_linux
+
+ANYWHERE: Final = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 
 
 class Demo:
@@ -46,7 +50,7 @@ class Demo:
 @contextlib.contextmanager
 def running_demo() -> Generator[Demo]:
     """`stargate demo` on a free port, as the leader of a group, as a shell would run it."""
-    command = [sys.executable, "-m", "stargate", "demo", "--listen", "127.0.0.1:0", "--pace", "200"]
+    command = [sys.executable, "-m", "stargate", "demo", *ANYWHERE, "--pace", "200"]
     with subprocess.Popen(command, text=True, stdout=subprocess.PIPE, process_group=0) as process:
         assert process.stdout is not None
         told = ""
@@ -99,6 +103,13 @@ def test_its_lines_of_python_work(shared: Demo) -> None:
     assert "bedrock-proxy" in shared.path("Configuration").read_text()
 
 
+def test_its_page_is_where_it_says(shared: Demo) -> None:
+    found = re.search(r"Page and metrics +(\S+)", shared.told)
+    assert found is not None
+    status = httpx.get(f"{found[1]}/api/status").json()
+    assert [worker["alive"] for worker in status["workers"]] == [True]
+
+
 @on_linux
 @pytest.mark.parametrize(
     ("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["Ctrl-C", "kill"]
@@ -129,7 +140,7 @@ def test_it_ends_when_its_gateway_does(demo: Demo) -> None:
 def test_an_address_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        command = [sys.executable, "-m", "stargate", "demo", "--listen", address]
+        command = [sys.executable, "-m", "stargate", "demo", "--listen", address, "--admin", "127.0.0.1:0"]
         result = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert result.returncode == 1
     assert f"cannot listen on {address}: Address already in use" in result.stderr

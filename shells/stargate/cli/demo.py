@@ -23,6 +23,7 @@ from stargate.cli.examples import examples
 _CONFIGURATION: Final = """\
 gateway:
   listen: ["{listen}"]
+  admin_listen: "{admin}"
   drain_seconds: 2
 consumers:
   - username: demo
@@ -46,6 +47,7 @@ plugins:
 
 _WELCOME: Final = """
   Stargate runs at   {gateway}   (key {key})
+  Page and metrics   {page}
   Simulated Bedrock  {simulator}
   Configuration      {configuration}
   Request log        {log}
@@ -93,30 +95,44 @@ _STOP_SECONDS: Final = 10
     help="Where the gateway listens.",
 )
 @click.option(
+    "--admin",
+    default="127.0.0.1:8001",
+    show_default=True,
+    metavar="HOST:PORT",
+    help="Where the status page and the metrics are.",
+)
+@click.option(
     "--pace",
     default=25.0,
     show_default=True,
     metavar="EVENTS_PER_SECOND",
     help="How fast the simulated models talk.",
 )
-def demo(listen: str, pace: float) -> None:
+def demo(listen: str, admin: str, pace: float) -> None:
     """Run the gateway with a simulated Bedrock; no AWS account needed."""
     # Wherever an interrupt strikes, it is the way to end this.
     with contextlib.suppress(KeyboardInterrupt), _ended_by_sigterm():
-        _run(listen, pace)
+        _run(listen, admin, pace)
 
 
-def _run(listen: str, pace: float) -> None:
+def _run(listen: str, admin: str, pace: float) -> None:
     key = f"sk-demo-{secrets.token_hex(8)}"
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stargate-demo-")))
         log, configuration = folder / "requests.jsonl", folder / "stargate.yaml"
         simulator = stack.enter_context(_simulator(pace))
-        configuration.write_text(_CONFIGURATION.format(listen=listen, key=key, simulator=simulator, log=log))
+        configuration.write_text(
+            _CONFIGURATION.format(listen=listen, admin=admin, key=key, simulator=simulator, log=log)
+        )
         gateway = stack.enter_context(_gateway(configuration))
         click.echo(
             _WELCOME.format(
-                gateway=gateway.url, key=key, simulator=simulator, configuration=configuration, log=log
+                gateway=gateway.url,
+                page=gateway.page,
+                key=key,
+                simulator=simulator,
+                configuration=configuration,
+                log=log,
             )
         )
         gateway.process.wait()
@@ -127,9 +143,10 @@ def _run(listen: str, pace: float) -> None:
 class _Running:
     """A process, and where it listens."""
 
-    def __init__(self, process: "subprocess.Popen[str]", url: str) -> None:
+    def __init__(self, process: "subprocess.Popen[str]", url: str, page: str) -> None:
         self.process = process
         self.url = url
+        self.page = page
 
 
 @contextlib.contextmanager
@@ -152,19 +169,20 @@ def _simulator(pace: float) -> Generator[str]:
 def _gateway(configuration: Path) -> Generator[_Running]:
     process = _start(["serve", "-c", str(configuration)], stderr=subprocess.PIPE)
     assert process.stderr is not None
-    url = ""
+    found = {"listening on ": "", "admin listens on ": ""}
     try:
         for line in process.stderr:
-            _, found, address = line.partition("listening on ")
-            url = url or (address.strip() if found else "")
             if line.startswith("stargate: ready"):
                 break
-            if "attention" in line or not line.startswith("stargate: "):
+            what = next((what for what in found if what in line), None)
+            if what is not None:
+                found[what] = found[what] or line.partition(what)[2].split()[0]
+            elif "attention" in line or not line.startswith("stargate: "):
                 click.echo(line.rstrip(), err=True)
         else:
             raise click.ClickException("the gateway did not start")
         threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
-        yield _Running(process, url)
+        yield _Running(process, *found.values())
     finally:
         _stop(process)
 

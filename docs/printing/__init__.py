@@ -1,0 +1,1 @@
+"""Pages that are printed from the program and are too long for generate.py."""
