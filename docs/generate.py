@@ -1,4 +1,4 @@
-"""The pages that are printed from the program: states, faults, parameters, the log record, settings, commands.
+"""The pages printed from the program: states, faults, parameters, the log record, settings, commands.
 
     python docs/generate.py
 
