@@ -29,7 +29,7 @@ DOCUMENTS: Final = [
 PRINTED: Final = ("states.md", "faults.md", "parameters.md", "log-record.md")
 
 LINK: Final = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
-TOCTREE: Final = re.compile(r"^:::\{toctree\}\n(?::\w.*\n)*\n(.*?)^:::$", re.MULTILINE | re.DOTALL)
+TOCTREE: Final = re.compile(r"^:::\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^:::$", re.MULTILINE | re.DOTALL)
 """Sphinx's lists of pages, in docs/index.md."""
 FENCE: Final = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
