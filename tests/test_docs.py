@@ -122,7 +122,9 @@ class TestLinks:
         for to in links(path):
             file, _, anchor = to.partition("#")
             target = (path.parent / file).resolve() if file else path
-            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if target.is_file() else []
+            # A picture has no headings, and no text.
+            text = target.read_text() if target.suffix == ".md" and target.is_file() else ""
+            headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
             if not target.exists() or (anchor and anchor not in map(slug, headings)):
                 dead.append(to)
         assert dead == []

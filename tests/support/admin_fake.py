@@ -9,6 +9,7 @@ import contextlib
 import json
 import queue
 import threading
+import time
 import urllib.parse
 from collections.abc import Generator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,6 +53,8 @@ class FakeAdmin:
         """Whether a stream of statuses ends at once, and none is begun."""
         self.answer: list[str] = []
         """The data of the events that a chat is answered with; the stream ends with them."""
+        self.pace_seconds = 0.0
+        """How long it waits before each of them."""
         self.waits_before_end = False
         """Whether an answer stays open until the client leaves or `go_on` is called."""
         self.refusal: tuple[int, dict[str, Any]] | None = None
@@ -104,6 +107,8 @@ class FakeAdmin:
         for data in self.answer:
             if data == STREAM_ENDED and self.waits_before_end:
                 self._pause()
+            if self.pace_seconds:
+                time.sleep(self.pace_seconds)
             yield f"data: {data}\n\n".encode()
         if self.waits_before_end and STREAM_ENDED not in self.answer:
             self._pause()

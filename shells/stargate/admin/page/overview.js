@@ -25,7 +25,7 @@ export function overview() {
     marks: [{ name: "Output/s", kind: "line" }, { name: "Input/s", kind: "dashed" }],
   });
   const firstByte = distribution({ title: "Time to first byte" });
-  const total = distribution({ title: "Time to the whole answer" });
+  const total = distribution({ title: "Time to last byte" });
   byId("charts").replaceChildren(traffic.node, tokens.node, firstByte.node, total.node);
   const tables = [
     usageTable(byId("consumers"), "consumer", "No request has come from a known consumer yet."),
