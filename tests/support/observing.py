@@ -43,3 +43,22 @@ def record(**changes: Any) -> LogRecord:
         "total_ms": 2300.5,
     }
     return LogRecord(**{**members, **changes})
+
+
+def a_status(**changes: Any) -> dict[str, Any]:
+    """What a worker in good health tells of itself, with these members changed."""
+    return {
+        "loaded_at": "2026-01-02T03:04:05.000Z",
+        "reload_error": None,
+        "generation": 3,
+        "draining": False,
+        "statistics": {"clients": 5, "exchanges": 2, "idle": 1, "lent": 2, "opening": 0, "waiting": 4},
+        "targets": [{"name": "us-east-1", "state": "closed", "until": None}],
+        "store": {"kind": "redis", "state": "up", "calls": 1, "backlog": 0},
+        "limits": [{"name": "tokens_per_minute", "scope": "team-a", "used": 5, "limit": 10}],
+        "cache": {"entries": 8, "held_bytes": 900},
+        "journals": {"written": 0, "reasons": {}},
+        "sinks": [{"path": "/dev/stdout", "buffered": 11, "trouble": "", "written": 0, "dropped": 0}],
+        "credentials_held": {"": True},
+        **changes,
+    }

@@ -27,7 +27,6 @@ from stargate.admin.watching import Watch
 from stargate.explaining.asked import request_of_json
 from stargate.explaining.shown import lines
 from stargate.observing.board import Boards
-from stargate.observing.exposition import exposition
 from stargate.shell_common.beside import Running
 from stargate_core.gateway.explanation import NotWhole, explain
 from stargate_core.record import LogRecord, Outcome
@@ -70,6 +69,9 @@ class Api:
         return self._running.gateway.plan.config.gateway.journal.directory
 
     async def _metrics(self, request: Request, _name: str) -> Reply:
+        # Where nobody scrapes, nobody pays for the library behind it.
+        from stargate.observing.exposition import exposition
+
         accept = (request.header(b"accept") or b"").decode("latin-1")
         kind, body = await anyio.to_thread.run_sync(exposition, self._boards, accept)
         return data_reply(body, kind.encode())

@@ -16,7 +16,7 @@ from stargate.observing.board import Board, Boards
 from stargate.observing.catalogue import GAUGES, METRICS, Metric
 from stargate.observing.exposition import exposition
 from stargate.observing.series import VERSION
-from support.observing import REQUEST_ID, record
+from support.observing import REQUEST_ID, a_status, record
 
 OPENMETRICS: Final = "application/openmetrics-text; version=1.0.0"
 FORMATS: Final[dict[str, tuple[str, Callable[[str], Iterable[Any]]]]] = {
@@ -26,23 +26,13 @@ FORMATS: Final[dict[str, tuple[str, Callable[[str], Iterable[Any]]]]] = {
 """What a scraper accepts, and who reads that."""
 
 
-def a_status(**changes: Any) -> dict[str, Any]:
-    """What a worker tells of itself."""
-    return {
-        "loaded_at": "2026-01-02T03:04:05.000Z",
-        "reload_error": None,
-        "generation": 3,
-        "draining": False,
-        "statistics": {"clients": 5, "exchanges": 2, "idle": 1, "lent": 2, "opening": 0, "waiting": 4},
-        "targets": [{"name": "us-east-1", "state": "open", "until": None}],
-        "store": {"kind": "redis", "state": "down", "calls": 1, "backlog": 7},
-        "limits": [{"name": "tokens_per_minute", "scope": "team-a", "used": 5, "limit": 10}],
-        "cache": {"entries": 8, "held_bytes": 900},
-        "journals": {"written": 0, "reasons": {}},
-        "sinks": [{"path": "/dev/stdout", "buffered": 11, "trouble": "no space", "written": 0, "dropped": 0}],
-        "credentials_held": {"": True, "other": False},
-        **changes,
-    }
+TROUBLED: Final[dict[str, Any]] = {
+    "targets": [{"name": "us-east-1", "state": "open", "until": None}],
+    "store": {"kind": "redis", "state": "down", "calls": 1, "backlog": 7},
+    "sinks": [{"path": "/dev/stdout", "buffered": 11, "trouble": "no space", "written": 0, "dropped": 0}],
+    "credentials_held": {"": True, "other": False},
+}
+"""What a worker tells that has trouble."""
 
 
 def tell(board: Board, **changes: Any) -> None:
@@ -63,7 +53,7 @@ def busy_boards() -> Boards:
         ("lines_dropped", "/dev/stdout"),
     ):
         board.count(metric, label)
-    tell(board)
+    tell(board, **TROUBLED)
     return boards
 
 
