@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from stargate.observing.catalogue import COUNTERS, GAUGES, HISTOGRAMS, Metric
 from stargate_core import record
 from stargate_core.dialects import (
     anthropic_converse_parameters,
@@ -40,6 +41,7 @@ def pages() -> dict[str, str]:
         "faults.md": faults(),
         "parameters.md": parameters(),
         "log-record.md": log_record(),
+        "metric-list.md": metric_list(),
     }
 
 
@@ -358,6 +360,37 @@ def _fields(struct: type[msgspec.Struct]) -> Iterator[list[str]]:
             words = told.value.value if has_words else ""
             kind = _TYPES.get(ast.unparse(node.annotation), "list")
             yield [f"`{ast.unparse(node.target)}`", kind, " ".join(str(words).split())]
+
+
+# ---------------------------------------------------------------------------------------------------- metrics
+
+_CATALOGUE: Final = "../shells/stargate/observing/catalogue.py"
+_METRICS: Final = f"""\
+# The metrics
+
+{PRINTED.format(name="catalogue.py", source=_CATALOGUE)}
+
+[metrics.md](metrics.md) tells how to scrape them. Where OpenTelemetry's conventions for generative AI have a
+metric for the same, its name stands beside.
+"""
+
+
+def metric_list() -> str:
+    """The catalogue of metrics."""
+    lines = [_METRICS]
+    for title, metrics in (
+        ("Counters, of all workers together", COUNTERS),
+        ("Histograms, of all workers together", HISTOGRAMS),
+        ("Gauges, of each worker", GAUGES),
+    ):
+        columns = ["Metric", "Labels", "What it says", "OpenTelemetry"]
+        lines += [f"## {title}", "", *_table(columns, map(_metric, metrics.values())), ""]
+    return "\n".join(lines)
+
+
+def _metric(metric: Metric) -> list[str]:
+    labels = ", ".join(f"`{label}`" for label in metric.labels)
+    return [f"`{metric.told}`", labels, metric.help, f"`{metric.otel}`" if metric.otel else ""]
 
 
 # ----------------------------------------------------------------------------------------------------- tables

@@ -146,7 +146,7 @@ def limit(used: float) -> list[dict[str, Any]]:
 
 
 STATISTICS: Final = a_status()["statistics"]
-FAILED: Final = {"status": 502, "code": "UPSTREAM_ERROR", "outcome": Outcome.FAILED}
+FAILED: Final[dict[str, Any]] = {"status": 502, "code": "UPSTREAM_ERROR", "outcome": Outcome.FAILED}
 THROTTLED: Final = (Attempt("us-east-1/claude", "UPSTREAM_THROTTLED", 0.0, 5.0),)
 TROUBLES: Final[dict[str, Trouble]] = {
     "StargateErrors": many(**FAILED),

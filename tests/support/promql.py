@@ -71,7 +71,8 @@ class Scrapes:
 
     def ask(self, query: str) -> Vector | float:
         """What the query gives at the second."""
-        return self._value(promql.parse(query))
+        found: Vector | float = self._value(promql.parse(query))
+        return found
 
     def _value(self, node: Any) -> Any:
         match node:
