@@ -18,6 +18,8 @@ from stargate_core.config.bedrock_proxy import BedrockProxy as BedrockProxy
 from stargate_core.config.bedrock_proxy import ModelTarget as ModelTarget
 from stargate_core.config.bedrock_proxy import Retry as Retry
 from stargate_core.config.cors import Cors as Cors
+from stargate_core.config.guards import PiiRedactor as PiiRedactor
+from stargate_core.config.guards import PromptGuard as PromptGuard
 from stargate_core.config.ip_restriction import IpRestriction as IpRestriction
 from stargate_core.config.jwt_auth import JwtAuth as JwtAuth
 from stargate_core.config.problems import Misfit
@@ -72,6 +74,8 @@ BUILT_IN: Final[Mapping[str, PluginSchema]] = MappingProxyType(
             PluginSchema("bedrock-guardrail", BedrockGuardrail),
             PluginSchema("bedrock-proxy", BedrockProxy),
             PluginSchema("ip-restriction", IpRestriction),
+            PluginSchema("pii-redactor", PiiRedactor),
+            PluginSchema("prompt-guard", PromptGuard),
             PluginSchema("prompt-template", PromptTemplate),
             PluginSchema("rate-limiter", RateLimiter),
             PluginSchema("request-logger", RequestLogger),
@@ -92,6 +96,8 @@ KONG_NAMES: Final[Mapping[str, str]] = MappingProxyType(
         "openid-connect": "jwt-auth",
         "ai-proxy": "bedrock-proxy",
         "ai-proxy-advanced": "bedrock-proxy",
+        "ai-prompt-guard": "prompt-guard",
+        "ai-sanitizer": "pii-redactor",
         "file-log": "request-logger",
         "http-log": "request-logger",
         "request-size-limiting": "request-size",

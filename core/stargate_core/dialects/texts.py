@@ -136,9 +136,9 @@ def opened(raw: bytes) -> Body:
 
 
 def texts_of(value: Any, others: Speaker = Speaker.NOBODY) -> Texts:
-    """All texts of a body of any API; of an answer too.
+    """All texts of a request's body, of any API.
 
-    value: from `opened`, or of an answer's part, no deeper than `DEPTH_MAX`. others: whose words those are
+    value: from `opened`. others: whose words those are
     that stand in no message and in no member known to hold instructions: of APIs whose prompt is such a
     member (InvokeModel, embeddings), the user's.
     """
@@ -162,6 +162,13 @@ def texts_of(value: Any, others: Speaker = Speaker.NOBODY) -> Texts:
             texts.unreadable += inner.unreadable
         else:
             _Walk(texts, others, -1).child(members, name)
+    return texts
+
+
+def texts_in(value: Any) -> Texts:
+    """All texts of an answer, or of a part of one: the assistant's, as far as one asks."""
+    texts = Texts()
+    _Walk(texts, Speaker.ASSISTANT, -1).child({"": value}, "")
     return texts
 
 
@@ -189,7 +196,7 @@ _KINDS: Final = {
     "tool_use": Speaker.ASSISTANT,
     "tool_result": Speaker.TOOL,
 }
-_NO_TEXTS: Final = frozenset(
+NO_TEXTS: Final = frozenset(
     {
         # What a thing is, which one it is, and which one is meant.
         "type", "role", "object", "status", "format", "id", "item_id", "call_id", "tool_call_id",
@@ -271,7 +278,7 @@ class _Walk:
 
     def _text(self, holder: Any, key: Any, value: str, parent: str) -> None:
         name = key if isinstance(key, str) else parent
-        if name in _NO_TEXTS:
+        if name in NO_TEXTS:
             return
         members: Members = cast("Members", holder) if isinstance(holder, dict) else {}
         if name in _MEDIA or _is_media(name, members, parent) or _SEALED.match(value) is not None:

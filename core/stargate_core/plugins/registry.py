@@ -10,6 +10,8 @@ from stargate_core.plugins.bedrock_proxy import BedrockProxyPlugin
 from stargate_core.plugins.cors import CorsPlugin
 from stargate_core.plugins.ip_restriction import IpRestrictionPlugin
 from stargate_core.plugins.jwt_auth import JwtAuthPlugin
+from stargate_core.plugins.pii_redactor import PiiRedactorPlugin
+from stargate_core.plugins.prompt_guard import PromptGuardPlugin
 from stargate_core.plugins.prompt_template import PromptTemplatePlugin
 from stargate_core.plugins.rate_limiter import RateLimiterPlugin
 from stargate_core.plugins.request_logger import RequestLoggerPlugin
@@ -30,6 +32,8 @@ BUILT_IN: Final[Mapping[str, type[Plugin]]] = MappingProxyType(
             CorsPlugin,
             IpRestrictionPlugin,
             JwtAuthPlugin,
+            PiiRedactorPlugin,
+            PromptGuardPlugin,
             PromptTemplatePlugin,
             RateLimiterPlugin,
             RequestLoggerPlugin,

@@ -16,6 +16,7 @@ from stargate_core.config.schema import Scope
 IDLE: Final = {
     "bedrock-guardrail": "expected the id of a guardrail",
     "ip-restriction": "expected allow or deny",
+    "prompt-guard": "guard against",
     "prompt-template": "expected templates, or decorate",
     "rate-limiter": "at least one limit",
     "request-size": "at least one limit",

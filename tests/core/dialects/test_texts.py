@@ -14,6 +14,7 @@ from stargate_core.dialects.texts import (
     Speaker,
     Texts,
     opened,
+    texts_in,
     texts_of,
 )
 from stargate_core.faults import Cause, Refused
@@ -189,6 +190,12 @@ class TestConversations:
 
     def test_no_conversation_is_no_error(self) -> None:
         assert said({"messages": 5, "system": None, "stream": True, "stop": []}) == []
+
+
+class TestAnswers:
+    def test_its_texts_are_the_assistants(self) -> None:
+        answer = {"id": "x", "output": {"message": {"role": "assistant", "content": [{"text": "a"}]}}}
+        assert [(one.speaker, one.text) for one in texts_in(answer).places] == [(Speaker.ASSISTANT, "a")]
 
 
 class TestForms:

@@ -20,6 +20,7 @@ class TestRegistry:
         least: dict[str, dict[str, Any]] = {
             "bedrock-guardrail": {"identifier": "abc123"},
             "ip-restriction": {"deny": ["192.0.2.0/24"]},
+            "prompt-guard": {"deny_patterns": ["a"]},
             "prompt-template": {"decorate": {"prepend": [{"role": "system", "content": "Be kind."}]}},
             "rate-limiter": {"minute": 1},
             "request-size": {"max_messages": 1},
