@@ -13,6 +13,7 @@ from stargate_core.aws.bearer import BearerToken
 from stargate_core.aws.credentials import Credentials
 from stargate_core.aws.endpoints import Endpoint
 from stargate_core.clock import SECOND
+from stargate_core.config.bedrock_guardrail import BedrockGuardrail
 from stargate_core.config.bedrock_proxy import ModelTarget
 from stargate_core.config.jwt_auth import Issuer, JwtAuth
 from stargate_core.config.plugin_configs import ApiKeyAuth
@@ -328,6 +329,15 @@ class TestEnds:
         assert rehearsal.session.exchange.fault is not None
         assert rehearsal.session.exchange.fault.cause is Cause.PLUGIN_FAILED
         assert rehearsal.written == b""
+
+    def test_a_guardrail_finds_nothing(self) -> None:
+        guard = BedrockGuardrail(identifier="ours1", version="3", apply=True)
+        plan = a_plan(a_config(PluginEntry(name="bedrock-guardrail", config=guard)))
+        rehearsal = rehearse(converse(), plan)
+        assert [(one.question, one.about) for one in rehearsal.asked] == [
+            ("ApplyGuardrail", "/guardrail/ours1/version/3/apply")
+        ]
+        assert b'"guardrailIdentifier":"ours1"' in rehearsal.written
 
     def test_what_an_operator_would_be_told_is_kept(self) -> None:
         rehearsal = rehearse(converse(), with_hooks(access=lambda ctx: ctx.note("warning", "odd")))
