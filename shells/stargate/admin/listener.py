@@ -132,8 +132,8 @@ class Door:
             failing = False
             self._sockets.add(sock)
             sock.setblocking(False)
-            peer = address[0] if isinstance(address, tuple) and address else "unix"
-            visit = _Visit(sock, Dialogue(self._limits, self._judge, str(peer)), self._bounds)
+            peer = cast("tuple[str, int]", address)[0] if isinstance(address, tuple) else "unix"
+            visit = _Visit(sock, Dialogue(self._limits, self._judge, peer), self._bounds)
             group.start_soon(self._attend, visit)
 
     async def _attend(self, visit: _Visit) -> None:

@@ -41,7 +41,7 @@ def status_of(
     refused = None if reloader is None else reloader.refused
     consumers, models = history.tables()
     words = [place.status for place in places]
-    own = next((place.status for place in places if place.status.get("pid")), {})
+    own = next((place.status for place in places if place.status.get("pid")), dict[str, Any]())
     workers = [_worker(place, now) for place in places]
     shared = plan.config.gateway.store.is_shared
     return {

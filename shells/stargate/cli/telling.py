@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import click
 
@@ -92,6 +93,7 @@ def of_gateway(plan: Plan, operations: Operations) -> list[str]:
         ("limits", _some(tuple(dict.fromkeys(limits)), _LIMITS_MAX, "; "), "limits (rate-limiter)"),
         ("cache", _cache(config, kept), "cache (response-cache)"),
         ("journals", _journals(config), "journals (gateway.journal)"),
+        ("tracing", _tracing(config), "tracing (gateway.tracing)"),
     ):
         if text:
             lines.append(labelled(label, text))
@@ -146,6 +148,15 @@ def _journals(config: Config) -> str:
         return ""
     how = "encrypted" if journal.encrypt_to else "redacted" if journal.redact else "in the clear"
     return f"{', '.join(journal.on)}, {how}, in {journal.directory}"
+
+
+def _tracing(config: Config) -> str:
+    tracing = config.gateway.tracing
+    if tracing is None:
+        return ""
+    # Without what of a URL may be a secret.
+    host = "the environment's collector" if tracing.endpoint is None else urlsplit(tracing.endpoint).hostname
+    return f"{tracing.sample:.4g} of traces to {host}"
 
 
 def _store(config: Config) -> Iterator[str]:

@@ -6,7 +6,7 @@ terminal with a byte that could steer it. Colours say nothing that the words bes
 
 import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 
 from stargate.explaining.shown import unsteered
 
@@ -176,9 +176,11 @@ def _rest(state: State, look: Look) -> Iterator[str]:
 
 def _rates(state: State) -> dict[str, float]:
     """What is done in a second now: the mean of the last few."""
-    series = state["series"]
+    series: Mapping[str, Any] = state["series"]
     return {
-        name: sum(values[-_RECENT:]) / _RECENT for name, values in series.items() if isinstance(values, list)
+        name: sum(cast("list[float]", values)[-_RECENT:]) / _RECENT
+        for name, values in series.items()
+        if isinstance(values, list)
     }
 
 

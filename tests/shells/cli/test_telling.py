@@ -19,6 +19,7 @@ from stargate_core.gateway.plan import Plan
 
 ADMIN: Final = "admin listener (gateway.admin_listen)"
 JOURNALS: Final = "journals (gateway.journal)"
+TRACING: Final = "tracing (gateway.tracing)"
 MISSING: Final = "calls are answered 503 until there are some"
 LIMITS: Final = "600 requests a minute, 5 at a time, 200,000 tokens a hour, $25.5 a month"
 PLUGINS: Final[Any] = [{"name": "api-key-auth"}, {"name": "bedrock-proxy", "config": {"region": "us-east-1"}}]
@@ -52,7 +53,7 @@ class TestGateway:
     def test_what_is_off_stands_in_one_line_with_how_to_have_it(self, told: Any) -> None:
         assert told() == [
             "plugins          api-key-auth, bedrock-proxy",
-            labelled("off", f"{ADMIN}, limits (rate-limiter), cache (response-cache), {JOURNALS}"),
+            labelled("off", f"{ADMIN}, limits (rate-limiter), cache (response-cache), {JOURNALS}, {TRACING}"),
         ]
 
     def test_what_is_on_says_how(self, told: Any, tmp_path: Path) -> None:
@@ -73,7 +74,13 @@ class TestGateway:
             "cache            answers for 60 s, in 64 MiB of each worker",
             f"journals         error, redacted, in {tmp_path}",
         ]
-        assert lines[-1] == labelled("off", ADMIN)
+        assert lines[-1] == labelled("off", f"{ADMIN}, {TRACING}")
+
+    def test_where_traces_go_is_told_without_what_may_be_secret(self, told: Any) -> None:
+        tracing = {"endpoint": "https://user:secret-word@collector.example/v1/traces", "sample": 0.25}
+        assert labelled("tracing", "0.25 of traces to collector.example") in told(
+            gateway={"tracing": tracing}
+        )
 
     def test_the_admin_listener_says_where_and_that_it_asks_for_nothing(self, told: Any) -> None:
         first, second, *_ = told(gateway={"admin_listen": "127.0.0.1:0"})
