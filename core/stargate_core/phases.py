@@ -308,15 +308,8 @@ class Context:
         and it is what is composed. Should it be refused then, what was asked before stays known.
         """
         self._must("revise_request")
-        changes: dict[str, Any] = {}
-        if headers is not None:
-            changes["headers"] = headers
-        if path is not None:
-            changes["path"] = path
-        if query is not None:
-            changes["query"] = query
-        if body is not None:
-            changes["body"] = body
+        given: dict[str, Any] = {"path": path, "query": query, "headers": headers, "body": body}
+        changes = {name: value for name, value in given.items() if value is not None}
         self._request = msgspec.structs.replace(self._request, **changes)
         self._revised = True
 
