@@ -14,6 +14,8 @@ from typing import Final
 
 import pytest
 
+from support.compiled import COMPILED
+
 DISTRIBUTION: Final = importlib.metadata.distribution("stargate-gateway")
 ROOT: Final = Path(__file__).parents[1]
 FOLDERS: Final = (ROOT / "core" / "stargate_core", ROOT / "shells" / "stargate")
@@ -24,16 +26,18 @@ def installed_files() -> set[str]:
     files = {path.as_posix() for path in DISTRIBUTION.files or ()}
     if not any(path.startswith("stargate/") for path in files):
         pytest.skip("an editable install has no list of its files; tox tests the wheel")
-    return {path for path in files if not re.search(r"\.dist-info/|__pycache__|^\.\./", path)}
+    # What is compiled, tests/test_compiled.py looks at; the sources are there beside it.
+    built = r"|\.(so|pyd)$" if COMPILED else ""
+    return {path for path in files if not re.search(r"\.dist-info/|__pycache__|^\.\./" + built, path)}
 
 
 def imported_packages(folder: Path) -> set[str]:
     """The top-level names that the files below `folder` import from outside the project and the standard
-    library.
+    library, but for what only a type checker, or a compiler, reads.
     """
     names: set[str] = set()
     for path in folder.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(_without_types(ast.parse(path.read_text()))):
             match node:
                 case ast.Import(names=aliases):
                     names.update(alias.name.partition(".")[0] for alias in aliases)
@@ -42,6 +46,14 @@ def imported_packages(folder: Path) -> set[str]:
                 case _:
                     pass
     return names - sys.stdlib_module_names - {"stargate", "stargate_core"}
+
+
+def _without_types(tree: ast.Module) -> ast.Module:
+    """The same without what stands under `if TYPE_CHECKING`."""
+    for node in tree.body:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    return tree
 
 
 def normalized(name: str) -> str:

@@ -8,10 +8,13 @@ the middle of its life, where a Mersenne Twister would have to write down two an
 import hashlib
 from typing import Final
 
+from stargate_core.native import mypyc_attr
+
 _SEED_BYTES: Final = 16
 _FLOAT_BITS: Final = 53
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Entropy:
     """A session's source of chance. seed: below 2**128. count: how many draws have been made of it before."""
 

@@ -39,6 +39,7 @@ from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault, Refused, refuse
 from stargate_core.limits.buckets import Claim, Verdict
 from stargate_core.messages import Emit, Note, Source, Tell
+from stargate_core.misuse import PhaseMisuse
 from stargate_core.questions import (
     Entry,
     FetchUrl,
@@ -125,18 +126,6 @@ _EMIT: Final = int(CAPABILITIES["emit"])
 
 _ONCE: Final = Persistence()
 _NO_KEYS: Final[Mapping[str, bytes]] = MappingProxyType({})
-
-
-class PhaseMisuse(Exception):
-    """A plugin used a member of its context in a phase that doesn't have it."""
-
-
-class PluginFailed(Exception):
-    """A plugin's hook raised something else than a refusal, or left what can't be used."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.detail)
-        self.fault = fault
 
 
 class Context:
@@ -340,6 +329,7 @@ class Context:
         """Answer instead of Bedrock; no later hook of this phase runs."""
         if not self.phase & _REPLY:
             self._forbidden("reply")
+        _check_status(reply.status)
         self.ready_reply = reply
 
     def sleep(self, duration_ns: int) -> Sleep:
@@ -557,6 +547,12 @@ def plugin_failed(plugin: str, phase: Phase, error: Exception) -> Fault:
     if isinstance(error, PhaseMisuse | ScriptMisuse):
         detail = f"{detail}: {error}"
     return Fault(Cause.PLUGIN_FAILED, detail=detail)
+
+
+def _check_status(status: object) -> None:
+    """Tell a plugin at once, whose fault it is: nothing says that its types were checked."""
+    if not isinstance(status, int):
+        raise TypeError("a reply's status is a number")
 
 
 def _check_coding(request: Request) -> None:

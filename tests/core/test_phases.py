@@ -15,7 +15,8 @@ from stargate_core.direction import Direction, Persistence, Sharing
 from stargate_core.entropy import Entropy
 from stargate_core.faults import Cause, Fault, Refused
 from stargate_core.messages import Emit, Note
-from stargate_core.phases import CAPABILITIES, Context, Phase, PhaseMisuse, PluginFailed, plugin_failed
+from stargate_core.misuse import PhaseMisuse, PluginFailed
+from stargate_core.phases import CAPABILITIES, Context, Phase, plugin_failed
 from stargate_core.questions import FetchUrl, ListModels, VerifyToken, WriteEntry
 from stargate_core.record import LogRecord, Outcome
 from stargate_core.script import ScriptMisuse, Sleep

@@ -14,9 +14,9 @@ import trio
 
 from stargate.scout import AGAIN_SECONDS, PAGES_MAX, SECONDS, STALE_SECONDS, CannotTell, Scout
 from stargate_core.aws.bearer import BearerToken
-from stargate_core.aws.credentials import Credentials
+from stargate_core.aws.credentials import Credentials, VerifyResult
 from stargate_core.aws.endpoints import Endpoint
-from stargate_core.aws.sigv4 import Verifier, VerifyResult, parse_authorization
+from stargate_core.aws.sigv4 import Verifier, parse_authorization
 from stargate_core.questions import ListModels, Models
 from stargate_core.secret import Secret
 from support.tls import Authority

@@ -27,7 +27,8 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import pytest
 
-from stargate_core.aws.sigv4 import Verifier, VerifyResult, parse_authorization
+from stargate_core.aws.credentials import VerifyResult
+from stargate_core.aws.sigv4 import Verifier, parse_authorization
 from stargate_core.secret import Secret
 
 BODY_BYTES_MAX: Final = 64 * 1024

@@ -14,7 +14,6 @@ Sources: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-
 botocore/auth.py (SigV4Auth) is the oracle in the tests.
 """
 
-import enum
 import hashlib
 import hmac
 import re
@@ -34,7 +33,7 @@ from stargate_core.aws.canonical import (
     signing_key,
     string_to_sign,
 )
-from stargate_core.aws.credentials import Credentials, Presented
+from stargate_core.aws.credentials import AuthorizationError, Credentials, Presented, VerifyResult
 from stargate_core.secret import Secret
 
 __all__ = [
@@ -42,12 +41,10 @@ __all__ = [
     "SERVICES",
     "SKEW_NS",
     "UNSIGNED_PAYLOAD",
-    "AuthorizationError",
     "Headers",
     "Signer",
     "Signers",
     "Verifier",
-    "VerifyResult",
     "amz_date",
     "canonical_request",
     "parse_authorization",
@@ -220,35 +217,6 @@ class Signers:
 
 def _escaped(text: bytes) -> bytes:
     return text.replace(b"%", b"%%")
-
-
-class VerifyResult(enum.Enum):
-    """What became of a signature presented to us."""
-
-    OK = "OK"
-    MALFORMED = "MALFORMED"
-    """The Authorization header or the date cannot be read."""
-    MISSING_HEADER = "MISSING_HEADER"
-    """A header that was signed, or must be there, is not."""
-    UNSIGNED_HEADER = "UNSIGNED_HEADER"
-    """`host`, or an `x-amz-*` header that is there, was not signed."""
-    WRONG_SCOPE = "WRONG_SCOPE"
-    """Signed for another day or service, or not for AWS4."""
-    EXPIRED = "EXPIRED"
-    NOT_YET_VALID = "NOT_YET_VALID"
-    BODY_MISMATCH = "BODY_MISMATCH"
-    """The body is not the one `x-amz-content-sha256` names, or that is not a hash."""
-    UNSIGNED_PAYLOAD = "UNSIGNED_PAYLOAD"
-    """The body is left out of the signature, and that is not allowed here."""
-    BAD_SIGNATURE = "BAD_SIGNATURE"
-
-
-class AuthorizationError(ValueError):
-    """An Authorization header of SigV4 that cannot be read. `result` says why."""
-
-    def __init__(self, result: VerifyResult, detail: str) -> None:
-        super().__init__(detail)
-        self.result = result
 
 
 _CREDENTIAL: Final = re.compile(

@@ -39,9 +39,11 @@ from stargate_core.dialects.converse import (
 )
 from stargate_core.dialects.face import Headers, Part, Reply, Usage
 from stargate_core.dialects.headers import JSON_HEADERS, SSE_HEADERS
+from stargate_core.native import mypyc_attr
 from stargate_core.wire.frames import Frame
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ConverseTranslation(ABC):
     """One answer. See `Translator` for the members; `render`, `frame`, `finish`, `broken` and `keepalive` are
     the dialect's own.

@@ -62,8 +62,8 @@ def with_all_inside(messages: Sequence[Block]) -> list[Block]:
 
 def _inside(content: list[Block]) -> list[Block]:
     """A turn's content: what stands beside its results becomes the end of the last one."""
-    said = [block for block in content if _GOES_INSIDE & block.keys()]
-    apart = [block for block in content if not _GOES_INSIDE & block.keys()]
+    said = [block for block in content if not _GOES_INSIDE.isdisjoint(block)]
+    apart = [block for block in content if _GOES_INSIDE.isdisjoint(block)]
     last = next((at for at in reversed(range(len(apart))) if "toolResult" in apart[at]), None)
     if last is None or not said:
         return content

@@ -195,7 +195,7 @@ class Conversation:
     def _mark(self, blocks: list[Block], mark: CacheControl | None) -> list[Block]:
         """The blocks of a message that may be marked as a whole."""
         # Bedrock has no point of its cache behind a thought.
-        if mark is not None and blocks and not _UNMARKABLE & blocks[-1].keys():
+        if mark is not None and blocks and _UNMARKABLE.isdisjoint(blocks[-1]):
             blocks.append(cache_point(mark))
             self.marked = True
         return blocks

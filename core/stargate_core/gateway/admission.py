@@ -43,7 +43,8 @@ from stargate_core.messages import (
     UpstreamLost,
     UpstreamSent,
 )
-from stargate_core.phases import Phase, PluginFailed, plugin_failed
+from stargate_core.misuse import PluginFailed
+from stargate_core.phases import Phase, plugin_failed
 from stargate_core.plugins.cors import CorsPlugin, is_preflight
 from stargate_core.script import Pending, Runner, ScriptMisuse, Sleep, WaitFailed
 

@@ -39,10 +39,10 @@ from stargate_core.messages import (
     UpstreamLost,
     UpstreamSent,
 )
-from stargate_core.phases import Phase, PluginFailed
+from stargate_core.misuse import PluginFailed
+from stargate_core.phases import Phase
 from stargate_core.record import Outcome
-from stargate_core.wire.eventstream import EventStreamError
-from stargate_core.wire.frames import Frame, FrameKind
+from stargate_core.wire.frames import EventStreamError, Frame, FrameKind
 
 _EVENT: Final = FrameKind.EVENT
 _STREAM: Final = AnswerKind.STREAM

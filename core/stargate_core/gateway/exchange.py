@@ -105,7 +105,9 @@ from stargate_core.messages import (
     WithdrawUpstream,
     WriteClient,
 )
-from stargate_core.phases import Context, Phase, PluginFailed, plugin_failed
+from stargate_core.misuse import PluginFailed
+from stargate_core.native import mypyc_attr
+from stargate_core.phases import Context, Phase, plugin_failed
 from stargate_core.questions import CallEnded
 from stargate_core.record import Attempt, Failed, Outcome
 from stargate_core.script import Runner, ScriptMisuse
@@ -187,6 +189,7 @@ class Host(Protocol):
         ...
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Exchange:
     """One request and its response."""
 

@@ -24,6 +24,7 @@ from typing import Final
 
 from stargate_core.clock import SECOND
 from stargate_core.limits import rule
+from stargate_core.limits.buckets import WrongKind
 from stargate_core.messages import (
     AnswerStore,
     FailStore,
@@ -122,7 +123,7 @@ class MemoryStore:
         now_us = (self.wall_epoch_ns + now) // 1000
         try:
             verdict = rule.take(buckets, claims, take.lease, take.lease_us, now_us)
-        except rule.WrongKind as error:
+        except WrongKind as error:
             return FailStore(ticket, str(error))
         if self._sweep_at is None and buckets:
             self._sweep_at = now + SWEEP_NS
@@ -142,7 +143,7 @@ class MemoryStore:
             rule.settle(
                 self._buckets, charges, settle.lease, settle.at_us, (self.wall_epoch_ns + now) // 1000
             )
-        except rule.WrongKind as error:
+        except WrongKind as error:
             out.append(Note("error", str(error)))
         if self._sweep_at is None and self._buckets:
             self._sweep_at = now + SWEEP_NS

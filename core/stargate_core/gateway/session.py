@@ -71,6 +71,7 @@ from stargate_core.messages import (
     UpstreamSent,
     WriteClient,
 )
+from stargate_core.native import mypyc_attr
 from stargate_core.record import Failed
 from stargate_core.transitions import Table
 from stargate_core.wire.http1 import (
@@ -145,12 +146,11 @@ _CLOSED: Final = Closed()
 _NO_OTHERS: Final[Mapping[int, Plan]] = MappingProxyType({})
 
 TABLE: Final[Table["Session"]] = Table(
-    "Session",
-    states=(Waiting, Receiving, Exchanging, Closed),
-    events=get_args(SessionEvent),
+    "Session", states=(Waiting, Receiving, Exchanging, Closed), events=get_args(SessionEvent)
 )
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class Session:
     """One client connection as a machine: `handle` and `deadline`.
 

@@ -15,7 +15,8 @@ from stargate_core.direction import Direction
 from stargate_core.faults import Cause, Fault
 from stargate_core.limits.estimate import input_tokens
 from stargate_core.messages import Note, Publish, SessionCommand, Source
-from stargate_core.phases import Phase, PluginFailed
+from stargate_core.misuse import PluginFailed
+from stargate_core.phases import Phase
 from stargate_core.prices import cost_nano_usd
 from stargate_core.record import NO_TIME, Attempt, Failed, LogRecord, Outcome
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from stargate_core.dialects.face import Headers
-from stargate_core.wire.eventstream import EventStreamDecoder, EventStreamError
-from stargate_core.wire.frames import Frame, FrameKind
+from stargate_core.wire.eventstream import EventStreamDecoder
+from stargate_core.wire.frames import EventStreamError, Frame, FrameKind, SseError
 from stargate_core.wire.http1 import (
     Body,
     EndOfMessage,
@@ -24,7 +24,7 @@ from stargate_core.wire.http1 import (
     client_codec,
     server_codec,
 )
-from stargate_core.wire.sse import SseDecoder, SseError
+from stargate_core.wire.sse import SseDecoder
 
 CHARS_MAX: Final = 600
 """Of a body; what is longer is cut, and its size is told."""

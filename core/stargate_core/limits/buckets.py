@@ -85,3 +85,7 @@ class Charge(msgspec.Struct, frozen=True):
     bucket: Bucket
     taken: int
     used: int
+
+
+class WrongKind(ValueError):
+    """A key is already in use for a bucket of another algorithm."""

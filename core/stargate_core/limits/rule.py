@@ -42,7 +42,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar, Final, TypeAlias
 
-from stargate_core.limits.buckets import MONTH_US, Algorithm, Bucket, Charge, Claim, Level, Verdict
+from stargate_core.limits.buckets import MONTH_US, Algorithm, Bucket, Charge, Claim, Level, Verdict, WrongKind
 
 AMOUNT_MAX: Final = 2**52
 """No limit and no burst is higher, and no bucket fuller: the sum of two is still exact in a double. In
@@ -55,10 +55,6 @@ LEASE_COST_MAX: Final = 1024
 SLICES: Final = 12
 CONCURRENT_WAIT_US: Final = 1_000_000
 DAY_US: Final = 86_400_000_000
-
-
-class WrongKind(ValueError):
-    """A key is already in use for a bucket of another algorithm."""
 
 
 def first_of_month(day: int) -> int:

@@ -30,7 +30,8 @@ from typing import ClassVar, Final, NamedTuple
 
 import msgspec
 
-from stargate_core.aws.sigv4 import AuthorizationError, Verifier, VerifyResult, parse_authorization
+from stargate_core.aws.credentials import AuthorizationError, VerifyResult
+from stargate_core.aws.sigv4 import Verifier, parse_authorization
 from stargate_core.config.callers import narrowed
 from stargate_core.config.live_key import BadLiveKey, parse_live_key
 from stargate_core.config.plugin_configs import BUILT_IN, ApiKeyAuth

@@ -37,6 +37,8 @@ from types import MappingProxyType
 from typing import Final, Literal
 
 from stargate_core.wire.frames import (
+    Corruption,
+    EventStreamError,
     Frame,
     FrameKind,
     HeaderValue,
@@ -72,27 +74,6 @@ class Sentinel(enum.Enum):
 
 NEED_DATA: Final = Sentinel.NEED_DATA
 END: Final = Sentinel.END
-
-
-class Corruption(enum.Enum):
-    """Why a stream cannot be read any further."""
-
-    BAD_PRELUDE_CRC = "prelude checksum mismatch"
-    BAD_MESSAGE_CRC = "message checksum mismatch"
-    BAD_LENGTH = "lengths contradict each other"
-    TOO_LARGE = "frame or header block too large"
-    BAD_HEADERS = "malformed headers"
-    DUPLICATE_HEADER = "duplicate header"
-    CUT = "stream ended inside a frame"
-
-
-class EventStreamError(ValueError):
-    """The bytes are not an event stream, or no longer one. `reason` says how."""
-
-    def __init__(self, reason: Corruption, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 class EventStreamDecoder:

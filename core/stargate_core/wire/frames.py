@@ -1,4 +1,5 @@
-"""What streams are made of, as values: AWS's frames with their headers, and server-sent events.
+"""What streams are made of, as values: AWS's frames with their headers, and server-sent events; and what is
+wrong with bytes that are none.
 
 The codecs that read and write them are `eventstream` and `sse`.
 """
@@ -85,3 +86,28 @@ class ServerEvent(msgspec.Struct, frozen=True, gc=False):
     """`message` when the event has none."""
     data: str
     last_event_id: str = ""
+
+
+class Corruption(enum.Enum):
+    """Why a stream cannot be read any further."""
+
+    BAD_PRELUDE_CRC = "prelude checksum mismatch"
+    BAD_MESSAGE_CRC = "message checksum mismatch"
+    BAD_LENGTH = "lengths contradict each other"
+    TOO_LARGE = "frame or header block too large"
+    BAD_HEADERS = "malformed headers"
+    DUPLICATE_HEADER = "duplicate header"
+    CUT = "stream ended inside a frame"
+
+
+class EventStreamError(ValueError):
+    """The bytes are not an event stream, or no longer one. `reason` says how."""
+
+    def __init__(self, reason: Corruption, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class SseError(ValueError):
+    """A line or an event is larger than its limit."""

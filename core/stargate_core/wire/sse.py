@@ -18,8 +18,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal
 
-from stargate_core.wire.eventstream import END, NEED_DATA, Corruption, EventStreamError, Sentinel
-from stargate_core.wire.frames import Frame, FrameKind, HeaderValue, ServerEvent
+from stargate_core.wire.eventstream import END, NEED_DATA, Sentinel
+from stargate_core.wire.frames import (
+    Corruption,
+    EventStreamError,
+    Frame,
+    FrameKind,
+    HeaderValue,
+    ServerEvent,
+    SseError,
+)
 
 DONE: Final = b"data: [DONE]\n\n"
 """How OpenAI's streams end."""
@@ -61,10 +69,6 @@ def _lines(text: bytes) -> list[bytes]:
     # bytes.splitlines knows CR, LF and CRLF and no other break (str.splitlines knows many more). It drops the
     # empty line after a final break.
     return [*text.splitlines(), b""] if text.endswith((b"\n", b"\r")) else text.splitlines()
-
-
-class SseError(ValueError):
-    """A line or an event is larger than its limit."""
 
 
 class SseDecoder:

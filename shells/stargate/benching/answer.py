@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from stargate_core.wire.frames import SseError
 from stargate_core.wire.http1 import (
     CLOSED,
     NEED_DATA,
@@ -27,7 +28,7 @@ from stargate_core.wire.http1 import (
     ResponseHead,
     client_codec,
 )
-from stargate_core.wire.sse import SseDecoder, SseError
+from stargate_core.wire.sse import SseDecoder
 
 ANSWER_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of an answer that is not streamed."""

@@ -17,7 +17,8 @@ import msgspec
 from stargate.in_memory.call import Answer, Callee, Cut, call, compose
 from stargate_core.faults import TABLE
 from stargate_core.secret import Private
-from stargate_core.wire.sse import SseDecoder, SseError
+from stargate_core.wire.frames import SseError
+from stargate_core.wire.sse import SseDecoder
 
 PATH: Final = b"/v1/chat/completions"
 

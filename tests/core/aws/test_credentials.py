@@ -1,10 +1,12 @@
-"""Credentials and claims are values: compared, never changed, and what is secret in them is not shown."""
+"""Credentials and claims are values: compared, never changed, and what is secret in them is not shown.
+What is wrong with a claim is told by a word.
+"""
 
 from typing import Any
 
 import pytest
 
-from stargate_core.aws.credentials import Credentials, Presented
+from stargate_core.aws.credentials import AuthorizationError, Credentials, Presented, VerifyResult
 from stargate_core.secret import Secret
 
 
@@ -41,3 +43,10 @@ class TestPresented:
         assert a_claim() != Presented(
             "AKID", b"20270115", b"eu-west-1", b"bedrock", (b"host",), b"0" * 64, b"", 1
         )
+
+
+class TestAuthorizationError:
+    @pytest.mark.parametrize("result", list(VerifyResult))
+    def test_it_says_why(self, result: VerifyResult) -> None:
+        error = AuthorizationError(result, "why")
+        assert (error.result, str(error), result.value) == (result, "why", result.name)

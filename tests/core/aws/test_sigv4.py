@@ -18,15 +18,13 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.aws.credentials import Credentials, Presented
+from stargate_core.aws.credentials import AuthorizationError, Credentials, Presented, VerifyResult
 from stargate_core.aws.sigv4 import (
     UNSIGNED_PAYLOAD,
-    AuthorizationError,
     Headers,
     Signer,
     Signers,
     Verifier,
-    VerifyResult,
     amz_date,
     canonical_request,
     parse_authorization,

@@ -55,7 +55,7 @@ from stargate_core.messages import (
     UpstreamSent,
     WriteClient,
 )
-from stargate_core.phases import PhaseMisuse
+from stargate_core.misuse import PhaseMisuse
 from stargate_core.questions import CallEnded
 from stargate_core.wire.eventstream import EventStreamDecoder
 from support.bedrock import (

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from stargate_core.clock import SECOND
 from stargate_core.gateway.memory_store import ENTRY_OVERHEAD_BYTES, MemoryStore
 from stargate_core.limits import rule as limits
-from stargate_core.limits.buckets import MONTH_US, Algorithm, Bucket, Charge, Claim, Verdict
+from stargate_core.limits.buckets import MONTH_US, Algorithm, Bucket, Charge, Claim, Verdict, WrongKind
 from stargate_core.messages import (
     AnswerStore,
     Draining,
@@ -114,7 +114,7 @@ class MemoryStoreAgainstModel(RuleBasedStateMachine):
         if self.exact:
             try:
                 expected = limits.take(self.buckets, claims, lease, MINUTE_US, self.now_us)
-            except limits.WrongKind:
+            except WrongKind:
                 self.exact = isinstance(said, FailStore)  # else the other one's bucket had been swept
             else:
                 if isinstance(said, FailStore):
@@ -136,7 +136,7 @@ class MemoryStoreAgainstModel(RuleBasedStateMachine):
         if self.exact:
             try:
                 limits.settle(self.buckets, charges, lease, at_us, self.now_us)
-            except limits.WrongKind:
+            except WrongKind:
                 self.exact = False  # as above
 
     # --------------------------------------------------------------------------------------------------- time

@@ -29,7 +29,7 @@ from stargate_core.gateway.rehearsal import Rehearsal
 from stargate_core.gateway.states import SETTLED
 from stargate_core.limits.buckets import Algorithm, Bucket, Claim
 from stargate_core.messages import Answered, Ask, FlightCommand, SessionEvent, Ticked, Unanswered
-from stargate_core.phases import PhaseMisuse
+from stargate_core.misuse import PhaseMisuse
 from stargate_core.questions import (
     FetchUrl,
     ListModels,

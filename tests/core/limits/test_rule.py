@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from stargate_core.limits import rule
-from stargate_core.limits.buckets import MONTH_US, Algorithm, Bucket, Charge, Claim, Level, Verdict
+from stargate_core.limits.buckets import MONTH_US, Algorithm, Bucket, Charge, Claim, Level, Verdict, WrongKind
 
 SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
@@ -323,11 +323,11 @@ class TestTake:
     def test_another_algorithm_under_the_same_key_is_an_error_before_anything_is_taken(self) -> None:
         store = Store()
         store.take(FIXED, 1)
-        with pytest.raises(rule.WrongKind, match="f is a bucket of another algorithm, fixed"):
+        with pytest.raises(WrongKind, match="f is a bucket of another algorithm, fixed"):
             store.take_all((Claim(SLIDING, 1), Claim(Bucket("f", Algorithm.GCRA, 1, 1, 1), 1)))
         assert list(store.states) == ["f"]
         charges = (Charge(Bucket("f", Algorithm.GCRA, 1, 1, 1), 0, 1), Charge(SLIDING, 0, 2))
-        with pytest.raises(rule.WrongKind):
+        with pytest.raises(WrongKind):
             rule.settle(store.states, charges, "x", store.now, store.now)
         assert store.left(SLIDING) == 3
 

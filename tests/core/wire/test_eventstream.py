@@ -23,15 +23,15 @@ from stargate_core.wire.eventstream import (
     FRAME_BYTES_MAX,
     HEADERS_BYTES_MAX,
     NEED_DATA,
-    Corruption,
     EventStreamDecoder,
-    EventStreamError,
     encode,
     encode_error,
     encode_event,
     encode_exception,
 )
 from stargate_core.wire.frames import (
+    Corruption,
+    EventStreamError,
     Frame,
     FrameKind,
     HeaderValue,

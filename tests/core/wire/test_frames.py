@@ -6,6 +6,8 @@ from typing import Any, Final
 import pytest
 
 from stargate_core.wire.frames import (
+    Corruption,
+    EventStreamError,
     Frame,
     FrameKind,
     Int8,
@@ -55,3 +57,10 @@ class TestShowing:
         shown = repr(a_frame())
         assert "contentBlockDelta" in shown
         assert "PLANTED" not in shown
+
+
+class TestErrors:
+    @pytest.mark.parametrize("reason", list(Corruption))
+    def test_one_says_what_is_wrong_in_a_word_and_in_words(self, reason: Corruption) -> None:
+        error = EventStreamError(reason, "at 7")
+        assert (error.reason, error.detail, str(error)) == (reason, "at 7", f"{reason.value}: at 7")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stargate_core.wire.eventstream import END, NEED_DATA, Corruption, EventStreamError
-from stargate_core.wire.frames import FrameKind, ServerEvent
-from stargate_core.wire.sse import DONE, SseDecoder, SseError, SseFrameDecoder, comment, data_line, event
+from stargate_core.wire.eventstream import END, NEED_DATA
+from stargate_core.wire.frames import Corruption, EventStreamError, FrameKind, ServerEvent, SseError
+from stargate_core.wire.sse import DONE, SseDecoder, SseFrameDecoder, comment, data_line, event
 
 
 def decode(*pieces: bytes) -> list[ServerEvent]:

@@ -11,8 +11,18 @@ from botocore.eventstream import EventStreamBuffer, ParserError
 
 from fuzz.choices import every_byte, pieces
 from fuzz.json_mutator import Mutate
-from stargate_core.wire.eventstream import Corruption, EventStreamDecoder, EventStreamError
-from stargate_core.wire.frames import Frame, Int8, Int16, Int32, Int64, Timestamp, Uuid
+from stargate_core.wire.eventstream import EventStreamDecoder
+from stargate_core.wire.frames import (
+    Corruption,
+    EventStreamError,
+    Frame,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Timestamp,
+    Uuid,
+)
 from support.vectors import VECTORS, recorded_streams
 
 WORDS: Final = (

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from fuzz.choices import every_byte, pieces
-from stargate_core.wire.eventstream import EventStreamError
-from stargate_core.wire.frames import ServerEvent
-from stargate_core.wire.sse import SseDecoder, SseError, SseFrameDecoder
+from stargate_core.wire.frames import EventStreamError, ServerEvent, SseError
+from stargate_core.wire.sse import SseDecoder, SseFrameDecoder
 from support.recorded import GOLDEN
 
 WORDS: Final = (

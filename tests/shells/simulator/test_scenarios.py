@@ -14,8 +14,8 @@ from stargate.simulator.errors import ERRORS, Refusal
 from stargate.simulator.ledger import Outcome
 from stargate.simulator.messages import Abort, Close, Received, Write
 from stargate.simulator.scenarios import SCENARIOS, scenario_of
-from stargate_core.wire.eventstream import END, NEED_DATA, EventStreamDecoder, EventStreamError
-from stargate_core.wire.frames import Frame, FrameKind
+from stargate_core.wire.eventstream import END, NEED_DATA, EventStreamDecoder
+from stargate_core.wire.frames import EventStreamError, Frame, FrameKind
 from support.simulator import CLAUDE, Reply, Wire, converse_request, signed
 
 MODEL: Final = Loader().load_service_model("bedrock-runtime", "service-2")["shapes"]

@@ -11,8 +11,8 @@ import re
 from typing import Final
 
 from stargate_core.aws.canonical import canonical_request, signing_key, string_to_sign
-from stargate_core.aws.credentials import Presented
-from stargate_core.aws.sigv4 import UNSIGNED_PAYLOAD, AuthorizationError, parse_authorization
+from stargate_core.aws.credentials import AuthorizationError, Presented
+from stargate_core.aws.sigv4 import UNSIGNED_PAYLOAD, parse_authorization
 from stargate_core.journal.redact.http_stream import Head
 from stargate_core.secret import Secret
 

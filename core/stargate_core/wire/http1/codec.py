@@ -13,6 +13,7 @@ the whole truth: either `start_next_cycle()` or close.
 from abc import ABC, abstractmethod
 from typing import Final
 
+from stargate_core.native import mypyc_attr
 from stargate_core.wire.http1 import write
 from stargate_core.wire.http1.events import (
     ClientEvent,
@@ -26,6 +27,7 @@ from stargate_core.wire.http1.events import (
 from stargate_core.wire.http1.head import read_request_line
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ServerCodec(ABC):
     """One client's connection: requests in, responses out. Made by `http1.server_codec`."""
 
@@ -137,6 +139,7 @@ class ServerCodec(ABC):
             self._head_only = error.method == b"HEAD"
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class ClientCodec(ABC):
     """One response of an upstream; make a new one for each call. Made by `http1.client_codec`.
 

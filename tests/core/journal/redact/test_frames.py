@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from stargate_core.journal.redact.frames import redact_frames
 from stargate_core.journal.redact.words import Words
-from stargate_core.wire.eventstream import EventStreamDecoder, EventStreamError, encode
+from stargate_core.wire.eventstream import EventStreamDecoder, encode
+from stargate_core.wire.frames import EventStreamError
 from support.bedrock import BAD_FRAMES, ERROR_FRAME, converse_story, exception
 from support.vectors import recorded_streams
 

@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from stargate_core.aws.credentials import Credentials
-from stargate_core.aws.sigv4 import Signer, VerifyResult, parse_authorization, verify
+from stargate_core.aws.credentials import Credentials, VerifyResult
+from stargate_core.aws.sigv4 import Signer, parse_authorization, verify
 from stargate_core.journal.redact.http_stream import Field, Head
 from stargate_core.journal.redact.signature import rehash, sign_again
 from stargate_core.secret import Secret
