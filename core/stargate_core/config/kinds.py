@@ -7,13 +7,16 @@ sk-live-1`).
 """
 
 import functools
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 import msgspec.inspect as inspect
 
 from stargate_core.config.problems import quoted
 from stargate_core.secret import Secret
+
+SECRET_CHARS_MAX: Final = 65_536
+"""Room for a private key; far more than any token."""
 
 
 @functools.lru_cache(maxsize=256)
@@ -80,7 +83,7 @@ def expected(kind: inspect.Type) -> str:
         case inspect.StrType():
             return "a string" + _string_bounds(kind)
         case inspect.CustomType(cls=cls) if cls is Secret:
-            return "a string"
+            return f"a string that isn't empty and of at most {SECRET_CHARS_MAX} characters"
         case inspect.IntType():
             return "an integer" + _bounds(kind)
         case inspect.FloatType():

@@ -24,8 +24,6 @@ from stargate_core.config.problems import nearest
 from stargate_core.secret import Secret
 
 _SURROGATE: Final = re.compile(r"[\ud800-\udfff]")
-_SECRET_CHARS_MAX: Final = 65_536
-"""Room for a private key; far more than any token."""
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _YES: Final = frozenset({"yes", "on", "y"})
 _NO: Final = frozenset({"no", "off", "n"})
@@ -73,7 +71,7 @@ def converted(kind: inspect.Type, leaf: Leaf) -> Any:
             return leaf.text if is_text and _fits(kind, leaf.text) else FAILED
         case inspect.CustomType(cls=cls) if cls is Secret:
             is_text = isinstance(value, str) or (bool(leaf.variables) and value is not None)
-            return Secret(leaf.text) if is_text and 0 < len(leaf.text) <= _SECRET_CHARS_MAX else FAILED
+            return Secret(leaf.text) if is_text and 0 < len(leaf.text) <= kinds.SECRET_CHARS_MAX else FAILED
         case inspect.BoolType():
             return value if isinstance(value, bool) else FAILED
         case inspect.IntType():

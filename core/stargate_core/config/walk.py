@@ -113,13 +113,12 @@ class Walk:
                 return f"a list of {len(found.items)}" if found.items else "an empty list"
             case Leaf(value=value):
                 what = {bool: "a truth value", int: "a number", float: "a number", str: "a string"}
-                source = f" (from {scalars.source(found.variables)})"
+                source = f" (from {scalars.source(found.variables)})" if found.variables else ""
                 if value is None:
-                    return "nothing" + (source if found.variables else "")
-                if found.variables:
-                    return what[type(value)] + source
-                if kinds.hides(kind):
-                    return what[type(value)]
+                    return "nothing" + source
+                if source or kinds.hides(kind):
+                    # That it is empty gives nothing away, and is the commonest thing to be wrong with it.
+                    return ("an empty string" if value == "" else what[type(value)]) + source
                 return f"the string {quoted(found.text)}" if isinstance(value, str) else found.text
 
     # ---------------------------------------------------------------------------------------------- walking

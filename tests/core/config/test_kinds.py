@@ -36,7 +36,7 @@ class TestExpected:
             (Annotated[int, Meta(gt=0)], "an integer more than 0"),
             (Annotated[float, Meta(ge=0, lt=1)], "a number at least 0 and less than 1"),
             (bool, "true or false"),
-            (Secret, "a string"),
+            (Secret, "a string that isn't empty and of at most 65536 characters"),
             (Literal["a"], '"a"'),
             (Literal["a", "b", "c"], 'one of "a", "b" and "c"'),
             (Colour, 'one of "red" and "blue"'),

@@ -325,6 +325,21 @@ class TestSecrets:
         assert shown in found.message
         assert "hunter2" not in repr(found)
 
+    @pytest.mark.parametrize(
+        ("text", "shown"),
+        [
+            ('login: {password: "${EMPTY}"}', "an empty string (from ${EMPTY})"),
+            ('login: {password: ""}', "an empty string"),
+            ("login: {password: '${LONG}'}", "a string (from ${LONG})"),
+        ],
+    )
+    def test_what_a_secret_should_be_is_said(self, text: str, shown: str) -> None:
+        _, walk = walked(text, EMPTY="", LONG="x" * 65_537)
+        [found] = walk.problems
+        assert found.message == (
+            f"expected a string that isn't empty and of at most 65536 characters, found {shown}"
+        )
+
     def test_a_name_from_the_environment_is_not_shown_either(self) -> None:
         _, walk = walked("text: ${V}", V="hunter2")
         assert walk.shown(("text",), "hunter2") == "what ${V} gives"
