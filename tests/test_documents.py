@@ -27,7 +27,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -44,7 +44,11 @@ FENCE: Final = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 HOW: Final = re.compile(r"background [0-9]+|file \S+|not, \S.*")
-DATA: Final = {"yaml": yaml.safe_load_all, "json": json.loads, "toml": tomllib.loads}
+DATA: Final[Mapping[str, Callable[[str], object]]] = {
+    "yaml": lambda text: list(yaml.safe_load_all(text)),
+    "json": json.loads,
+    "toml": tomllib.loads,
+}
 SHOWN: Final = frozenset({"text", "ini", "lua", "promql", "mermaid"})
 PORTS: Final = re.compile(r"(?<=127\.0\.0\.1:)(8080|8001|9000|6379|4318)\b|(?<=localhost:)(8080|8001|9000)\b")
 SECONDS: Final = 60.0
