@@ -56,7 +56,14 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Cause(enum.Enum):
-    """Why a request failed. Each member has one row in `TABLE`."""
+    """Why a request failed. Each member has one row in `TABLE`.
+
+    Its value is its name: journals keep it, and a number would be another cause's as soon as one is added.
+    """
+
+    @staticmethod
+    def _generate_next_value_(name: str, *_: object) -> str:
+        return name
 
     # The caller's doing.
     KEY_MISSING = enum.auto()

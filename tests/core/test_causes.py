@@ -214,3 +214,8 @@ class TestEveryRow:
         assert message[0].isupper()
         assert not message.endswith(".")
         assert not re.search(r"Exception|arn:|https?:|plugin ['\"]|traceback", message, re.IGNORECASE)
+
+
+def test_what_journals_keep_of_a_cause_is_its_name() -> None:
+    """A number would be another cause's as soon as one is put before it."""
+    assert all(cause.value == cause.name for cause in Cause)

@@ -190,11 +190,19 @@ class TestOrder:
     def test_the_built_in_ones_keep_kongs_order(self) -> None:
         by_priority = sorted(BUILT_IN.values(), key=lambda plugin: -plugin.PRIORITY)
         assert [plugin.NAME for plugin in by_priority] == [
+            "cors",
             "jwt-auth",
             "api-key-auth",
+            "ip-restriction",
+            "request-size",
+            "request-transform",
+            "prompt-template",
             "rate-limiter",
             "response-transform",
+            "pii-redactor",
+            "prompt-guard",
             "bedrock-proxy",
+            "bedrock-guardrail",
             "response-store",
             "response-cache",
             "request-logger",
