@@ -4,6 +4,8 @@ All of it is made once, before workers are forked: they share the sockets of the
 memory in which each of them keeps its figures. `at` gives what runs beside the gateway of one worker.
 """
 
+from collections.abc import Callable, Mapping
+
 from stargate.admin.part import Admin, AdminSite
 from stargate.observing.board import Boards
 from stargate.observing.observer import Observer
@@ -26,13 +28,16 @@ class Operations:
     def at(self, place: int) -> Beside | None:
         """What runs beside the gateway of the worker in this place, the first of which is 0."""
         parts: list[Beside] = []
-        if self.boards is not None:
-            parts.append(Observer(self.boards.at(place)))
-        if self.admin is not None:
-            parts.append(Admin(self.admin))
+        spans: Callable[[], Mapping[str, int]] = dict
         tracing = self._config.gateway.tracing
         if tracing is not None:
             from stargate.tracing.export import Traces  # An optional library, and a slow one to import.
 
-            parts.append(Traces(tracing))
+            traces = Traces(tracing)
+            parts.append(traces)
+            spans = traces.statistics
+        if self.boards is not None:
+            parts.append(Observer(self.boards.at(place), spans))
+        if self.admin is not None:
+            parts.append(Admin(self.admin))
         return Together(parts) if parts else None

@@ -60,5 +60,6 @@ def a_status(**changes: Any) -> dict[str, Any]:
         "journals": {"written": 0, "reasons": {}},
         "sinks": [{"path": "/dev/stdout", "buffered": 11, "trouble": "", "written": 0, "dropped": 0}],
         "credentials_held": {"": True},
+        "spans": {"exported": 9, "failed": 0, "dropped": 0, "queued": 3},
         **changes,
     }

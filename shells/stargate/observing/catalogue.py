@@ -107,6 +107,12 @@ COUNTERS: Final[dict[str, Metric]] = {
     ),
     "lines_written": _counter("log_lines_written", "Lines that a sink of the log has written.", "sink"),
     "lines_dropped": _counter("log_lines_dropped", "Lines that a sink of the log had no room for.", "sink"),
+    "spans": _counter(
+        "spans",
+        "Spans of traces. result: exported, failed where the collector did not take them in time, or dropped "
+        "where there was no room in the queue.",
+        "result",
+    ),
     "restarts": _counter("worker_restarts", "Workers that have started in the place of another."),
     "folded": _counter(
         "folded_observations",
@@ -172,6 +178,7 @@ GAUGES: Final[dict[str, Metric]] = {
     "cache_bytes": _gauge("cache_held_bytes", "What the cache holds, shared calls included.", "worker"),
     "sink_bytes": _gauge("log_buffered_bytes", "Lines that wait to be written.", "worker", "sink"),
     "sink_trouble": _gauge("log_sink_trouble", "Whether a sink cannot be written.", "worker", "sink"),
+    "spans_queued": _gauge("spans_queued", "Spans that wait to be exported.", "worker"),
     "credentials": _gauge(
         "credentials_held", "Whether there are credentials of an account; its name is empty for AWS's usual.",
         "worker", "account",

@@ -2,13 +2,14 @@
 
 It is told of each settled exchange, and counts it. Once a second it has its worker say how it stands, and
 counts what is counted elsewhere in the process and only known as a sum: lines that sinks have dropped,
-journals. Those are sums since the process began, and what they have grown by goes to the board; of a worker
-that is killed the last second's growth is lost, of nothing else.
+journals, spans. Those are sums since the process began, and what they have grown by goes to the board; of a
+worker that is killed the last second's growth is lost, and of one that ends the spans that go after it has
+left the board. Nothing else is.
 """
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import anyio
@@ -21,15 +22,19 @@ from stargate.shell_common.facts import bug
 from stargate_core.spans import Span
 
 TELL_SECONDS: Final = 1.0
+_SPAN_RESULTS: Final = ("exported", "failed", "dropped")
 _LINE_CHARS_MAX: Final = 1000
 """Of what was wrong with a configuration."""
 
 
 class Observer:
-    """Counts for one worker."""
+    """Counts for one worker. spans: how many spans have met which end, and how many wait; nothing where
+    nothing is traced.
+    """
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, spans: Callable[[], Mapping[str, int]] = dict) -> None:
         self._board = board
+        self._spans = spans
         self.observe = board.observe
         self._grown: dict[tuple[str, str], int] = {}
         """What each sum was when it was counted last."""
@@ -74,6 +79,7 @@ class Observer:
             "pid": os.getpid(),
             "started_at": rfc3339(self._started_at),
             "loaded_at": rfc3339(self._started_at if reloader is None else reloader.loaded_at_ns / 1e9),
+            "spans": self._spans(),
             "reload_error": None if refused is None else [line[:_LINE_CHARS_MAX] for line in refused.lines],
         }
 
@@ -90,3 +96,5 @@ def sums_of(state: dict[str, Any]) -> Iterator[tuple[str, str, int]]:
     for sink in state["sinks"]:
         yield "lines_written", sink["path"], sink["written"]
         yield "lines_dropped", sink["path"], sink["dropped"]
+    for result in _SPAN_RESULTS:
+        yield "spans", result, state["spans"].get(result, 0)

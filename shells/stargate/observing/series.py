@@ -27,7 +27,7 @@ _BREAKER: Final = {"closed": 0, "half_open": 1, "open": 2}
 _CONNECTIONS: Final = ("idle", "lent", "opening")
 _ADDED: Final = frozenset(
     {"clients", "in_flight", "connections", "waiting", "store_calls", "store_backlog", "cache_entries",
-     "cache_bytes", "sink_bytes"}
+     "cache_bytes", "sink_bytes", "spans_queued"}
 )  # fmt: skip
 """Gauges that are amounts: of two workers in one place they are added."""
 _TOKENS: Final = {
@@ -173,5 +173,6 @@ def _of_others(worker: str, status: Mapping[str, Any]) -> Iterator[tuple[str, La
     for sink in status["sinks"]:
         yield "sink_bytes", (worker, sink["path"]), sink["buffered"]
         yield "sink_trouble", (worker, sink["path"]), float(bool(sink["trouble"]))
+    yield "spans_queued", (worker,), status["spans"].get("queued", 0)
     for account, held in status["credentials_held"].items():
         yield "credentials", (worker, account), float(held)

@@ -51,6 +51,7 @@ def busy_boards() -> Boards:
         ("journals", "written"),
         ("lines_written", "/dev/stdout"),
         ("lines_dropped", "/dev/stdout"),
+        ("spans", "exported"),
     ):
         board.count(metric, label)
     tell(board, **TROUBLED)
@@ -113,6 +114,7 @@ class TestGauges:
         assert value(found, "stargate_limit_used_ratio", limit="tokens_per_minute", scope="team-a") == 0.5
         assert value(found, "stargate_log_sink_trouble", sink="/dev/stdout") == 1
         assert value(found, "stargate_credentials_held", account="other") == 0
+        assert value(found, "stargate_spans_queued", worker="1") == 3
         assert value(found, "stargate_config_loaded_time_seconds", worker="1") == 1_767_323_045
         assert value(found, "stargate_config_last_reload_successful", worker="1") == 1
         assert value(found, "stargate_build_info", version=VERSION) == 1

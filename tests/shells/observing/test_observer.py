@@ -173,10 +173,17 @@ def test_every_sum_has_its_name() -> None:
     state = {
         "journals": {"written": 1, "reasons": {"too large to be kept": 2}},
         "sinks": [{"path": "/dev/stdout", "written": 3, "dropped": 4}],
+        "spans": {"exported": 5, "failed": 6, "dropped": 7, "queued": 8},
     }
     assert list(sums_of(state)) == [
         ("journals", "written", 1),
         ("journals", "too large to be kept", 2),
         ("lines_written", "/dev/stdout", 3),
         ("lines_dropped", "/dev/stdout", 4),
+        ("spans", "exported", 5),
+        ("spans", "failed", 6),
+        ("spans", "dropped", 7),
     ]
+    assert {("spans", result, 0) for result in ("exported", "failed", "dropped")} <= set(
+        sums_of({**state, "spans": {}})
+    )
