@@ -157,6 +157,8 @@ class _Conversion:
                     continue
                 if written["name"] == "rate-limiter":
                     before["config"] = together(before["config"], written["config"])
+                elif not before["config"].keys() & written["config"].keys():
+                    before["config"] |= written["config"]  # Templates, and what decorates.
                 else:
                     place = f"plugin {written['name']} {_place(written, kind, name)}"
                     self._document.note("check", place, "there were two of them; only the first is kept")

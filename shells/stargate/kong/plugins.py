@@ -5,13 +5,21 @@ from types import MappingProxyType
 from typing import Final
 
 from stargate.kong.ai_proxy import ai_proxy, ai_proxy_advanced
-from stargate.kong.document import Tree
+from stargate.kong.document import Tree, tree
 from stargate.kong.limits import ai_rate_limiting_advanced, rate_limiting, rate_limiting_advanced
 from stargate.kong.site import Converter, Site, alike
 
 AI: Final = frozenset({"ai-proxy", "ai-proxy-advanced"})
 """The plugins without which a service of Kong's is nothing of an LLM gateway's."""
 _ADMIN: Final = "127.0.0.1:8001"
+_AWS: Final = (
+    "aws_region",
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "aws_assume_role_arn",
+    "aws_role_session_name",
+)
+_SIZES: Final = {"max_request_body_size": "gateway.max_body_bytes is for all"}
 _LOOPBACK: Final = "listens on this machine only until gateway.admin_listen says otherwise"
 
 
@@ -74,8 +82,12 @@ def _file_log(config: Tree, site: Site) -> list[tuple[str, Tree]]:
 
 
 def _http_log(config: Tree, site: Site) -> list[tuple[str, Tree]]:
+    logger: Tree = {"path": config.get("http_endpoint") or "/dev/stdout"}
+    if config.get("headers"):
+        logger["http"] = {"headers": tree(config.get("headers"))}
     read = (
         "http_endpoint",
+        "headers",
         "method",
         "content_type",
         "timeout",
@@ -83,9 +95,10 @@ def _http_log(config: Tree, site: Site) -> list[tuple[str, Tree]]:
         "queue",
         "retry_count",
         "queue_size",
+        "flush_timeout",
     )
-    site.rest(config, (*read, "flush_timeout"), {"headers": "write them beside the sink"})
-    return [("request-logger", {"path": config.get("http_endpoint") or "/dev/stdout"})]
+    site.rest(config, read)
+    return [("request-logger", logger)]
 
 
 def _udp_log(config: Tree, site: Site) -> list[tuple[str, Tree]]:
@@ -112,11 +125,26 @@ def _opentelemetry(config: Tree, site: Site) -> list[tuple[str, Tree]]:
 
 
 def _aws_guardrails(config: Tree, site: Site) -> list[tuple[str, Tree]]:
-    told = {"guardrails_id": "guardrail_identifier", "guardrails_version": "guardrail_version"}
-    site.rest(config, told, {"stop_on_error": "a guardrail that cannot be asked fails the request"})
-    return [
-        ("bedrock-guardrail", {ours: config[theirs] for theirs, ours in told.items() if config.get(theirs)})
-    ]
+    guardrail: Tree = {"identifier": config.get("guardrails_id"), "version": config.get("guardrails_version")}
+    mode = config.get("guarding_mode", "INPUT")
+    if mode == "INPUT":
+        guardrail |= {"attach": False, "apply": True}
+    else:
+        site.note(
+            "changed", f"guarding_mode {mode}: the guardrail is attached to the call, and sees both sides"
+        )
+    read = ("guardrails_id", "guardrails_version", "guarding_mode", "stop_on_error", "timeout", "text_source")
+    site.rest(config, read, dict.fromkeys(_AWS, "it is asked where, and as whom, bedrock-proxy calls"))
+    return [("bedrock-guardrail", {name: value for name, value in guardrail.items() if value is not None})]
+
+
+def _decorator(config: Tree, site: Site) -> list[tuple[str, Tree]]:
+    prompts = tree(config.get("prompts"))
+    decorate: Tree = {name: prompts[name] for name in ("prepend", "append") if prompts.get(name)}
+    site.rest(
+        config, ("prompts", "llm_format"), {"max_request_body_size": "gateway.max_body_bytes is for all"}
+    )
+    return [("prompt-template", {"decorate": decorate})] if decorate else []
 
 
 def _gone(text: str) -> Converter:
@@ -151,9 +179,9 @@ CONVERTERS: Final[Mapping[str, Converter]] = MappingProxyType(
         "response-transformer-advanced": alike("response-transform"),
         "request-transformer": alike("request-transform"),
         "request-transformer-advanced": alike("request-transform"),
-        "ai-prompt-guard": alike("prompt-guard"),
-        "ai-prompt-template": alike("prompt-template"),
-        "ai-prompt-decorator": alike("prompt-template"),
+        "ai-prompt-guard": alike("prompt-guard", reasons=_SIZES),
+        "ai-prompt-template": alike("prompt-template", reasons=_SIZES),
+        "ai-prompt-decorator": _decorator,
         "ai-sanitizer": _gone("look at pii-redactor: its patterns need no service of their own"),
         "cors": alike("cors"),
         "ip-restriction": alike("ip-restriction"),

@@ -52,7 +52,12 @@ class TestWholeFiles:
         environ = dict.fromkeys(
             ("DECK_AWS_ACCESS_KEY_ID", "DECK_AWS_SECRET_ACCESS_KEY", "DECK_KEY2"), "value1234"
         )
-        environ |= {"DECK_AWS_REGION": "eu-west-1", "REDIS_PASSWORD": "a%20b", "BEDROCK_API_KEY": "k"}
+        environ |= {
+            "DECK_AWS_REGION": "eu-west-1",
+            "REDIS_PASSWORD": "a%20b",
+            "BEDROCK_API_KEY": "k",
+            "DECK_LOG_TOKEN": "t",
+        }
         text = (GOLDEN / f"{name}.stargate.yaml").read_text()
         found = examine(text, filename=name, environ=environ, schemas=schemas(installed()))
         assert not found.problems
