@@ -46,6 +46,13 @@ class FakeAdmin:
     """What it tells, and how it behaves; a test changes it at any time."""
 
     def __init__(self) -> None:
+        self.url = ""
+        self._watchers: list[queue.Queue[bytes | None]] = []
+        self._going_on = threading.Event()
+        self.forget()
+
+    def forget(self) -> None:
+        """All that a test has put into it, or asked of it: it is as new."""
         self.status: dict[str, Any] = admin_states.busy()
         self.records: list[dict[str, Any]] = admin_states.records()
         self.token: str | None = None
@@ -63,9 +70,6 @@ class FakeAdmin:
         self.chats: list[dict[str, Any]] = []
         self.left = threading.Event()
         """A client has left an answer."""
-        self.url = ""
-        self._watchers: list[queue.Queue[bytes | None]] = []
-        self._going_on = threading.Event()
 
     def tell(self, **members: Any) -> None:
         """The status has changed, and every watcher hears it."""

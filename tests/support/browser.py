@@ -1,9 +1,10 @@
 """A real Chromium for tests, headless, and a page in it that fails its test for whatever it complains of.
 
 `browser` starts the machine's own Chromium (Debian's package, or Chrome) and ends it; where there is none, or
-no Playwright to drive it, the tests skip. One browser serves a file of tests, each with a context of its own,
-so that nothing one test keeps is seen by the next. (Playwright's synchronous face holds an event loop in the
-thread; it must be gone before another file's tests begin theirs.)
+no Playwright to drive it, the tests skip. One browser and one tab serve a file of tests: a context of its own
+for each would cost more than the tests do. `Tab.lent` empties it between them, so that nothing one test keeps
+is seen by the next. (Playwright's synchronous face holds an event loop in the thread; it must be gone before
+another file's tests begin theirs.)
 
 A `Tab` listens to what the browser has to say: errors and warnings on the console, exceptions that nobody
 caught, and breaches of the page's policy. At its end there must be none but those a test has expected.
@@ -49,8 +50,9 @@ def require_browser() -> None:
 @contextlib.contextmanager
 def browser() -> "Generator[Browser, None, None]":
     """Chromium, until the end of the block."""
+    # There is no GPU to ask for.
     # Chromium's sandbox refuses to work for root, as whom many machines run tests.
-    options = ["--no-sandbox"] if os.geteuid() == 0 else []
+    options = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_api.sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=chromium(), args=options)
         try:
@@ -88,6 +90,22 @@ class Tab:
         known = re.compile("|".join(self.expected) or r"(?!)")
         return [complaint for complaint in self.complaints if not known.search(complaint)]
 
+    @contextlib.contextmanager
+    def lent(self) -> "Generator[Tab, None, None]":
+        """It, for one test: at the end nothing unexpected may have been complained of, and it is as new."""
+        try:
+            yield self
+            # What the browser has told meanwhile is heard with the next word to it.
+            self.page.evaluate("() => new Promise(requestAnimationFrame)")
+            assert self.unexpected() == []
+        finally:
+            if self.page.url.startswith("http"):
+                self.page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+            self.page.goto("about:blank")
+            self.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+            self.complaints.clear()
+            self.expected.clear()
+
     # ----------------------------------------------------------------------------------- what tests ask of it
 
     def text(self, selector: str) -> str:
@@ -106,17 +124,28 @@ class Tab:
         )
         return str(found)
 
+    def settle(self) -> None:
+        """Until nothing moves or fades any more."""
+        self.page.evaluate("() => Promise.all(document.getAnimations().map((one) => one.finished))")
+
     def overflow(self) -> int:
         """By how many pixels the page is wider than its window."""
         return int(self.page.evaluate("() => document.documentElement.scrollWidth - innerWidth"))
 
     def faults(self, *rules: str) -> list[str]:
-        """What axe-core finds that is serious or critical; by these rules only, if any are given."""
+        """What axe-core finds that is serious or critical; by these rules only, if any are given, or by all
+        but those that are given with a `-` before them.
+        """
         if not self.page.evaluate("() => 'axe' in window"):
             package = resources.files("axe_playwright_python")
             self.page.evaluate(package.joinpath("axe.min.js").read_text(encoding="utf-8"))
-        only = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
-        options = {"resultTypes": ["violations"], **only}
+        self.settle()
+        left_out = {rule[1:]: {"enabled": False} for rule in rules if rule.startswith("-")}
+        only = [rule for rule in rules if not rule.startswith("-")]
+        # (It would fetch what it needs of other origins, and look into frames: there is nothing of either.)
+        options: dict[str, Any] = {"resultTypes": ["violations"], "preload": False, "iframes": False}
+        options |= {"rules": left_out} if left_out else {}
+        options |= {"runOnly": {"type": "rule", "values": only}} if only else {}
         found = self.page.evaluate("(options) => axe.run(document, options)", options)
         return [_told(fault) for fault in found["violations"] if fault["impact"] in _SEVERE]
 
@@ -134,10 +163,7 @@ def tab(started: "Browser", size: tuple[int, int] = DESKTOP, **options: Any) -> 
     width, height = size
     context = started.new_context(viewport={"width": width, "height": height}, **options)
     try:
-        opened = Tab(context.new_page())
-        yield opened
-        # What the browser has told meanwhile is heard with the next word to it.
-        opened.page.evaluate("() => new Promise(requestAnimationFrame)")
-        assert opened.unexpected() == []
+        with Tab(context.new_page()).lent() as opened:
+            yield opened
     finally:
         context.close()

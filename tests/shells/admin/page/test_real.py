@@ -60,10 +60,16 @@ def told(gateway: RunningGateway, path: str) -> Any:
         return json.load(answer)
 
 
-@pytest.fixture
-def opened(chromium: "Browser", gateway: RunningGateway) -> Generator[Tab]:
-    """The page, let in and live."""
+@pytest.fixture(scope="module")
+def only_tab(chromium: "Browser") -> Generator[Tab]:
     with tab(chromium) as one:
+        yield one
+
+
+@pytest.fixture
+def opened(only_tab: Tab, gateway: RunningGateway) -> Generator[Tab]:
+    """The page, let in and live."""
+    with only_tab.lent() as one:
         one.expect("status of 401")
         one.page.goto(admin_url(gateway))
         one.page.locator("#token-dialog[open]").wait_for()
