@@ -214,10 +214,11 @@ class ResponsesPassing:
         told = _now(part)
         if told:
             return told
-        number = part.payload.get("sequence_number") if isinstance(part.payload, dict) else None
+        event: Json = part.payload
+        number = event.get("sequence_number")
         if isinstance(number, int):
             self._told_next = max(self._told_next, number + 1)
-        return sse(part.payload)
+        return sse(event)
 
     def finish(self) -> bytes:
         """Nothing: the last event is the end."""
