@@ -10,7 +10,9 @@ machine do not change.
 """
 
 import json
+import os
 import random
+import re
 import sys
 from pathlib import Path
 from statistics import median
@@ -19,11 +21,13 @@ from typing import Any, Final
 from support import admin_states
 from support.admin_fake import FakeAdmin, fake_admin
 from support.browser import PHONE, Tab, browser, tab
+from support.gateway import running_gateway
+from support.simulator import running_simulator
 
 FOLDER: Final = Path(__file__).parents[1] / "docs" / "images"
 SIZE: Final = (1120, 640)
 BYTES_MAX: Final = 150_000
-LOADS: Final = 15
+LOADS: Final = 21
 UPDATES: Final = 60
 VIEWS: Final = ("overview", "requests", "limits", "system")
 ANSWER: Final = (
@@ -100,28 +104,56 @@ def pictures() -> None:
 # ------------------------------------------------------------------------------------------------------ costs
 
 
-def loads(started: Any, admin: FakeAdmin) -> list[dict[str, float]]:
-    """How long each of some first loads took, in milliseconds: nothing is in the browser's cache."""
-    script = """() => new Promise((resolve) => {
-      const look = () => document.querySelector("#tile-requests").textContent === "–"
-        ? requestAnimationFrame(look) : resolve({
-          paint: performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0,
-          load: performance.getEntriesByType("navigation")[0].loadEventEnd,
-          figures: performance.now() });
-      look();
-    })"""
+_FIRST_FIGURES: Final = """() => new Promise((resolve) => {
+  const look = () => {
+    const shown = document.querySelector("#tile-requests")?.textContent ?? "–";
+    if (shown === "–") return requestAnimationFrame(look);
+    const files = performance.getEntriesByType("resource").filter(({ name }) => name.includes("/page/"));
+    const api = performance.getEntriesByType("resource").filter(({ name }) => name.includes("/api/"));
+    resolve({
+      document: performance.getEntriesByType("navigation")[0].responseEnd,
+      files: Math.max(...files.map(({ responseEnd }) => responseEnd)),
+      "first paint": performance.getEntriesByName("first-contentful-paint")[0]?.startTime ?? 0,
+      "status asked": api.length > 0 ? Math.min(...api.map(({ startTime }) => startTime)) : 0,
+      figures: performance.now() });
+  };
+  look();
+})"""
+
+
+def loads(started: Any, url: str, *, cached: bool) -> list[dict[str, float]]:
+    """When each step of some loads was over, in milliseconds since the navigation's start."""
     told = []
     with tab(started) as one:
-        # A browser that runs, with nothing of the page in its cache: what is measured is the page, not the
-        # start of a process.
-        one.page.goto(admin.url)
+        # A browser that runs: what is measured is the page, not the start of a process.
+        one.page.goto(url)
         session = one.page.context.new_cdp_session(one.page)
         session.send("Network.enable")
-        session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+        session.send("Network.setCacheDisabled", {"cacheDisabled": not cached})
         for _ in range(LOADS):
-            one.page.reload()
-            told.append(one.page.evaluate(script))
+            one.page.goto("about:blank")
+            one.page.goto(url, wait_until="commit")
+            told.append(one.page.evaluate(_FIRST_FIGURES))
     return told
+
+
+def tell_loads(started: Any, server: str, url: str) -> None:
+    """What a load took, without and with the page's files in the browser's cache."""
+    for cached in (False, True):
+        told = loads(started, url, cached=cached)
+        for name in told[0]:
+            times = sorted(one[name] for one in told)
+            figures = f"median {median(times):.0f} ms, best {times[0]:.0f}, worst {times[-1]:.0f} of {LOADS}"
+            print(f"{server}, {'cached' if cached else 'nothing cached'}, {name}: {figures}")  # noqa: T201
+
+
+def real_loads(started: Any) -> None:
+    """A load from `stargate serve` itself, that serves nobody else meanwhile."""
+    with running_simulator() as simulator:
+        with running_gateway(simulator.url, gateway={"admin_listen": "127.0.0.1:0"}) as gateway:
+            found = re.search(r"admin listens on (http\S+)", "\n".join(gateway.told))
+            assert found is not None
+            tell_loads(started, "stargate serve", found[1])
 
 
 def updates(one: Tab, admin: FakeAdmin, view: str) -> dict[str, float]:
@@ -149,12 +181,10 @@ def updates(one: Tab, admin: FakeAdmin, view: str) -> dict[str, float]:
 
 
 def costs() -> None:
-    """What a first load and an update cost."""
+    """What a load and an update cost: a load of the real gateway's page, an update of the fake's."""
     with fake_admin() as admin, browser() as started:
-        told = loads(started, admin)
-        for name in told[0]:
-            middle, worst = median(one[name] for one in told), max(one[name] for one in told)
-            print(f"first load, {name}: median {middle:.0f} ms, worst {worst:.0f} ms of {LOADS}")  # noqa: T201
+        print(f"load of this machine: {os.getloadavg()[0]:.1f}, on {os.cpu_count()} cores")  # noqa: T201
+        real_loads(started)
         with tab(started) as one:
             for view in VIEWS:
                 parts = ", ".join(f"{name} {ms:.2f}" for name, ms in updates(one, admin, view).items())

@@ -261,8 +261,23 @@ def records(count: int = 60, *, model: str | None = None) -> list[dict[str, Any]
             "first_byte_ms": first,
             "total_ms": first * chance.uniform(2, 9),
         }
-        told.append(record | _turn(number))
+        told.append(_spent(record | _turn(number), number))
     return told
+
+
+def _spent(record: dict[str, Any], number: int) -> dict[str, Any]:
+    """With the figures that follow from others. Records of the list's second half, as an older gateway wrote
+    them, have none of these.
+    """
+    total, tokens = record["total_ms"], record["output_tokens"]
+    if number >= 30:
+        return record
+    if not record["attempts"]:
+        return record | {"overhead_ms": total}
+    told = {"upstream_ms": total * 0.9, "overhead_ms": 3.4, "trace_id": f"{number + 1:032x}"}
+    if record["outcome"] != "failed" and record["stream"]:
+        told |= {"output_events": tokens, "inter_token_ms": (total - record["first_byte_ms"]) / tokens}
+    return record | told
 
 
 def _turn(number: int) -> dict[str, Any]:
@@ -285,9 +300,15 @@ def _turn(number: int) -> dict[str, Any]:
         case 7:
             return {"cache": "hit", "attempts": 0, "first_byte_ms": 1.2, "total_ms": 1.9, "cost_usd": 0}
         case 9:
-            return {"outcome": "client_left", "usage_estimated": True}
+            return {
+                "outcome": "client_left",
+                "usage_estimated": True,
+                "cost_estimated": True,
+                "redactions": 2,
+            }
         case 11:
-            return {"outcome": "failed", "status": 429, "code": "RATE_LIMITED", "cause": "RATE_LIMITED"}
+            told = {"outcome": "failed", "status": 429, "code": "RATE_LIMITED", "cause": "RATE_LIMITED"}
+            return told | {"limited_by": "tokens_per_minute_by_key", "attempts": 0, "total_ms": 1.2}
         case _:
             return {}
 

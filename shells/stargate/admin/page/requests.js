@@ -193,21 +193,30 @@ const GROUPS = [
     ["Client", (r) => r.client], ["Method and route", (r) => [r.method, r.route].filter(Boolean).join(" ")],
     ["Dialect", (r) => r.dialect], ["Model", (r) => r.model], ["Stream", (r) => (r.stream ? "yes" : "no")],
     ["Request", (r) => (r.request_bytes ? bytes(r.request_bytes) : "")], ["Generation", (r) => r.generation],
+    ["Trace", (r) => r.trace_id],
     ["Session", (r) => r.session_id], ["Agent", (r) => r.agent_id], ["Class", (r) => r.request_class],
   ]],
   ["Called", [
     ["Target", (r) => r.target], ["Region", (r) => r.region], ["Operation", (r) => r.operation],
-    ["Attempts", (r) => r.attempts], ["Bedrock's status", (r) => r.upstream_status],
+    ["Attempts", (r) => r.attempts],
+    ["Waited for a connection", (r) => r.lease_ms && milliseconds(r.lease_ms)],
+    ["Bedrock's status", (r) => r.upstream_status],
     ["Bedrock's request id", (r) => r.upstream_request_id], ["Bedrock's exception", (r) => r.upstream_exception],
   ]],
   ["Answered", [
     ["Status", (r) => r.status], ["Code", (r) => r.code], ["Cause", (r) => r.cause], ["Detail", (r) => r.detail],
+    ["Limited by", (r) => r.limited_by],
     ["Stop reason", (r) => r.stop_reason], ["Cache", (r) => r.cache],
     ["Tokens in", (r) => r.input_tokens && count(r.input_tokens)],
     ["Tokens out", (r) => r.output_tokens && `${count(r.output_tokens)}${r.usage_estimated ? " (estimated)" : ""}`],
     ["Read from Bedrock's cache", (r) => r.cache_read_tokens && count(r.cache_read_tokens)],
     ["Written to Bedrock's cache", (r) => r.cache_write_tokens && count(r.cache_write_tokens)],
-    ["Cost", (r) => r.cost_usd && money(r.cost_usd)],
+    ["Cost", (r) => r.cost_usd && `${money(r.cost_usd)}${r.cost_estimated ? " (estimated: no price is known)" : ""}`],
+    ["Redactions", (r) => r.redactions && count(r.redactions)],
+    ["Events", (r) => r.output_events && count(r.output_events)],
+    ["Between two events", (r) => r.inter_token_ms && `${milliseconds(r.inter_token_ms)} on average`],
+    ["First byte", (r) => r.first_byte_ms && `after ${milliseconds(r.first_byte_ms)}`],
+    ["First token", (r) => r.first_token_ms && `after ${milliseconds(r.first_token_ms)}`],
     ["Answer", (r) => (r.response_bytes ? bytes(r.response_bytes) : "")],
   ]],
 ];
@@ -293,12 +302,19 @@ function facts(title, rows, record) {
       el("div", {}, el("dt", {}, name), el("dd", {}, String(value))))));
 }
 
-// How its time was spent: until a connection was free, until the first byte, until the end.
+// How its time was spent. Where the record tells what was Bedrock's and what was the gateway's own, so does the bar;
+// what is left is the caller's, who took nothing of an answer that was there. Else it is told by what came when:
+// a connection, the first byte, the end.
 function timeline(record) {
   const total = record.total_ms ?? 0;
+  const upstream = Math.min(record.upstream_ms ?? 0, total);
+  const own = Math.min(record.overhead_ms ?? 0, total - upstream);
   const lease = Math.min(record.lease_ms ?? 0, total);
   const first = Math.max(lease, Math.min(record.first_byte_ms || total, total));
-  const spans = [
+  const spans = upstream + own > 0 ? [
+    ["wait", "the gateway's own", own], ["think", "Bedrock", upstream],
+    ["flow", "waiting for the caller", total - upstream - own],
+  ] : [
     ["wait", "for a connection", lease], ["think", "until the first byte", first - lease],
     ["flow", "until the end", total - first],
   ];

@@ -296,6 +296,35 @@ class TestRequests:
         assert saved.value.suggested_filename == "fault-0001.journal"
         assert saved.value.path().read_bytes() == b"a journal"
 
+    def test_one_is_told_with_all_that_its_record_has(self, opened: Tab, admin: FakeAdmin) -> None:
+        def told(number: int) -> str:
+            turn_to(opened, f"requests/{admin.records[number]['request_id']}")
+            opened.wait_for_text("#drawer-id", admin.records[number]["request_id"])
+            opened.page.locator("#drawer-content:not([aria-busy]) .sentences").wait_for()
+            return re.sub(r"\s+", " ", opened.text("#drawer"))
+
+        admin.records[9] |= {"total_ms": 1000.0, "upstream_ms": 700.0, "overhead_ms": 100.0, "cost_usd": 0.5}
+        admin.records[9] |= {"output_events": 1234, "inter_token_ms": 21.4, "trace_id": "ab" * 16}
+        left = told(9)
+        for words in (
+            "100 ms the gateway's own 700 ms Bedrock 200 ms waiting for the caller",
+            "$0.50 (estimated: no price is known)",
+            "Redactions 2",
+            "Events 1,234",
+            "Between two events 21 ms on average",
+            f"Trace {'ab' * 16}",
+        ):
+            assert words in left
+        pieces = opened.page.locator(".timeline span")
+        assert [
+            pieces.nth(at).evaluate("(piece) => piece.style.getPropertyValue('--fraction')")
+            for at in range(3)
+        ] == ["0.1000", "0.7000", "0.2000"]
+        assert "Limited by tokens_per_minute_by_key" in told(11)
+        before = told(40)
+        assert "until the first byte" in before
+        assert not [name for name in ("Bedrock 0", "Trace", "Events", "Redactions") if name in before]
+
     def test_one_that_is_not_kept_is_said_to_be_so(self, opened: Tab) -> None:
         opened.expect(LOST)
         turn_to(opened, "requests/req_gone")

@@ -126,6 +126,8 @@ def test_the_playground_leads_to_the_record(opened: Tab, gateway: RunningGateway
     assert opened.text("#answer-tokens") == tokens
     opened.page.click("#answer-request")
     opened.wait_for_text("#drawer .sentences", "Answered 200, to its end")
+    assert "the gateway's own" in opened.text("#drawer .timeline-legend")
+    assert f"Events\n{record['output_events']}" in re.sub(r"\n+", "\n", opened.text("#drawer"))
     assert tokens in opened.text("#requests-table tbody tr")
 
 
