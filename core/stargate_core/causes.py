@@ -62,7 +62,7 @@ class Cause(enum.Enum):
     """
 
     @staticmethod
-    def _generate_next_value_(name: str, *_: object) -> str:
+    def _generate_next_value_(name: str, start: int, count: int, last_values: list[object]) -> str:
         return name
 
     # The caller's doing.
