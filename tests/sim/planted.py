@@ -272,8 +272,8 @@ BUGS: Final[Sequence[Bug]] = (
         "a caller that reads slowly is taken for a silent model",
         "time",
         "gateway.answering",
-        "Timer.STEP)\n    exchange.timers.disarm(Timer.KEEPALIVE)\n    if isinstance",
-        "Timer.KEEPALIVE)\n    if isinstance",
+        "Timer.STEP)\n    exchange.timers.disarm(Timer.KEEPALIVE)\n    exchange.stalled_at",
+        "Timer.KEEPALIVE)\n    exchange.stalled_at",
     ),
     Bug(
         "a keep-alive that is due while a connection opens stays due",

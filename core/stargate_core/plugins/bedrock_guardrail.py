@@ -45,6 +45,7 @@ from stargate_core.dialects.guardrails import MEMBER, Guardrail, guardrail_confi
 from stargate_core.dialects.texts import Form, Place, Speaker, opened, texts_of
 from stargate_core.faults import Cause, Fault
 from stargate_core.script import Script
+from stargate_core.secret import Private
 from stargate_core.views import Access
 
 _VENDORS: Final = frozenset({"openai-chat", "openai-responses", "anthropic-messages"})
@@ -59,7 +60,7 @@ class _Output(msgspec.Struct, frozen=True):
     text: str = ""
 
 
-class _Judged(msgspec.Struct, frozen=True):
+class _Judged(Private, msgspec.Struct, frozen=True):
     """What ApplyGuardrail answers."""
 
     action: str

@@ -46,6 +46,7 @@ from stargate_core.dialects.conversations import (
 )
 from stargate_core.dialects.texts import opened
 from stargate_core.faults import Cause, refuse
+from stargate_core.secret import Private
 from stargate_core.views import Access
 
 _REFERENCE: Final = re.compile(r"\s*\{template://([A-Za-z0-9][A-Za-z0-9_.-]*)\}\s*")
@@ -63,7 +64,7 @@ _EPOCH: Final = datetime.date(1970, 1, 1)
 _NAME_CHARS: Final = 64
 
 
-class _Prepared(msgspec.Struct, frozen=True):
+class _Prepared(Private, msgspec.Struct, frozen=True):
     """A template, parsed."""
 
     members: Members

@@ -13,6 +13,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from stargate_core.secret import Private
+
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
 STATE_BYTES_MAX: Final = 512
@@ -30,7 +32,7 @@ _SAMPLED: Final = 1
 _RANDOM: Final = 2
 
 
-class TraceContext(msgspec.Struct, frozen=True):
+class TraceContext(Private, msgspec.Struct, frozen=True):
     """Where somebody stands in a trace."""
 
     trace_id: str

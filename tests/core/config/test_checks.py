@@ -87,7 +87,7 @@ WRONG = [
         "services: [{name: s, routes: [{name: r, paths: [/], plugins: [{name: x}]}]}]".replace("x}", "»x}"),
         "services[0].routes[0].plugins[0].name",
         'there is no plugin "x"',
-        "known: api-key-auth, bedrock-proxy, ",
+        "known: api-key-auth, bedrock-guardrail, bedrock-proxy, ",
     ),
     # Only once.
     (

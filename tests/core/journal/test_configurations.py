@@ -37,6 +37,20 @@ FILES: Final = sorted((TESTS / "core" / "config").glob("test_*.py")) + sorted(
 )
 
 
+OTHERS: Final = """
+plugins:
+  - name: cors
+    config: {origins: ["https://chat.test"], credentials: true, max_age: 60}
+  - {name: ip-restriction, config: {allow: [10.0.0.0/8], deny: [10.1.2.3]}}
+  - {name: request-size, config: {max_body_bytes: 1000, max_messages: 5, on_output_excess: clamp}}
+  - name: prompt-template
+    config:
+      decorate: {prepend: [{role: system, content: Be brief.}]}
+      templates: [{name: greet, template: '{"messages": [{"role": "user", "content": "Greet {{name}}"}]}'}]
+  - {name: bedrock-guardrail, config: {identifier: abc123, version: "1", apply: true}}
+  - {name: pii-redactor, config: {patterns: [email], custom: [{name: staff_id, pattern: "S-[0-9]{4}"}]}}
+  - {name: prompt-guard, config: {deny_patterns: ["(?i)secret"], max_prompt_chars: 1000}}
+"""
 JWT: Final = """
 plugins:
   - name: jwt-auth
@@ -86,7 +100,7 @@ def texts() -> Iterator[str]:
 def configs() -> list[Config]:
     """All configurations that the tests of the configuration hold."""
     found = [default_config({}, SCHEMAS)]
-    for text in (JWT, *texts()):
+    for text in (JWT, OTHERS, *texts()):
         examined = examine(text, filename="x", environ={}, schemas=SCHEMAS)
         if examined.config is not None:
             found.append(examined.config)
