@@ -89,7 +89,9 @@ def run_tests(tests: Sequence[str], folder: Path, workers: int = 1) -> bool:
     if workers > 1:
         command += ["-n", str(workers), "--dist", "loadfile"]
     command += [str(TESTS / test) for test in tests]
-    environment = os.environ | {"PYTHONPATH": str(TESTS), DATA_FILE: str(folder / "data")}
+    # What is there already may be what decides which tree is under test.
+    paths = os.pathsep.join(filter(None, (str(TESTS), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": paths, DATA_FILE: str(folder / "data")}
     return subprocess.run(command, env=environment, check=False).returncode == 0
 
 
