@@ -145,7 +145,7 @@ class Tracer:
         ]
         if exchange.attempts > 1:
             told.append(("http.request.resend_count", exchange.attempts - 1))
-        told += _of_answer(exchange, ended=not error)
+        told += _of_answer(exchange, direction, ended=not error)
         if error:
             told.append(("error.type", error))
         first_at, begun_at = exchange.first_token_at, exchange.opened_at
@@ -267,7 +267,7 @@ def _operation(exchange: "Exchange", direction: Direction) -> tuple[str, str]:
     return operation, f"{operation} {model}"
 
 
-def _of_answer(exchange: "Exchange", *, ended: bool) -> list[tuple[str, Value]]:
+def _of_answer(exchange: "Exchange", direction: Direction, *, ended: bool) -> list[tuple[str, Value]]:
     """What Bedrock's answer says: usage and reason where it has come to its end."""
     told: list[tuple[str, Value]] = []
     upstream, translator, ask = exchange.upstream, exchange.translator, exchange.ctx.known_ask
@@ -285,8 +285,7 @@ def _of_answer(exchange: "Exchange", *, ended: bool) -> list[tuple[str, Value]]:
         told.append(("gen_ai.response.time_to_first_chunk", seconds))
     if translator is None or not ended:
         return told
-    if exchange.direction is not None:
-        told.append(("gen_ai.response.model", base_model(exchange.direction.target.model)))
+    told.append(("gen_ai.response.model", base_model(direction.target.model)))
     if translator.stop_reason:
         told.append(("gen_ai.response.finish_reasons", (translator.stop_reason,)))
     usage = translator.usage

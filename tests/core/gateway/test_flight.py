@@ -13,6 +13,7 @@ from stargate_core.aws.endpoints import Endpoint
 from stargate_core.aws.operations import Operation
 from stargate_core.clock import SECOND
 from stargate_core.config.schema import Gateway, PluginEntry, Scope, TimeLimits
+from stargate_core.config.tracing import Tracing
 from stargate_core.dialects.face import Call, Target
 from stargate_core.direction import BreakerPolicy, Direction, Order, Persistence, Sharing
 from stargate_core.faults import Cause
@@ -614,6 +615,21 @@ def text_of(answer: Answer) -> str:
 
 
 class TestCrowd:
+    def test_each_that_asks_is_published_once_and_the_call_itself_never(self) -> None:
+        """It would be counted beside those that it is made for. FlightBench takes no Publish of a flight."""
+        gateway = Gateway(admin_listen="127.0.0.1:8001", tracing=Tracing())
+        plan = a_plan(a_config(PluginEntry(name="sharer", config=NoConfig()), gateway=gateway), Sharer)
+        crowd = Crowd(plan, 3)
+        for member in crowd.members:
+            member.ask(chat(stream=True))
+        (flight,) = crowd.flights
+        flight.open()
+        crowd.step(flight, stream_head(), *[chunk(frame) for frame in STORY.frames], LAST_CHUNK)
+        told = [publication for member in crowd.members for publication in member.publications]
+        assert [one.record.cache for one in told] == ["miss", "coalesced", "coalesced"]
+        assert all(one.spans[0].name == "shared answer" for one in told)
+        assert len({one.record.trace_id for one in told}) == 3
+
     @pytest.mark.parametrize("shared", [False, True], ids=["memory", "store"])
     def test_one_call_answers_all_who_ask_the_same(self, shared: bool) -> None:
         crowd = a_crowd(3, shared=shared)

@@ -4,7 +4,9 @@ The oracles are OpenTelemetry's SDK (which traces are sampled) and its list of c
 """
 
 import importlib
+import sys
 from collections.abc import Iterator
+from types import FrameType
 from typing import Any, Final
 
 import msgspec
@@ -19,20 +21,29 @@ from stargate_core.config.tracing import Tracing
 from stargate_core.dialects.face import Reply
 from stargate_core.direction import Sharing
 from stargate_core.entropy import Entropy
+from stargate_core.faults import Cause, Fault
 from stargate_core.gateway.plan import Plan
 from stargate_core.gateway.session import Exchanging
 from stargate_core.gateway.tracing import EVENTS_MAX, SPANS_MAX, Tracer, place_in_trace, trace_plan
+from stargate_core.journal.format import read as read_journal
+from stargate_core.journal.living import Living
+from stargate_core.journal.redact import redact
+from stargate_core.journal.replay import machine_of, replay
+from stargate_core.journal.write import encoded
 from stargate_core.limits.buckets import Level, Verdict
 from stargate_core.messages import (
     AnswerBegan,
     AnswerEnded,
+    AnswerFailed,
     AnswerSent,
+    Publish,
     Source,
     Ticked,
     Trouble,
     Unanswered,
     UpstreamLost,
 )
+from stargate_core.plugins.registry import BUILT_IN
 from stargate_core.spans import Span, SpanKind
 from stargate_core.wire.trace_context import TraceContext
 from support.bedrock import (
@@ -46,6 +57,7 @@ from support.bedrock import (
     stream_head,
 )
 from support.hooks import entry, plugin_of
+from support.journals import RecordedBench, journal
 from support.machines import LOG, MODEL, WALL_EPOCH_NS, Bench, a_config, a_plan, chat, proxy, request
 
 TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
@@ -54,6 +66,8 @@ PARENT: Final = {"traceparent": f"00-{TRACE}-{CALLER}-01"}
 UNSAMPLED: Final = {"traceparent": f"00-{TRACE}-{CALLER}-00"}
 STORY: Final = converse_story()
 BROKEN: Final = aws_error("InternalServerException", 500)
+OUT: Final = Tracing(sample=0)
+IDS_CALLS_MAX: Final = 30
 PASSED: Final = Verdict(True, 0, (Level(1, 0),))
 
 
@@ -474,6 +488,17 @@ class TestSharedAnswers:
         assert dict(shared.attributes) == {"stargate.cache": bench.record["cache"]}
         assert dict(own.attributes)["stargate.cache"] == bench.record["cache"]
 
+    def test_one_that_fails(self) -> None:
+        plugin = plugin_of({"access": lambda ctx: ctx.share(Sharing("", SECOND, SECOND))})
+        bench = Bench(a_plan(a_config(entry(), gateway=Gateway(tracing=Tracing())), plugin))
+        bench.ask(chat())
+        ((ticket, _),) = bench.followed.items()
+        del bench.followed[ticket]
+        bench.tell(AnswerFailed(ticket, Fault(Cause.UPSTREAM_LOST)))
+        shared, own = spans(bench)
+        assert (shared.failed, own.failed) == (True, True)
+        assert dict(shared.attributes)["error.type"] == "UPSTREAM_LOST"
+
     def test_one_that_will_not_come(self) -> None:
         plugin = plugin_of({"access": lambda ctx: ctx.share(Sharing("", SECOND, SECOND))})
         bench = Bench(a_plan(a_config(entry(), gateway=Gateway(tracing=Tracing())), plugin))
@@ -482,6 +507,84 @@ class TestSharedAnswers:
         bench.leave()
         shared, _ = spans(bench)
         assert (shared.failed, dict(shared.attributes)["stargate.cache"]) == (False, "unknown")
+
+
+def calls_of_a_stream(tracing: Tracing | None, pieces: int) -> int:
+    """How many functions begin to run in a stream in so many pieces, its caches filled. The least of several:
+    now and then chance is drawn anew.
+    """
+    plan = a_plan(a_config(gateway=Gateway(tracing=tracing), plugins=[proxy(), LOG]))
+    counts: list[int] = []
+    for _ in range(5):
+        bench, count = Bench(plan), 0
+
+        def profile(_frame: FrameType, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event in {"call", "c_call"}
+
+        before = sys.getprofile()
+        sys.setprofile(profile)
+        try:
+            bench.ask(chat(stream=True))
+            bench.open()
+            bench.answer(stream_head())
+            for frame in STORY.frames[:2]:
+                bench.answer(chunk(frame))
+            for _ in range(pieces):
+                bench.answer(chunk(STORY.frames[2]))
+            for frame in STORY.frames[3:]:
+                bench.answer(chunk(frame))
+            bench.answer(LAST_CHUNK)
+        finally:
+            sys.setprofile(before)
+        assert bench.record["outcome"] == "complete"
+        counts.append(count)
+    return min(counts)
+
+
+class TestCost:
+    """Counts, and no times: see bench/budgets.py."""
+
+    def test_a_trace_that_is_not_sampled_costs_its_ids_and_nothing_for_each_piece(self) -> None:
+        off, out = ([calls_of_a_stream(tracing, pieces) for pieces in (1, 20)] for tracing in (None, OUT))
+        assert out[1] - out[0] == off[1] - off[0]
+        assert 0 < out[0] - off[0] <= IDS_CALLS_MAX
+
+
+def left(published: Publish, redacted: bool) -> list[Span]:
+    """Its spans; where a journal is redacted, without the one attribute that says who somebody is."""
+    gone = {"client.address"} if redacted else set()
+    return [
+        msgspec.structs.replace(span, attributes=tuple(one for one in span.attributes if one[0] not in gone))
+        for span in published.spans
+    ]
+
+
+class TestReplay:
+    @pytest.mark.parametrize("sample", [0.0, 1.0], ids=["unsampled", "sampled"])
+    @pytest.mark.parametrize("redacted", [False, True], ids=["as it was", "redacted"])
+    def test_a_journal_of_a_traced_life_is_lived_again_to_the_same_spans(
+        self, sample: float, redacted: bool
+    ) -> None:
+        tracing = Tracing(sample=sample, propagate=True, respond=True)
+        bench = RecordedBench(traced_plan(tracing=tracing, count=1))
+        bench.ask(chat(stream=True))
+        bench.open()
+        pause(bench, 20)
+        bench.answer(BROKEN)
+        bench.reply(True)
+        bench.open()
+        bench.answer(stream_head() + chunk(STORY.whole) + LAST_CHUNK)
+        (life,) = bench.lives
+        whole = read_journal(encoded(journal(life, redact if redacted else None)))
+        verdict = replay(whole, BUILT_IN)
+        assert verdict.divergence is None
+        assert verdict.fingerprint == whole.trailer.fingerprint
+        living = Living(machine_of(whole, BUILT_IN), whole.entries)
+        again = [command for step in living for command in step.commands if isinstance(command, Publish)]
+        told, untold = ([left(one, redacted) for one in each] for each in (again, bench.publications))
+        assert told == untold
+        assert len(again) == sample
 
 
 class TestBounds:
