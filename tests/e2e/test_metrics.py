@@ -1,4 +1,4 @@
-"""Metrics agree with what was done: exactly, over three workers, one of which is killed and replaced.
+"""Metrics agree with what was done: exactly, over four workers, one of which is killed and replaced.
 
 The oracle is the client's own tally: what it has asked, what it was answered, and the tokens that the answers
 tell, priced by the rule that AWS's price list has (dollars for a million tokens, a call's cost rounded up to
@@ -142,7 +142,7 @@ def children(gateway: RunningGateway) -> set[int]:
 @pytest.fixture(params=list(SHELLS))
 def gateway(request: pytest.FixtureRequest, simulator: RunningSimulator) -> Generator[RunningGateway]:
     settings: dict[str, Any] = {"admin_listen": "127.0.0.1:0", "per_worker_limits": True, "prices": PRICES}
-    options = ("--workers", "3", *SHELLS[request.param])
+    options = ("--workers", "4", *SHELLS[request.param])
     with running_gateway(simulator.url, options=options, gateway=settings, tells="SIGKILL") as running:
         yield running
 
@@ -161,7 +161,7 @@ def test_they_agree_exactly_with_what_was_done(gateway: RunningGateway) -> None:
             streamed(raw, tally, SLOW)
     whole = tally.requests["team-a", SLOW, "200", ""]
     assert 0 < whole < 12, "the one that was killed had some, and others had the rest"
-    eventually(lambda: len(children(gateway)) == 3 and victim not in children(gateway))
+    eventually(lambda: len(children(gateway)) == 4 and victim not in children(gateway))
     load(gateway, tally, ROUNDS)
     # A client has its answer's last byte some microseconds before its request is settled.
     eventually(lambda: scraped(gateway).total("stargate_requests_total") >= tally.requests.total())
@@ -176,14 +176,14 @@ def test_they_agree_exactly_with_what_was_done(gateway: RunningGateway) -> None:
     assert told.sums("stargate_attempts_total", "result") == {("OK",): calls}
     assert told.total("stargate_time_to_first_token_seconds_count") == 2 * ROUNDS + whole
     # Three workers live, and one of them is another than before.
-    eventually(lambda: three_stand_idle(scraped(gateway)))
+    eventually(lambda: four_stand_idle(scraped(gateway)))
     assert len(before & children(gateway)) == 2
 
 
-def three_stand_idle(told: Scrape) -> bool:
-    """Whether all three have told how they stand, and none of them is answering."""
+def four_stand_idle(told: Scrape) -> bool:
+    """Whether all four have told how they stand, and none of them is answering."""
     ready = told.sums("stargate_worker_up", "worker", state="ready")
-    return set(ready) == {("1",), ("2",), ("3",)} and told.total("stargate_requests_in_flight") == 0
+    return set(ready) == {("1",), ("2",), ("3",), ("4",)} and told.total("stargate_requests_in_flight") == 0
 
 
 def kill_one_that_streams(gateway: RunningGateway, slow: list[Raw]) -> int:
