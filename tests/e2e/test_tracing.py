@@ -13,7 +13,8 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from support.collector import Collector, running_collector, told
-from support.gateway import running_gateway
+from support.gateway import eventually, running_gateway
+from support.metrics import scraped
 from support.simulator import RunningSimulator
 
 TRACE: Final = "0af7651916cd43dd8448eb211c80319c"
@@ -89,13 +90,18 @@ def test_one_trace_from_the_caller_to_each_attempt(
     assert collector.resources[0]["service.name"] == "llm"
 
 
-def test_a_dead_collector_costs_spans_and_no_request(simulator: RunningSimulator) -> None:
+def test_a_dead_collector_costs_spans_that_are_counted_and_no_request(simulator: RunningSimulator) -> None:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{held.getsockname()[1]}/v1/traces"
-        block = {"tracing": {"endpoint": endpoint, "timeout_seconds": 0.2}}
+        block = {
+            "admin_listen": "127.0.0.1:0",
+            "tracing": {"endpoint": endpoint, "timeout_seconds": 0.2},
+        }
         with (
             running_gateway(simulator.url, gateway=block, tells="traces: spans are lost") as gateway,
             gateway.openai() as client,
         ):
             client.chat.completions.create(model="claude", messages=[user("hi")])
+            eventually(lambda: scraped(gateway).total("stargate_spans_total", result="failed") == 2)
+            assert scraped(gateway).sums("stargate_spans_total", "result") == {("failed",): 2}

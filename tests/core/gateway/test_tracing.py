@@ -310,6 +310,17 @@ class TestGoodAnswers:
         bench.answer(stream_head() + chunk(STORY.whole) + LAST_CHUNK)
         assert [event.name for event in spans(bench)[-1].events] == ["keep-alive"]
 
+    def test_one_that_bedrock_gave_no_id(self) -> None:
+        bench = traced()
+        bench.ask(chat())
+        bench.open()
+        head, _, body = converse_answer().partition(b"\r\n\r\n")
+        lines = [line for line in head.split(b"\r\n") if not line.startswith(b"x-amzn-requestid:")]
+        bench.answer(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+        attempt, _ = spans(bench)
+        assert dict(attempt.attributes)["http.response.status_code"] == 200
+        assert "aws.request_id" not in dict(attempt.attributes)
+
 
 class TestTrouble:
     def test_attempts_are_told_each_and_what_came_between_them(self) -> None:
