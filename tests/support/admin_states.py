@@ -274,7 +274,7 @@ def _spent(record: dict[str, Any], number: int) -> dict[str, Any]:
         return record
     if not record["attempts"]:
         return record | {"overhead_ms": total}
-    told = {"upstream_ms": total * 0.9, "overhead_ms": 3.4, "trace_id": f"{number + 1:032x}"}
+    told = {"upstream_ms": total - 3.4, "overhead_ms": 3.4, "trace_id": f"{number + 1:032x}"}
     if record["outcome"] != "failed" and record["stream"]:
         told |= {"output_events": tokens, "inter_token_ms": (total - record["first_byte_ms"]) / tokens}
     return record | told
@@ -294,6 +294,8 @@ def _turn(number: int) -> dict[str, Any]:
                 "upstream_exception": "ModelNotReadyException",
                 "attempts": 2,
                 "tried": attempts,
+                "first_byte_ms": 409.0,
+                "total_ms": 409.4,
                 "output_tokens": 0,
                 "cost_usd": 0,
             }

@@ -45,7 +45,7 @@ def only_admin() -> Generator[FakeAdmin]:
 
 @pytest.fixture
 def admin(only_admin: FakeAdmin) -> FakeAdmin:
-    """The file's only one, so that the browser knows the page's files; it has forgotten the test before."""
+    """The file's only one; it has forgotten the test before."""
     only_admin.forget()
     return only_admin
 
