@@ -175,9 +175,9 @@ def test_they_agree_exactly_with_what_was_done(gateway: RunningGateway) -> None:
     calls = sum(count for (_, _, status, _), count in tally.requests.items() if status == "200")
     assert told.sums("stargate_attempts_total", "result") == {("OK",): calls}
     assert told.total("stargate_time_to_first_token_seconds_count") == 2 * ROUNDS + whole
-    # Three workers live, and one of them is another than before.
+    # Four workers live, and one of them is another than before.
     eventually(lambda: four_stand_idle(scraped(gateway)))
-    assert len(before & children(gateway)) == 2
+    assert len(before & children(gateway)) == 3
 
 
 def four_stand_idle(told: Scrape) -> bool:
