@@ -36,20 +36,17 @@ PRINTED: Final = "Printed by `python docs/generate.py` from [{name}]({source}); 
 
 def pages() -> dict[str, str]:
     """Each page's text, by its file's name."""
+    from printing import commands, configuration  # They lie beside this file, wherever it is run from.
+
     return {
         "states.md": states(),
         "faults.md": faults(),
         "parameters.md": parameters(),
         "log-record.md": log_record(),
         "metric-list.md": metric_list(),
+        "configuration.md": configuration.page(),
+        "commands.md": commands.page(),
     }
-
-
-def reference() -> dict[str, str]:
-    """The pages of settings and commands."""
-    from printing import commands, configuration  # They lie beside this file, wherever it is run from.
-
-    return {"configuration.md": configuration.page(), "commands.md": commands.page()}
 
 
 # ----------------------------------------------------------------------------------------------------- states
@@ -409,5 +406,5 @@ def _row(cells: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    for file, text in (pages() | reference()).items():
+    for file, text in pages().items():
         (FOLDER / file).write_text(text, encoding="utf-8")

@@ -26,7 +26,15 @@ DOCUMENTS: Final = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md", "changelog.d/README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
-PRINTED: Final = ("states.md", "faults.md", "parameters.md", "log-record.md", "metric-list.md")
+PRINTED: Final = (
+    "states.md",
+    "faults.md",
+    "parameters.md",
+    "log-record.md",
+    "metric-list.md",
+    "configuration.md",
+    "commands.md",
+)
 
 LINK: Final = re.compile(r"\[[^\]\n]*\]\(([^)\s]+)\)")
 TOCTREE: Final = re.compile(r"^:::\{toctree\}\n(?::[^\n]*\n)*\n(.*?)^:::$", re.MULTILINE | re.DOTALL)

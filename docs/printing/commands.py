@@ -19,7 +19,7 @@ _WIDTH: Final = 100
 
 def page() -> str:
     """The text of commands.md."""
-    lines = [_HEAD, "| command | |", "|---|---|"]
+    lines = [_HEAD, "| command | |", "| --- | --- |"]
     lines += [f"| [`stargate {name}`](#stargate-{name}) | {entry.help} |" for name, entry in COMMANDS.items()]
     for name, entry in COMMANDS.items():
         command = getattr(importlib.import_module(entry.module), entry.attribute)

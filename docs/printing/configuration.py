@@ -70,7 +70,7 @@ def _struct(struct: type[msgspec.Struct]) -> Iterator[str]:
     told = _field_docs(struct)
     yield ""
     yield "| setting | expected | default | |"
-    yield "|---|---|---|---|"
+    yield "| --- | --- | --- | --- |"
     for field in fields:
         cells = (f"`{field.encode_name}`", _expected(field.type), _default(field), told.get(field.name, ""))
         yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
