@@ -21,6 +21,7 @@ ORACLES: Final = (
     "opentelemetry",
     "cryptography",
     "httpx",
+    "jsonschema",
     "jwt",
     "openai",
     "stargate",
