@@ -114,7 +114,7 @@ class TestTheLog:
     def test_a_log_that_cannot_be_written_is_told_and_costs_nothing_else(
         self, simulator: RunningSimulator
     ) -> None:
-        tells = "cannot write to /nowhere/log"
+        tells = "cannot write to /nowhere/log|no folder /nowhere|for /nowhere/log could not be written"
         with running_gateway(simulator.url, tells=tells, log="/nowhere/log") as gateway:
             with connected(gateway.url) as raw:
                 raw.send(request(body=chat("Hello")))

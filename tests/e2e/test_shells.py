@@ -166,7 +166,7 @@ class TestDraining:
         try:
             with (
                 running_gateway(
-                    bedrock.url, options=SHELLS[shell], log="/dev/stdout", output=writer
+                    bedrock.url, options=SHELLS[shell], log="/dev/stdout", output=writer, tells="/dev/stdout"
                 ) as gateway,
                 connected(gateway.url) as raw,
             ):

@@ -20,6 +20,11 @@ from stargate_core.patterns.finder import Cursor, Finder, Pieces, Put
 
 _SIGNS: Final = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _ESCAPE: Final = re.compile(r"\\(?:u[0-9A-Fa-f]{4}|[^u])", re.DOTALL)
+_PAIR: Final = re.compile(r"\\u([dD][89abAB][0-9A-Fa-f]{2})\\u([dD][c-fC-F][0-9A-Fa-f]{2})")
+"""One character beyond the first 65,536, which JSON spells as two (RFC 8259, section 7)."""
+_PAIR_BEGUN: Final = re.compile(
+    r"\\u[dD][89abAB][0-9A-Fa-f]{2}(?:\\(?:u(?:[dD](?:[c-fC-F][0-9A-Fa-f]?)?)?)?)?\Z"
+)
 _BEGUN: Final = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 _PLAIN: Final = re.compile(r'[^"\\]+')
 
@@ -80,6 +85,15 @@ class JsonCursor:
                 spelt.append("\\")
                 at += 1
                 continue
+            pair = _PAIR.match(text, at)
+            if pair is not None:
+                high, low = (int(half, 16) for half in pair.groups())
+                said.append(chr(0x10000 + ((high & 0x3FF) << 10) + (low & 0x3FF)))
+                spelt.append(pair[0])
+                at = pair.end()
+                continue
+            if _PAIR_BEGUN.match(text, at) is not None:
+                break
             escape = _ESCAPE.match(text, at)
             if escape is None:
                 if _BEGUN.match(text, at) is not None:

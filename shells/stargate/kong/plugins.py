@@ -144,7 +144,10 @@ def _decorator(config: Tree, site: Site) -> list[tuple[str, Tree]]:
     site.rest(
         config, ("prompts", "llm_format"), {"max_request_body_size": "gateway.max_body_bytes is for all"}
     )
-    return [("prompt-template", {"decorate": decorate})] if decorate else []
+    if not decorate:
+        site.note("dropped", "it puts nothing before or behind")
+        return []
+    return [("prompt-template", {"decorate": decorate})]
 
 
 def _gone(text: str) -> Converter:

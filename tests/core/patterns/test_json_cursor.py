@@ -81,6 +81,9 @@ class TestJson:
             ('"a\\', '"a\\'),
             ('"\\uzz"', '"\\uzz"'),
             (r'"\ud83d\ude00 \/"', r'"\ud83d\ude00 \/"'),
+            (r'"ann@example.com\ud81b\udf00"', '"[\\"email\\"]"'),
+            (r'"\ud83d \ud83dx \ude00"', r'"\ud83d \ud83dx \ude00"'),
+            (r'"\ud83d', r'"\ud83d'),
         ],
     )
     def test_cases(self, text: str, told: str) -> None:
