@@ -102,6 +102,20 @@ class Operation(enum.Enum):
         return OPERATIONS.get(self) or VENDORS[self]
 
 
+ASK_MODELS: Final = frozenset(
+    {
+        Operation.CONVERSE,
+        Operation.CONVERSE_STREAM,
+        Operation.INVOKE_MODEL,
+        Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM,
+        Operation.CHAT_COMPLETIONS,
+        Operation.RESPONSES,
+        Operation.MESSAGES,
+    }
+)
+"""Those by which a model is asked to say something."""
+
+
 _LIST_ERRORS: Final = (
     "AccessDeniedException",
     "InternalServerException",

@@ -14,6 +14,7 @@ from msgspec import Meta, field
 
 from stargate_core.config.problems import Misfit, Path, refuse
 from stargate_core.patterns.finder import pattern_of
+from stargate_core.patterns.named import NAMES, Name
 from stargate_core.patterns.syntax import BadPattern, Parsed, parse, states_in, width_of
 
 STATES_MAX: Final = 4096
@@ -21,30 +22,6 @@ STATES_MAX: Final = 4096
 
 Expression: TypeAlias = Annotated[str, Meta(min_length=1, max_length=1024)]
 Unreadable: TypeAlias = Literal["reject", "allow"]
-PiiName: TypeAlias = Literal[
-    "email",
-    "phone",
-    "credit_card",
-    "iban",
-    "us_ssn",
-    "ip_address",
-    "aws_access_key",
-    "jwt",
-    "api_key",
-    "aws_secret",
-]
-PII_NAMES: Final[tuple[PiiName, ...]] = (
-    "email",
-    "phone",
-    "credit_card",
-    "iban",
-    "us_ssn",
-    "ip_address",
-    "aws_access_key",
-    "jwt",
-    "api_key",
-    "aws_secret",
-)
 
 
 class CustomPattern(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,7 +38,7 @@ class CustomPattern(msgspec.Struct, frozen=True, kw_only=True):
 class PiiRedactor(msgspec.Struct, frozen=True, kw_only=True):
     """Take personal data and secrets out of what is asked and answered."""
 
-    patterns: list[PiiName] = field(default_factory=lambda: list(PII_NAMES))
+    patterns: list[Name] = field(default_factory=lambda: list(NAMES))
     """Which of the built-in patterns."""
     custom: Annotated[list[CustomPattern], Meta(max_length=64)] = field(default_factory=list[CustomPattern])
     """Patterns beside those."""
@@ -92,7 +69,7 @@ class PiiRedactor(msgspec.Struct, frozen=True, kw_only=True):
                 "expected false: only placeholders that were put into a request can be restored",
                 beside=("replacement", "on"),
             )
-        names: set[str] = set(PII_NAMES)
+        names: set[str] = set(NAMES)
         for index, custom in enumerate(self.custom):
             if custom.name in names:
                 yield Misfit(

@@ -15,7 +15,7 @@ Source: RFC 9110, 5.5 (field values: octets beyond ASCII are opaque).
 import re
 from typing import TYPE_CHECKING, Final
 
-from stargate_core.aws.operations import Operation
+from stargate_core.aws.operations import ASK_MODELS
 from stargate_core.faults import Cause, refuse
 from stargate_core.gateway.further_models import further_models
 from stargate_core.plugins.bedrock_proxy import may_use
@@ -26,18 +26,6 @@ if TYPE_CHECKING:
 
 _PLAIN: Final = re.compile(rb"[ -~]*")
 _SHOWN_CHARS: Final = 200
-_ASK_MODELS: Final = frozenset(
-    {
-        Operation.CONVERSE,
-        Operation.CONVERSE_STREAM,
-        Operation.INVOKE_MODEL,
-        Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM,
-        Operation.CHAT_COMPLETIONS,
-        Operation.RESPONSES,
-        Operation.MESSAGES,
-    }
-)
-"""The operations whose bodies may name further models."""
 
 
 def composed(exchange: "Exchange", target: "Target") -> "Call":
@@ -48,7 +36,7 @@ def composed(exchange: "Exchange", target: "Target") -> "Call":
             text = f"The header {name.decode('latin-1')} must be printable ASCII to travel on to Bedrock"
             raise refuse(Cause.BODY_INVALID, text)
     consumer = exchange.ctx.consumer
-    if consumer is not None and consumer.models is not None and call.operation in _ASK_MODELS:
+    if consumer is not None and consumer.models is not None and call.operation in ASK_MODELS:
         for model in further_models(call.body):
             if not may_use(consumer, model):
                 text = (

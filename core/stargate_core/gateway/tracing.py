@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from stargate_core.aws.operations import Operation
+from stargate_core.aws.operations import ASK_MODELS
 from stargate_core.dialects.face import Headers
 from stargate_core.direction import Direction
 from stargate_core.entropy import Entropy
@@ -45,17 +45,6 @@ _RATIO_BITS: Final = 64
 """As OpenTelemetry's TraceIdRatioBased: of the lower half of the trace's id."""
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 _CLIENT_LEFT: Final = "client_left"
-_GENERATING: Final = frozenset(
-    {
-        Operation.CONVERSE,
-        Operation.CONVERSE_STREAM,
-        Operation.INVOKE_MODEL,
-        Operation.INVOKE_MODEL_WITH_RESPONSE_STREAM,
-        Operation.CHAT_COMPLETIONS,
-        Operation.RESPONSES,
-        Operation.MESSAGES,
-    }
-)
 
 
 class TracePlan(msgspec.Struct, frozen=True):
@@ -258,7 +247,7 @@ def _has_failed(record: LogRecord) -> bool:
 def _operation(exchange: "Exchange", direction: Direction) -> tuple[str, str]:
     """The operation as gen_ai names it, and the span's name."""
     call, model = exchange.call, direction.target.model
-    if call is None or call.operation not in _GENERATING:
+    if call is None or call.operation not in ASK_MODELS:
         operation = "bedrock" if call is None else call.operation.value
     elif exchange.dialect.NAME == "openai-embeddings" or "embed" in model:
         operation = "embeddings"

@@ -24,10 +24,25 @@ Randomization"; AWS IAM user guide, "IAM identifiers"; RFC 7519; the services' o
 import functools
 import ipaddress
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal, TypeAlias, get_args
 
 from stargate_core.patterns.finder import Pattern
 from stargate_core.patterns.syntax import parse
+
+Name: TypeAlias = Literal[
+    "email",
+    "phone",
+    "credit_card",
+    "iban",
+    "us_ssn",
+    "ip_address",
+    "aws_access_key",
+    "jwt",
+    "api_key",
+    "aws_secret",
+]
+NAMES: Final[tuple[Name, ...]] = get_args(Name)
+"""All names."""
 
 
 def luhn(text: str) -> bool:
@@ -191,18 +206,3 @@ def _of_machines() -> tuple[Pattern, ...]:
             not_behind=r"[A-Za-z0-9/+=]",
         ),
     )
-
-
-NAMES: Final = (
-    "email",
-    "phone",
-    "credit_card",
-    "iban",
-    "us_ssn",
-    "ip_address",
-    "aws_access_key",
-    "jwt",
-    "api_key",
-    "aws_secret",
-)
-"""All names."""

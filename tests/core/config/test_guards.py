@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from stargate_core.config.guards import PII_NAMES, STATES_MAX, CustomPattern, PiiRedactor, PromptGuard
+from stargate_core.config.guards import STATES_MAX, CustomPattern, PiiRedactor, PromptGuard
 from stargate_core.config.problems import Misfit
+from stargate_core.patterns.named import NAMES
 
 
 def custom(*patterns: str) -> list[CustomPattern]:
@@ -16,7 +17,7 @@ def custom(*patterns: str) -> list[CustomPattern]:
 class TestPiiRedactor:
     def test_everything_has_a_default(self) -> None:
         config = PiiRedactor()
-        assert tuple(config.patterns) == PII_NAMES
+        assert tuple(config.patterns) == NAMES
         assert (config.on, config.replacement, config.unreadable) == (
             ["request", "response"],
             "placeholder",
