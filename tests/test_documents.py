@@ -194,8 +194,9 @@ class Reader:
 
     def _converse(self, text: str, block: Block) -> None:
         for command, wanted in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", text, re.MULTILINE):
-            script = self._whole(f"{command.rstrip()} || true")
-            lines = self._run(["bash", "-uo", "pipefail", "-c", script], block).splitlines()
+            # What is to be told may be a refusal; where nothing is, that it went well is all there is to see.
+            script = self._whole(f"{command.rstrip()} || true" if wanted.strip() else command.rstrip())
+            lines = self._run(["bash", "-euo", "pipefail", "-c", script], block).splitlines()
             for line in wanted.splitlines():
                 pattern = ".*".join(map(re.escape, line.split("…")))
                 if line.strip():
